@@ -1,0 +1,98 @@
+# fedfraud: `make demo` runs the whole network, `make test` checks it, `make help` lists the rest.
+SHELL := /bin/sh
+# PyTorch's own CPU index: the plain one carries gigabytes of CUDA on Linux. Empty it to use pip's own indexes alone.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
+BANKS ?= 10
+ROUNDS ?= 10
+RECIPE ?= default
+POPULATION ?= tutorial
+PRESET ?=
+AGGREGATION ?= plain
+SEED ?= 7
+RUN_DIR ?=
+KEEP ?=
+
+# The first of these that runs, unless PYTHON= names one.
+PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; do \
+	if $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))' 2>/dev/null; then echo $$p; break; fi; done)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PROTOS := $(wildcard proto/fedfraud/v1/*.proto)
+GENERATED := fedfraud/v1/.generated
+NETWORK := --banks $(BANKS) --rounds $(ROUNDS) --recipe $(RECIPE) --population $(POPULATION) --seed $(SEED) \
+	--aggregation $(AGGREGATION) $(if $(PRESET),--preset $(PRESET)) $(if $(RUN_DIR),--run-dir $(RUN_DIR)) \
+	$(if $(KEEP),--keep)
+
+.PHONY: help setup proto demo test unit federation compose lint up down logs run report clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+	@echo 'Variables: BANKS ROUNDS RECIPE POPULATION PRESET AGGREGATION SEED RUN_DIR KEEP=1 PYTHON TORCH_INDEX'
+
+setup: $(INSTALLED) $(GENERATED) ## make .venv with everything in it
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo 'fedfraud needs Python 3.11 to 3.14; none was found. Name one: make PYTHON=/path/to/python3.12'; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo '$(PYTHON) cannot make a virtual environment (Debian and Ubuntu: apt install python3-venv)'; exit 1; }
+	@echo "==> making $(VENV) with $$($(PYTHON) --version): about two minutes the first time"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@echo '==> installing torch for the CPU'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --retries 0 \
+		$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt torch==2.13.0
+	@echo '==> installing the rest'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt '.[dev]'
+	@touch $@
+
+proto: $(GENERATED) ## generate the gRPC stubs from proto/
+
+$(GENERATED): $(PROTOS) $(INSTALLED)
+	@echo '==> generating stubs from proto/'
+	@rm -rf fedfraud/v1
+	@$(BIN)/python -m grpc_tools.protoc -Iproto --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy \
+		--plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc \
+		--python_out=. --grpc_python_out=. --mypy_out=quiet:. --mypy_grpc_out=quiet:. $(PROTOS)
+	@touch $@
+
+demo: setup ## run the whole network as local processes, to its report
+	@$(BIN)/python -m services $(NETWORK)
+
+lint: setup ## ruff and mypy
+	@echo '==> ruff'
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check .
+	@echo '==> mypy'
+	@$(BIN)/mypy fedfraud simulation services tests
+
+test: lint unit federation compose ## lint and every test; what the machine lacks is skipped by name
+
+unit: setup ## tests without processes
+	@echo '==> unit tests'
+	@$(BIN)/pytest -q tests --ignore=tests/federation --ignore=tests/compose
+
+federation: setup ## tests with real processes and mutual TLS
+	@echo '==> federation tests: real processes, real certificates'
+	@$(BIN)/pytest -q tests/federation
+
+compose: setup ## tests with running containers
+	@echo '==> compose tests: real containers'
+	@$(BIN)/pytest -q tests/compose
+
+up: ## start the network in containers and follow it
+	docker compose up --build
+
+down: ## end the network in containers and take its volumes away
+	docker compose down --volumes --remove-orphans
+
+logs: ## follow the containers' logs
+	docker compose logs --follow
+
+run: ## start another run on the network that is up in containers
+	docker compose run --rm operator start --rounds $(ROUNDS) --recipe $(RECIPE) --seed $(SEED)
+
+report: setup ## write the report of the last run again, by OpenAI if you give a key
+	@$(BIN)/python -m services.reporter write
+
+clean: ## remove what was generated; run folders and reports stay
+	rm -rf $(VENV) fedfraud/v1 .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,108 @@
+"""Opens every channel and every port of the federation: mutual TLS, and two narrow exceptions that are named here.
+
+Nothing else opens one. The exceptions: the enrolment port has TLS on the server's side alone, as its callers have no
+certificate yet; the health service speaks without TLS, on a Unix socket only.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+CHUNK_BYTES = 1 << 20
+"""The largest chunk of a vector or contribution in one message."""
+
+_MESSAGE_BYTES = CHUNK_BYTES + (1 << 16)
+_ENROLMENT_BYTES = 1 << 14
+
+_COMMON = [
+    ("grpc.max_receive_message_length", _MESSAGE_BYTES),
+    ("grpc.max_send_message_length", _MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.keepalive_permit_without_calls", 1),
+]
+_SERVER = [
+    *_COMMON,
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.max_concurrent_streams", 16),  # of one bank's connection
+    ("grpc.so_reuseport", 0),
+]
+_CLIENT = [
+    *_COMMON,
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.use_local_subchannel_pool", 1),  # one identity a channel, never a shared connection
+]
+
+
+@dataclass(frozen=True)
+class KeyPair:
+    """A private key and its certificate, both PEM."""
+
+    key_pem: bytes
+    certificate_pem: bytes
+
+
+def mutual_channel(address: str, ca_pem: bytes, own: KeyPair) -> grpc.aio.Channel:
+    """A channel to the aggregator: its certificate must be of our CA and name the host; ours says who we are."""
+    credentials = grpc.ssl_channel_credentials(ca_pem, own.key_pem, own.certificate_pem)
+    return grpc.aio.secure_channel(address, credentials, options=_CLIENT)
+
+
+def enrolment_channel(address: str, ca_pem: bytes) -> grpc.aio.Channel:
+    """A channel to the enrolment port: the aggregator is known by the CA in the join folder, the caller by its token."""
+    return grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(ca_pem), options=_CLIENT)
+
+
+def mutual_server(interceptors: Sequence[grpc.aio.ServerInterceptor]) -> grpc.aio.Server:
+    """A server for the mutual-TLS port."""
+    return grpc.aio.server(interceptors=interceptors, options=_SERVER)
+
+
+def enrolment_server(interceptors: Sequence[grpc.aio.ServerInterceptor]) -> grpc.aio.Server:
+    """A server for the enrolment port: small messages, few at once."""
+    options = [*_SERVER, ("grpc.max_receive_message_length", _ENROLMENT_BYTES)]
+    return grpc.aio.server(interceptors=interceptors, options=options, maximum_concurrent_rpcs=256)
+
+
+def bind_mutual(server: grpc.aio.Server, address: str, ca_pem: bytes, own: Callable[[], KeyPair]) -> int:
+    """Listens with client certificates required; `own` is asked at every handshake, so that a key can be rotated.
+
+    Returns the port (useful when `address` ends in :0).
+    """
+
+    def configuration() -> grpc.ServerCertificateConfiguration:
+        pair = own()
+        return grpc.ssl_server_certificate_configuration([(pair.key_pem, pair.certificate_pem)], ca_pem)
+
+    credentials = grpc.dynamic_ssl_server_credentials(
+        configuration(), lambda: configuration(), require_client_authentication=True
+    )
+    return server.add_secure_port(address, credentials)
+
+
+def bind_enrolment(server: grpc.aio.Server, address: str, own: Callable[[], KeyPair]) -> int:
+    """Listens with TLS on the server's side only. Returns the port."""
+
+    def configuration() -> grpc.ServerCertificateConfiguration:
+        pair = own()
+        return grpc.ssl_server_certificate_configuration([(pair.key_pem, pair.certificate_pem)])
+
+    credentials = grpc.dynamic_ssl_server_credentials(configuration(), lambda: configuration())
+    return server.add_secure_port(address, credentials)
+
+
+def bind_health(server: grpc.aio.Server, socket: Path) -> None:
+    """Listens on a Unix socket, without TLS: who may open the file may ask whether the service is well."""
+    socket.unlink(missing_ok=True)
+    server.add_insecure_port(f"unix:{socket}")
+
+
+def health_channel(socket: Path) -> grpc.Channel:
+    """A channel to a health service in the same container."""
+    return grpc.insecure_channel(f"unix:{socket}")

@@ -1,0 +1,40 @@
+"""How any party exchanges a join token for a certificate: make a key, send its public half, keep what comes back."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from fedfraud.channel import KeyPair, enrolment_channel
+from fedfraud.errors import Misconfigured
+from fedfraud.identity import certificate_request, key_pem
+from fedfraud.v1 import enrolment_pb2, enrolment_pb2_grpc
+
+
+@dataclass(frozen=True)
+class JoinFolder:
+    """What the aggregator hands a role: its CA's certificate and the role's token. No key is in it."""
+
+    ca_pem: bytes
+    token: str
+
+    @classmethod
+    def read(cls, folder: Path) -> "JoinFolder":
+        """From the folder's `ca.pem` and `token`."""
+        try:
+            return cls((folder / "ca.pem").read_bytes(), (folder / "token").read_text().strip())
+        except OSError as error:
+            raise Misconfigured(
+                f"a join folder must hold ca.pem and token, readable: {error.strerror}, {error.filename}"
+            ) from error
+
+
+async def enrol(
+    address: str, join: JoinFolder, key: ec.EllipticCurvePrivateKey, timeout: float = 30.0
+) -> tuple[enrolment_pb2.EnrolResponse, KeyPair]:
+    """Certifies `key` under the folder's token; waits for the aggregator up to `timeout` seconds."""
+    async with enrolment_channel(address, join.ca_pem) as channel:
+        request = enrolment_pb2.EnrolRequest(token=join.token, certificate_request=certificate_request(key))
+        stub = enrolment_pb2_grpc.EnrolmentServiceStub(channel)
+        response = await stub.Enrol(request, timeout=timeout, wait_for_ready=True)
+    return response, KeyPair(key_pem(key), response.certificate_pem)

@@ -1,0 +1,280 @@
+"""Values to integers and back: one codec a segment, and every bound.
+
+All that the federation computes is a sum over banks of uint64 vectors, modulo 2**64. Negative integers are two's
+complement. A codec's `check` holds one bank's segment to its bounds; the bounds are such that the sum over MAX_SEATS
+banks cannot wrap, which `check_capacity` verifies when a service starts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfraud.errors import Invalid, Misconfigured
+from fedfraud.manifest import Manifest
+from fedfraud.recipe import Recipe
+
+Words = NDArray[np.uint64]
+
+MAX_SEATS = 4096
+FRACTION_BITS = 24
+WEIGHT_CAP = 2**20
+ROW_CAP = 2**34
+VALUE_CAP = 2**40
+LIMBS = 4
+LIMB_BITS = 32
+BINS = 4096
+LOGIT_RANGE = 16.0
+
+
+class Segment(Enum):
+    """The parts of a contribution."""
+
+    STANDARDISE = "standardise"
+    TRAIN = "train"
+    EVALUATE = "evaluate"
+
+
+@dataclass(frozen=True)
+class TrainSum:
+    """The opened sum of a train segment: `average` (parameters,) is in weight units, `clipped` counts coordinates."""
+
+    average: NDArray[np.float64]
+    weight: int
+    clipped: int
+
+
+@dataclass(frozen=True)
+class TrainCodec:
+    """`w * rint(clip(update, ±clip) * 2**24)` for each coordinate, then w, then how many coordinates were clipped."""
+
+    parameter_count: int
+    clip: float
+
+    @property
+    def length(self) -> int:
+        """Words in the segment."""
+        return self.parameter_count + 2
+
+    @property
+    def _largest(self) -> int:
+        return int(np.rint(self.clip * 2**FRACTION_BITS))
+
+    def encode(self, update: NDArray[np.float32], weight: int) -> Words:
+        """(parameters,) float32 and a weight in 1 to 2**20 to words. Not finite: refused."""
+        if update.shape != (self.parameter_count,):
+            raise Invalid(f"an update must have {self.parameter_count} coordinates, got {update.size}")
+        if not np.isfinite(update).all():
+            raise Invalid(f"an update must be finite, got {int((~np.isfinite(update)).sum())} NaN or infinite values")
+        if not 1 <= weight <= WEIGHT_CAP:
+            raise Invalid(f"a weight must be 1 to {WEIGHT_CAP}, got {weight}")
+        values = update.astype(np.float64)
+        clipped = np.clip(values, -self.clip, self.clip)
+        fixed = np.rint(clipped * 2**FRACTION_BITS).astype(np.int64) * weight
+        counts = np.array([weight, np.count_nonzero(clipped != values)], np.int64)
+        return np.concatenate([fixed, counts]).view(np.uint64)
+
+    def check(self, words: Words) -> None:
+        """Holds one bank's segment to its bounds (plain mode: masked segments cannot be looked at)."""
+        fixed, weight, clipped = self._split(words)
+        if not 1 <= weight <= WEIGHT_CAP:
+            raise Invalid(f"a weight must be 1 to {WEIGHT_CAP}, got {weight}")
+        bound = weight * self._largest
+        outside = (fixed > bound) | (fixed < -bound)
+        if outside.any():
+            raise Invalid(
+                f"a coordinate must lie within the weight times the clip, ±{bound}, got {fixed[outside][0]} "
+                f"at coordinate {int(np.flatnonzero(outside)[0])}"
+            )
+        if not 0 <= clipped <= self.parameter_count:
+            raise Invalid(f"clipped coordinates must be 0 to {self.parameter_count}, got {clipped}")
+
+    def decode(self, words: Words) -> TrainSum:
+        """The sum over banks to the weighted average: one division, in float64."""
+        fixed, weight, clipped = self._split(words)
+        return TrainSum(fixed.astype(np.float64) / weight / 2**FRACTION_BITS, weight, clipped)
+
+    def check_capacity(self) -> None:
+        """Refuses a clip with which the sum over MAX_SEATS banks could wrap."""
+        largest = MAX_SEATS * WEIGHT_CAP * self._largest
+        if largest >= 2**63:
+            raise Misconfigured(
+                f"seats * weight cap * clip * 2**{FRACTION_BITS} must be below 2**63, got {largest:.3e} with clip {self.clip}"
+            )
+
+    def _split(self, words: Words) -> tuple[NDArray[np.int64], int, int]:
+        signed = words.view(np.int64)
+        return signed[:-2], int(signed[-2]), int(signed[-1])
+
+
+@dataclass(frozen=True)
+class StandardiseSum:
+    """The opened sum of a standardise segment; means and deviations (features,) in the features' units."""
+
+    means: NDArray[np.float64]
+    deviations: NDArray[np.float64]
+    row_count: int
+    fraud_count: int
+
+
+@dataclass(frozen=True)
+class StandardiseCodec:
+    """Training rows only: for each feature the sum of x, then of x*x, each a 128-bit integer in four 32-bit limbs, low
+    first, x in multiples of the feature's resolution; then rows, then frauds."""
+
+    resolutions: tuple[float, ...]
+
+    @property
+    def length(self) -> int:
+        """Words in the segment."""
+        return 2 * LIMBS * len(self.resolutions) + 2
+
+    def encode(self, features: NDArray[np.float64], labels: NDArray[np.bool_]) -> Words:
+        """(rows, features) in the features' units and (rows,) labels to words. Not finite or too large: refused."""
+        if features.ndim != 2 or features.shape[1] != len(self.resolutions):
+            raise Invalid(f"features must have {len(self.resolutions)} columns, got shape {features.shape}")
+        units = np.rint(features / np.asarray(self.resolutions))
+        bad = ~(np.abs(units) < VALUE_CAP)  # NaN fails the comparison too
+        if bad.any():
+            row, column = np.argwhere(bad)[0]
+            raise Invalid(
+                f"a value must be finite and below 2**40 resolutions, got {features[row, column]} "
+                f"in row {row}, column {column}"
+            )
+        sums: list[int] = []
+        for column in units.astype(np.int64).T:
+            sums += [_exact_sum(column), _exact_sum_of_squares(column)]
+        limbs = [value >> (LIMB_BITS * limb) & (2**LIMB_BITS - 1) for value in sums for limb in range(LIMBS)]
+        return np.array([*limbs, len(labels), int(labels.sum())], np.uint64)
+
+    def check(self, words: Words) -> None:
+        """Holds one bank's segment to its bounds."""
+        limbs, rows, frauds = words[:-2], int(words[-2]), int(words[-1])
+        if (limbs >> np.uint64(LIMB_BITS)).any():
+            raise Invalid(f"a limb must be below 2**{LIMB_BITS}, got {int(limbs.max())}")
+        if not 1 <= rows <= ROW_CAP:
+            raise Invalid(f"rows must be 1 to {ROW_CAP}, got {rows}")
+        if frauds > rows:
+            raise Invalid(f"frauds must be at most the rows, {rows}, got {frauds}")
+
+    def decode(self, words: Words) -> StandardiseSum:
+        """Means and deviations from the exact sums; a deviation of 0 counts as 1."""
+        rows, frauds = int(words[-2]), int(words[-1])
+        if rows < 1:
+            raise Invalid(f"rows must be at least 1, got {rows}")
+        sums = [_from_limbs([int(limb) for limb in group]) for group in words[:-2].reshape(-1, LIMBS)]
+        means, deviations = [], []
+        for resolution, total, squares in zip(self.resolutions, sums[::2], sums[1::2], strict=True):
+            # n * sum(x*x) - sum(x)**2 is an exact integer: nothing cancels. One division, correctly rounded.
+            variance = (rows * squares - total * total) / (rows * rows)
+            means.append(total / rows * resolution)
+            deviations.append(variance**0.5 * resolution if variance > 0 else 1.0)
+        return StandardiseSum(np.array(means), np.array(deviations), rows, frauds)
+
+
+@dataclass(frozen=True)
+class EvaluateCodec:
+    """Two histograms of logits, legitimate rows first, then frauds: BINS bins of equal width over ±LOGIT_RANGE, the
+    outermost open. A bin edge lies at logit 0, probability 0.5."""
+
+    bins: int = BINS
+
+    @property
+    def length(self) -> int:
+        """Words in the segment."""
+        return 2 * self.bins
+
+    def encode(self, logits: NDArray[np.floating], labels: NDArray[np.bool_]) -> Words:
+        """(rows,) logits and (rows,) labels to words. Not finite: refused."""
+        if not np.isfinite(logits).all():
+            raise Invalid(f"scores must be finite, got {int((~np.isfinite(logits)).sum())} NaN or infinite values")
+        width = 2 * LOGIT_RANGE / self.bins
+        index = np.clip(np.floor((logits.astype(np.float64) + LOGIT_RANGE) / width), 0, self.bins - 1).astype(np.int64)
+        histograms = [np.bincount(index[labels == label], minlength=self.bins) for label in (False, True)]
+        return np.concatenate(histograms).astype(np.uint64)
+
+    def check(self, words: Words) -> None:
+        """Holds one bank's segment to its bounds."""
+        if (words > ROW_CAP).any():
+            raise Invalid(f"a histogram count must be at most {ROW_CAP}, got {int(words.max())}")
+
+    def decode(self, words: Words) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The summed counts a bin, (bins,) of legitimate rows and (bins,) of frauds, by rising score."""
+        counts = words.view(np.int64)
+        return counts[: self.bins].copy(), counts[self.bins :].copy()
+
+    def centres(self) -> NDArray[np.float64]:
+        """The logit in the middle of each bin, (bins,)."""
+        width = 2 * LOGIT_RANGE / self.bins
+        return np.asarray(-LOGIT_RANGE + width * (np.arange(self.bins) + 0.5), np.float64)
+
+
+Codec = TrainCodec | StandardiseCodec | EvaluateCodec
+
+
+class Layout:
+    """Which words of a contribution belong to which segment."""
+
+    def __init__(self, segments: Sequence[Segment], manifest: Manifest, recipe: Recipe) -> None:
+        self.codecs: dict[Segment, Codec] = {s: codec_for(s, manifest, recipe) for s in segments}
+        if not segments or len(self.codecs) != len(segments):
+            raise Invalid(f"segments must be one or more and differ, got {[s.value for s in segments]}")
+        self.length = sum(codec.length for codec in self.codecs.values())
+
+    def part(self, words: Words, segment: Segment) -> Words:
+        """The segment's words of a contribution or of a sum."""
+        start = 0
+        for kind, codec in self.codecs.items():
+            if kind is segment:
+                return words[start : start + codec.length]
+            start += codec.length
+        raise Invalid(f"no {segment.value} segment in this layout: {[s.value for s in self.codecs]}")
+
+    def check(self, words: Words) -> None:
+        """Holds one bank's contribution to the length and the bounds of every segment."""
+        if len(words) != self.length:
+            raise Invalid(f"a contribution must have {self.length} words, got {len(words)}")
+        for segment, codec in self.codecs.items():
+            codec.check(self.part(words, segment))
+
+
+def codec_for(segment: Segment, manifest: Manifest, recipe: Recipe) -> Codec:
+    """The one codec of a segment under a manifest and a recipe."""
+    match segment:
+        case Segment.STANDARDISE:
+            return StandardiseCodec(tuple(feature.resolution for feature in manifest.features))
+        case Segment.TRAIN:
+            return TrainCodec(manifest.parameter_count, recipe.clip)
+        case Segment.EVALUATE:
+            return EvaluateCodec()
+
+
+def to_bytes(words: Words) -> bytes:
+    """Little-endian, as on the wire and on disk."""
+    return words.astype("<u8", copy=False).tobytes()
+
+
+def from_bytes(data: bytes) -> Words:
+    """Read-only words of bytes that were received or stored."""
+    if len(data) % 8:
+        raise Invalid(f"a contribution must be a multiple of 8 bytes, got {len(data)}")
+    return np.frombuffer(data, "<u8")
+
+
+def _exact_sum(values: NDArray[np.int64]) -> int:
+    # |x| < 2**40, so 2**22 rows at a time stay below 2**62.
+    return sum(int(values[start : start + 2**22].sum()) for start in range(0, len(values), 2**22))
+
+
+def _exact_sum_of_squares(values: NDArray[np.int64]) -> int:
+    # x = high * 2**20 + low with both below 2**20: each product is below 2**40.
+    high, low = np.divmod(np.abs(values), 2**20)
+    return (_exact_sum(high * high) << 40) + (_exact_sum(high * low) << 21) + _exact_sum(low * low)
+
+
+def _from_limbs(limbs: list[int]) -> int:
+    """Sums of limbs, each possibly above 2**32, to the signed 128-bit integer that they stand for."""
+    value = sum(limb << (LIMB_BITS * place) for place, limb in enumerate(limbs)) % 2 ** (LIMB_BITS * LIMBS)
+    return value - 2 ** (LIMB_BITS * LIMBS) if value >> (LIMB_BITS * LIMBS - 1) else value

@@ -1,0 +1,155 @@
+"""Who somebody is: keys, signing requests and certificates, and the SPIFFE name that a certificate carries."""
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from functools import lru_cache
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from fedfraud.errors import Invalid, Unauthenticated
+
+TRUST_DOMAIN = "spiffe://fedfraud"
+_SEAT = re.compile(r"bank-[0-9]{2,5}")
+_URI = re.compile(rf"{TRUST_DOMAIN}/(?:(aggregator|reporter|operator)|bank/({_SEAT.pattern}))")
+
+
+class Role(Enum):
+    """What a certificate allows its holder to be."""
+
+    BANK = "bank"
+    REPORTER = "reporter"
+    OPERATOR = "operator"
+    AGGREGATOR = "aggregator"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A role, and for a bank its seat."""
+
+    role: Role
+    seat: str = ""
+
+    def __post_init__(self) -> None:
+        if self.role is Role.BANK and not _SEAT.fullmatch(self.seat):
+            raise Invalid(f"a seat must look like bank-03, got {self.seat[:40]!r}")
+        if self.role is not Role.BANK and self.seat:
+            raise Invalid(f"a {self.role.value} must have no seat, got {self.seat[:40]!r}")
+
+    @property
+    def uri(self) -> str:
+        """The URI SAN: spiffe://fedfraud/bank/bank-03 or spiffe://fedfraud/reporter."""
+        return f"{TRUST_DOMAIN}/{self.role.value}" + (f"/{self.seat}" if self.seat else "")
+
+    def __str__(self) -> str:
+        return self.seat or self.role.value
+
+
+def seat_name(number: int) -> str:
+    """1 is bank-01."""
+    return f"bank-{number:02d}"
+
+
+@dataclass(frozen=True)
+class Credential:
+    """What a peer's certificate says: who, until when, and which certificate and key exactly (SHA-256 of the DER)."""
+
+    identity: Identity
+    fingerprint: bytes
+    public_key_sha256: bytes
+    expiry: datetime
+
+
+def new_key() -> ec.EllipticCurvePrivateKey:
+    """A fresh EC P-256 key."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """The private key as unencrypted PKCS #8, for a file that only its owner reads."""
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def load_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
+    """An EC private key from PEM."""
+    key = serialization.load_pem_private_key(pem, password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise Invalid(f"a key must be EC P-256, got {type(key).__name__}")
+    return key
+
+
+def certificate_request(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """A signing request (PKCS #10, DER) that proves possession of the key and asks for no name."""
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
+    return request.public_bytes(serialization.Encoding.DER)
+
+
+def requested_key(request: bytes) -> ec.EllipticCurvePublicKey:
+    """The public key of a signing request whose signature holds; whatever else it asks for is ignored."""
+    try:
+        parsed = x509.load_der_x509_csr(request)
+        key, valid = parsed.public_key(), parsed.is_signature_valid
+    except Exception as error:  # a stranger's bytes: the parser raises more than ValueError
+        raise Invalid(f"a certificate request must be PKCS #10 in DER, got {len(request)} bytes that are not") from error
+    if not valid:
+        raise Invalid("a certificate request must be signed by its own key, got another signature")
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise Invalid(f"a certificate request must hold an EC P-256 key, got {type(key).__name__}")
+    return key
+
+
+def public_key_sha256(key: ec.EllipticCurvePublicKey) -> bytes:
+    """SHA-256 of the key's DER (SubjectPublicKeyInfo)."""
+    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(der).digest()
+
+
+@lru_cache(maxsize=4096)
+def read_credential(pem: bytes) -> Credential:
+    """Who the holder of this certificate is; refused unless it carries exactly one URI SAN, of our trust domain."""
+    certificate = x509.load_pem_x509_certificate(pem)
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    except x509.ExtensionNotFound:
+        uris = []
+    match = _URI.fullmatch(uris[0]) if len(uris) == 1 else None
+    key = certificate.public_key()
+    if match is None or not isinstance(key, ec.EllipticCurvePublicKey):
+        raise Unauthenticated(f"a certificate must carry one URI SAN under {TRUST_DOMAIN}, got {len(uris)}")
+    identity = Identity(Role.BANK, match[2]) if match[2] else Identity(Role(match[1]))
+    return Credential(
+        identity, certificate.fingerprint(hashes.SHA256()), public_key_sha256(key), certificate.not_valid_after_utc
+    )
+
+
+def write_secret(path: Path, content: bytes) -> None:
+    """Writes a file that only its owner reads, whole or not at all."""
+    write_durably(path, content, mode=0o600)
+
+
+def write_durably(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Temporary name, fsync, rename, fsync of the folder."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        os.fchmod(descriptor, mode)
+        with os.fdopen(descriptor, "wb", closefd=False) as file:
+            file.write(content)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

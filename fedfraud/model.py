@@ -1,0 +1,114 @@
+"""The model as one flat vector: initial weights, named tensors, forward pass and hash, in numpy alone."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfraud.errors import Invalid
+from fedfraud.manifest import Manifest
+
+Vector = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class RunState:
+    """What the preparing rounds computed, fixed for the run. Means and deviations are in the features' units."""
+
+    means: tuple[float, ...]
+    deviations: tuple[float, ...]
+    row_count: int
+    fraud_count: int
+    weight_scale: float
+
+    def to_bytes(self) -> bytes:
+        """Little-endian: float64 means, float64 deviations, int64 rows, int64 frauds, float64 weight scale."""
+        return b"".join(
+            (
+                np.asarray(self.means, "<f8").tobytes(),
+                np.asarray(self.deviations, "<f8").tobytes(),
+                np.asarray([self.row_count, self.fraud_count], "<i8").tobytes(),
+                np.asarray([self.weight_scale], "<f8").tobytes(),
+            )
+        )
+
+    @property
+    def log_odds(self) -> float:
+        """The pooled log-odds of fraud, with the prior (f + 1) / (n + 2), in nats."""
+        return prior_log_odds(self.fraud_count, self.row_count)
+
+    def standardise(self, features: NDArray[np.float64]) -> Vector:
+        """(rows, features) in the features' units to (rows, features) of mean 0 and deviation 1."""
+        return ((features - np.asarray(self.means)) / np.asarray(self.deviations)).astype(np.float32)
+
+
+def prior_log_odds(frauds: int, rows: int) -> float:
+    """log(p / (1 - p)) for the prior p = (frauds + 1) / (rows + 2), defined for any counts."""
+    return float(np.log((frauds + 1) / (rows - frauds + 1)))
+
+
+def to_bytes(vector: Vector) -> bytes:
+    """The vector's little-endian float32 bytes: what crosses the wire, lies on disk and is hashed."""
+    return vector.astype("<f4", copy=False).tobytes()
+
+
+def from_bytes(data: bytes, manifest: Manifest) -> Vector:
+    """Checks length and finiteness of what was received or stored."""
+    if len(data) != 4 * manifest.parameter_count:
+        raise Invalid(f"a model vector must have {4 * manifest.parameter_count} bytes, got {len(data)}")
+    vector = np.frombuffer(data, "<f4")
+    if not np.isfinite(vector).all():
+        raise Invalid(f"a model must be finite, got {int((~np.isfinite(vector)).sum())} NaN or infinite coordinates")
+    return vector
+
+
+def vector_sha256(vector: Vector) -> bytes:
+    """By which a vector is fetched; 32 bytes."""
+    return hashlib.sha256(to_bytes(vector)).digest()
+
+
+def model_sha256(manifest: Manifest, run_state: RunState, vector: Vector) -> bytes:
+    """SHA-256 of the canonical manifest JSON, the run state and the vector; no time and no run id is in it."""
+    digest = hashlib.sha256(manifest.canonical_json())
+    digest.update(run_state.to_bytes())
+    digest.update(to_bytes(vector))
+    return digest.digest()
+
+
+def initial_vector(manifest: Manifest, seed: int) -> Vector:
+    """Uniform in ±1/sqrt(fan_in) for weights and biases, drawn in order from PCG64(seed), as torch's Linear does."""
+    if seed < 0:
+        raise Invalid(f"a seed must be at least 0, got {seed}")
+    generator = np.random.Generator(np.random.PCG64(seed))
+    parts = [generator.uniform(-1.0, 1.0, tensor.size) / np.sqrt(tensor.fan_in) for tensor in manifest.tensors]
+    return np.concatenate(parts).astype(np.float32)
+
+
+def named_tensors(manifest: Manifest, vector: Vector) -> dict[str, Vector]:
+    """Views of the vector in the shapes of the manifest's tensors."""
+    return {t.name: vector[t.start : t.start + t.size].reshape(t.shape) for t in manifest.tensors}
+
+
+def logits(manifest: Manifest, vector: Vector, inputs: Vector) -> Vector:
+    """Forward pass without dropout: standardised (rows, features) to logits (rows,), in float32."""
+    tensors = named_tensors(manifest, vector)
+    hidden = inputs
+    last = len(manifest.layer_sizes) - 1
+    for layer in range(last + 1):
+        hidden = hidden @ tensors[f"layers.{layer}.weight"].T + tensors[f"layers.{layer}.bias"]
+        if layer < last:
+            hidden = np.maximum(hidden, 0)
+    return hidden[:, 0]
+
+
+def calibrated_logits(
+    manifest: Manifest, run_state: RunState, vector: Vector, features: NDArray[np.float64], *, logit_adjustment: bool
+) -> Vector:
+    """(rows, features) in the features' units to (rows,) logits of the probability of fraud.
+
+    A model trained with logit adjustment has learned the likelihood ratio; the pooled log-odds make it a probability
+    (Menon et al. 2021, "Long-tail learning via logit adjustment").
+    """
+    raw = logits(manifest, vector, run_state.standardise(features))
+    return raw + np.float32(run_state.log_odds) if logit_adjustment else raw

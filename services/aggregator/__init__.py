@@ -1,0 +1,1 @@
+"""The aggregator: runs rounds of weighted FedAvg, keeps the journal, enrols seats."""

@@ -1,0 +1,1 @@
+"""The reporter: follows the journal and writes facts and a report."""

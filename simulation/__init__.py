@@ -1,0 +1,1 @@
+"""Simulated populations; production code never imports this."""
