@@ -55,7 +55,7 @@ def mutual_channel(address: str, ca_pem: bytes, own: KeyPair) -> grpc.aio.Channe
 
 
 def enrolment_channel(address: str, ca_pem: bytes) -> grpc.aio.Channel:
-    """A channel to the enrolment port: the aggregator is known by the CA in the join folder, the caller by its token."""
+    """A channel to the enrolment port: the aggregator is known by its CA, the caller by its token."""
     return grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(ca_pem), options=_CLIENT)
 
 

@@ -30,11 +30,11 @@ class JoinFolder:
 
 
 async def enrol(
-    address: str, join: JoinFolder, key: ec.EllipticCurvePrivateKey, timeout: float = 30.0
+    address: str, join: JoinFolder, key: ec.EllipticCurvePrivateKey, wait: float = 30.0
 ) -> tuple[enrolment_pb2.EnrolResponse, KeyPair]:
-    """Certifies `key` under the folder's token; waits for the aggregator up to `timeout` seconds."""
+    """Certifies `key` under the folder's token; waits for the aggregator up to `wait` seconds."""
     async with enrolment_channel(address, join.ca_pem) as channel:
         request = enrolment_pb2.EnrolRequest(token=join.token, certificate_request=certificate_request(key))
         stub = enrolment_pb2_grpc.EnrolmentServiceStub(channel)
-        response = await stub.Enrol(request, timeout=timeout, wait_for_ready=True)
+        response = await stub.Enrol(request, timeout=wait, wait_for_ready=True)
     return response, KeyPair(key_pem(key), response.certificate_pem)

@@ -101,7 +101,8 @@ class TrainCodec:
         largest = MAX_SEATS * WEIGHT_CAP * self._largest
         if largest >= 2**63:
             raise Misconfigured(
-                f"seats * weight cap * clip * 2**{FRACTION_BITS} must be below 2**63, got {largest:.3e} with clip {self.clip}"
+                f"seats * weight cap * clip * 2**{FRACTION_BITS} must be below 2**63, got {largest:.3e} "
+                f"with clip {self.clip}"
             )
 
     def _split(self, words: Words) -> tuple[NDArray[np.int64], int, int]:
@@ -276,5 +277,6 @@ def _exact_sum_of_squares(values: NDArray[np.int64]) -> int:
 
 def _from_limbs(limbs: list[int]) -> int:
     """Sums of limbs, each possibly above 2**32, to the signed 128-bit integer that they stand for."""
-    value = sum(limb << (LIMB_BITS * place) for place, limb in enumerate(limbs)) % 2 ** (LIMB_BITS * LIMBS)
-    return value - 2 ** (LIMB_BITS * LIMBS) if value >> (LIMB_BITS * LIMBS - 1) else value
+    width = 1 << (LIMB_BITS * LIMBS)
+    value = sum(limb << (LIMB_BITS * place) for place, limb in enumerate(limbs)) % width
+    return value - width if value >= width // 2 else value

@@ -98,7 +98,7 @@ def requested_key(request: bytes) -> ec.EllipticCurvePublicKey:
         parsed = x509.load_der_x509_csr(request)
         key, valid = parsed.public_key(), parsed.is_signature_valid
     except Exception as error:  # a stranger's bytes: the parser raises more than ValueError
-        raise Invalid(f"a certificate request must be PKCS #10 in DER, got {len(request)} bytes that are not") from error
+        raise Invalid(f"a certificate request must be PKCS #10 in DER, got {len(request)} other bytes") from error
     if not valid:
         raise Invalid("a certificate request must be signed by its own key, got another signature")
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):

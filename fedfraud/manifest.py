@@ -1,5 +1,6 @@
 """What a model is: its features and layers, and the layout of its one flat vector."""
 
+import itertools
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +43,7 @@ class Manifest:
     def layer_sizes(self) -> tuple[tuple[int, int], ...]:
         """(inputs, outputs) of each linear layer, first to last."""
         widths = (len(self.features), *self.hidden_sizes, 1)
-        return tuple(zip(widths[:-1], widths[1:], strict=True))
+        return tuple(itertools.pairwise(widths))
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:

@@ -40,7 +40,8 @@ class RunState:
 
     def standardise(self, features: NDArray[np.float64]) -> Vector:
         """(rows, features) in the features' units to (rows, features) of mean 0 and deviation 1."""
-        return ((features - np.asarray(self.means)) / np.asarray(self.deviations)).astype(np.float32)
+        scaled: NDArray[np.float64] = (features - np.asarray(self.means)) / np.asarray(self.deviations)
+        return scaled.astype(np.float32)
 
 
 def prior_log_odds(frauds: int, rows: int) -> float:

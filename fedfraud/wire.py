@@ -1,6 +1,9 @@
 """The one file that turns wire into values and back, in pairs; each `from_proto` checks what it got."""
 
 from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from google.protobuf.message import Message
 
 from fedfraud.errors import Invalid
 from fedfraud.fixed_point import Segment
@@ -107,9 +110,7 @@ def manifest_to_proto(manifest: Manifest) -> model_pb2.Manifest:
     return model_pb2.Manifest(
         version=manifest.version,
         population=manifest.population,
-        features=[
-            model_pb2.Feature(name=f.name, unit=f.unit, resolution=f.resolution) for f in manifest.features
-        ],
+        features=[model_pb2.Feature(name=f.name, unit=f.unit, resolution=f.resolution) for f in manifest.features],
         hidden_sizes=manifest.hidden_sizes,
     )
 
@@ -156,9 +157,7 @@ def run_state_from_proto(state: model_pb2.RunState, manifest: Manifest) -> RunSt
         raise Invalid(f"frauds must be 0 to the rows, {state.row_count}, got {state.fraud_count}")
     if not 0 < state.weight_scale < float("inf"):
         raise Invalid(f"a weight scale must be above 0 and finite, got {state.weight_scale}")
-    return RunState(
-        tuple(state.means), tuple(state.deviations), state.row_count, state.fraud_count, state.weight_scale
-    )
+    return RunState(tuple(state.means), tuple(state.deviations), state.row_count, state.fraud_count, state.weight_scale)
 
 
 def scores_to_proto(scores: Scores) -> model_pb2.Scores:
@@ -168,7 +167,7 @@ def scores_to_proto(scores: Scores) -> model_pb2.Scores:
 
 def scores_from_proto(scores: model_pb2.Scores) -> Scores:
     """Unset becomes None."""
-    return Scores(**{field.name: _optional(scores, field.name) for field in fields(Scores)})
+    return Scores(**_present(scores))
 
 
 def disclosure_to_proto(disclosure: Disclosure) -> model_pb2.Disclosure:
@@ -178,10 +177,12 @@ def disclosure_to_proto(disclosure: Disclosure) -> model_pb2.Disclosure:
 
 def disclosure_from_proto(disclosure: model_pb2.Disclosure) -> Disclosure:
     """Unset becomes None; every figure is held to its range by Disclosure."""
-    return Disclosure(**{field.name: _optional(disclosure, field.name) for field in fields(Disclosure)})
+    return Disclosure(**_present(disclosure))
 
 
-def _optional(message: model_pb2.Scores | model_pb2.Disclosure, name: str) -> "int | float | None":
-    tracked = message.DESCRIPTOR.fields_by_name[name].has_presence
-    value: int | float = getattr(message, name)
-    return value if not tracked or message.HasField(name) else None  # type: ignore[arg-type]  # a field's name
+def _present(message: Message) -> dict[str, Any]:
+    """Every field by name; None for an optional one that is unset."""
+    return {
+        field.name: None if field.has_presence and not message.HasField(field.name) else getattr(message, field.name)
+        for field in message.DESCRIPTOR.fields
+    }
