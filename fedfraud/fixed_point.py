@@ -5,6 +5,7 @@ complement. A codec's `check` holds one bank's segment to its bounds; the bounds
 banks cannot wrap, which `check_capacity` verifies when a service starts.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -94,15 +95,16 @@ class TrainCodec:
     def decode(self, words: Words) -> TrainSum:
         """The sum over banks to the weighted average: one division, in float64."""
         fixed, weight, clipped = self._split(words)
+        if weight < 1:
+            raise Invalid(f"a sum of weights must be at least 1, got {weight}")
         return TrainSum(fixed.astype(np.float64) / weight / 2**FRACTION_BITS, weight, clipped)
 
     def check_capacity(self) -> None:
         """Refuses a clip with which the sum over MAX_SEATS banks could wrap."""
-        largest = MAX_SEATS * WEIGHT_CAP * self._largest
-        if largest >= 2**63:
+        largest = (2**63 - 1) // (MAX_SEATS * WEIGHT_CAP) / 2**FRACTION_BITS
+        if not self.clip <= largest:
             raise Misconfigured(
-                f"seats * weight cap * clip * 2**{FRACTION_BITS} must be below 2**63, got {largest:.3e} "
-                f"with clip {self.clip}"
+                f"a clip must be at most {largest:.8f}, or a sum over {MAX_SEATS} seats could wrap, got {self.clip}"
             )
 
     def _split(self, words: Words) -> tuple[NDArray[np.int64], int, int]:
@@ -136,6 +138,8 @@ class StandardiseCodec:
         """(rows, features) in the features' units and (rows,) labels to words. Not finite or too large: refused."""
         if features.ndim != 2 or features.shape[1] != len(self.resolutions):
             raise Invalid(f"features must have {len(self.resolutions)} columns, got shape {features.shape}")
+        if labels.shape != (len(features),):
+            raise Invalid(f"labels must be one a row, {len(features)}, got shape {labels.shape}")
         units = np.rint(features / np.asarray(self.resolutions))
         bad = ~(np.abs(units) < VALUE_CAP)  # NaN fails the comparison too
         if bad.any():
@@ -159,20 +163,34 @@ class StandardiseCodec:
             raise Invalid(f"rows must be 1 to {ROW_CAP}, got {rows}")
         if frauds > rows:
             raise Invalid(f"frauds must be at most the rows, {rows}, got {frauds}")
+        for column, (total, squares) in enumerate(self._sums(words)):
+            if squares > rows * VALUE_CAP**2:
+                raise Invalid(
+                    f"a sum of squares must be at most the rows times 2**80, {rows * VALUE_CAP**2}, got {squares} "
+                    f"in column {column}"
+                )
+            if total * total > rows * squares:  # holds |total| to rows * 2**40 too, and squares to 0 or more
+                raise Invalid(
+                    f"a sum's square must be at most the rows times the sum of squares, {rows * squares}, "
+                    f"got {total * total} in column {column}"
+                )
 
     def decode(self, words: Words) -> StandardiseSum:
         """Means and deviations from the exact sums; a deviation of 0 counts as 1."""
         rows, frauds = int(words[-2]), int(words[-1])
         if rows < 1:
             raise Invalid(f"rows must be at least 1, got {rows}")
-        sums = [_from_limbs([int(limb) for limb in group]) for group in words[:-2].reshape(-1, LIMBS)]
         means, deviations = [], []
-        for resolution, total, squares in zip(self.resolutions, sums[::2], sums[1::2], strict=True):
+        for resolution, (total, squares) in zip(self.resolutions, self._sums(words), strict=True):
             # n * sum(x*x) - sum(x)**2 is an exact integer: nothing cancels. One division, correctly rounded.
             variance = (rows * squares - total * total) / (rows * rows)
             means.append(total / rows * resolution)
-            deviations.append(variance**0.5 * resolution if variance > 0 else 1.0)
+            deviations.append(math.sqrt(variance) * resolution if variance > 0 else 1.0)
         return StandardiseSum(np.array(means), np.array(deviations), rows, frauds)
+
+    def _sums(self, words: Words) -> list[tuple[int, int]]:
+        sums = [_from_limbs(group) for group in words[:-2].reshape(-1, LIMBS).tolist()]
+        return list(zip(sums[::2], sums[1::2], strict=True))
 
 
 @dataclass(frozen=True)
