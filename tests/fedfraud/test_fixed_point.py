@@ -1,0 +1,390 @@
+"""Values to integers and back: exact sums, bounds that cannot wrap, and a sentence for each refusal."""
+
+import random
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+
+from fedfraud.errors import Invalid, Misconfigured
+from fedfraud.fixed_point import (
+    BINS,
+    LIMB_BITS,
+    LIMBS,
+    MAX_SEATS,
+    ROW_CAP,
+    VALUE_CAP,
+    WEIGHT_CAP,
+    EvaluateCodec,
+    Layout,
+    Segment,
+    StandardiseCodec,
+    TrainCodec,
+    Words,
+    codec_for,
+    from_bytes,
+    to_bytes,
+)
+from fedfraud.manifest import Manifest
+from fedfraud.recipe import Recipe, recipe_named
+from fedfraud.transactions import TUTORIAL, Feature
+
+MANIFEST = Manifest("tutorial", TUTORIAL)
+RECIPE = recipe_named("default")
+ONE = 2**24
+"""1.0 in fixed point."""
+
+
+def f32(*values: float) -> NDArray[np.float32]:
+    return np.array(values, np.float32)
+
+
+def words(*values: int) -> Words:
+    return np.array([value % 2**64 for value in values], np.uint64)
+
+
+def added(contributions: list[Words]) -> Words:
+    """The sum modulo 2**64, as the aggregator forms it."""
+    total: Words = np.stack(contributions).sum(axis=0, dtype=np.uint64)
+    return total
+
+
+def limbs(value: int) -> list[int]:
+    return [value >> (LIMB_BITS * place) & (2**LIMB_BITS - 1) for place in range(LIMBS)]
+
+
+def standardised(total: int, squares: int, rows: int, frauds: int = 0) -> Words:
+    """One column's segment with these sums."""
+    return words(*limbs(total), *limbs(squares), rows, frauds)
+
+
+def integer_features(*rows: list[float]) -> NDArray[np.float64]:
+    return np.array(rows, np.float64)
+
+
+# --- train
+
+
+def test_banks_of_weight_1_and_3_with_0_and_4_average_to_3() -> None:
+    codec = TrainCodec(2, clip=4.0)
+    opened = codec.decode(added([codec.encode(f32(0, 0), 1), codec.encode(f32(4, -4), 3)]))
+    assert opened.average.tolist() == [3.0, -3.0]
+    assert (opened.weight, opened.clipped) == (4, 0)
+
+
+def test_an_update_is_its_weight_times_2_to_the_24_then_the_weight_then_the_clipped_count() -> None:
+    assert TrainCodec(2, clip=4.0).encode(f32(1, -0.5), 3).view(np.int64).tolist() == [3 * ONE, -3 * ONE // 2, 3, 0]
+
+
+def test_coordinates_beyond_the_clip_are_clipped_and_counted() -> None:
+    codec = TrainCodec(4, clip=2.0)
+    opened = codec.decode(added([codec.encode(f32(2, 2.5, -9, 0), 1), codec.encode(f32(3, 2, -2, 0), 1)]))
+    assert opened.average.tolist() == [2.0, 2.0, -2.0, 0.0]
+    assert opened.clipped == 3
+
+
+def test_half_a_unit_rounds_to_the_even_neighbour() -> None:
+    halves = f32(0.5, 1.5, 2.5, -0.5, -1.5) / np.float32(ONE)
+    assert TrainCodec(5, clip=4.0).encode(halves, 1).view(np.int64)[:5].tolist() == [0, 2, 2, 0, -2]
+
+
+def test_sums_may_be_negative() -> None:
+    codec = TrainCodec(1, clip=4.0)
+    total = added([codec.encode(f32(1), 1), codec.encode(f32(-3), 1)])
+    assert int(total[0]) == 2**64 - 2 * ONE
+    assert codec.decode(total).average.tolist() == [-1.0]
+
+
+weighted_updates = st.lists(
+    st.tuples(arrays(np.float32, 3, elements=st.floats(-4, 4, width=32)), st.integers(1, WEIGHT_CAP)),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(deadline=None)
+@given(weighted_updates, st.randoms(use_true_random=False))
+def test_the_average_is_the_exact_rational_one_within_half_a_unit_in_any_order(
+    banks: list[tuple[NDArray[np.float32], int]], chance: random.Random
+) -> None:
+    codec = TrainCodec(3, clip=4.0)
+    encoded = [codec.encode(update, weight) for update, weight in banks]
+    total = added(encoded)
+    chance.shuffle(encoded)
+    assert added(encoded).tobytes() == total.tobytes()
+    weight = sum(weight for _, weight in banks)
+    for coordinate, average in enumerate(codec.decode(total).average):
+        exact = sum((Fraction(float(update[coordinate])) * w for update, w in banks), Fraction()) / weight
+        # Half a unit for rounding to 2**-24, and the last bit of two float64 operations on values up to 4.
+        assert abs(Fraction(float(average)) - exact) <= Fraction(1, 2**25) + Fraction(1, 2**49)
+
+
+@pytest.mark.parametrize(
+    ("update", "weight", "sentence"),
+    [
+        (f32(1), 1, r"an update must have 2 coordinates, got 1"),
+        (f32(1, np.nan), 1, r"an update must be finite, got 1 NaN or infinite values"),
+        (f32(np.inf, -np.inf), 1, r"an update must be finite, got 2 NaN or infinite values"),
+        (f32(1, 1), 0, r"a weight must be 1 to 1048576, got 0"),
+        (f32(1, 1), WEIGHT_CAP + 1, r"a weight must be 1 to 1048576, got 1048577"),
+    ],
+)
+def test_a_bank_cannot_encode_what_breaks_a_rule(update: NDArray[np.float32], weight: int, sentence: str) -> None:
+    with pytest.raises(Invalid, match=f"^{sentence}$"):
+        TrainCodec(2, clip=4.0).encode(update, weight)
+
+
+@pytest.mark.parametrize(
+    ("segment", "sentence"),
+    [
+        (words(0, 0, 0, 0), r"a weight must be 1 to 1048576, got 0"),
+        (words(0, 0, -1, 0), r"a weight must be 1 to 1048576, got -1"),
+        (words(0, 0, WEIGHT_CAP + 1, 0), r"a weight must be 1 to 1048576, got 1048577"),
+        (words(0, 8 * ONE + 1, 2, 0), r"a coordinate must lie .*, ±134217728, got 134217729 at coordinate 1"),
+        (words(-8 * ONE - 1, 0, 2, 0), r"a coordinate must lie .*, ±134217728, got -134217729 at coordinate 0"),
+        (words(2**63, 0, 1, 0), r"a coordinate must lie .*, ±67108864, got -9223372036854775808 at coordinate 0"),
+        (words(0, 0, 1, 3), r"clipped coordinates must be 0 to 2, got 3"),
+        (words(0, 0, 1, -1), r"clipped coordinates must be 0 to 2, got -1"),
+    ],
+)
+def test_check_refuses_a_train_segment_out_of_bounds(segment: Words, sentence: str) -> None:
+    with pytest.raises(Invalid, match=f"^{sentence}$"):
+        TrainCodec(2, clip=4.0).check(segment)
+
+
+def test_check_accepts_a_train_segment_at_its_bounds() -> None:
+    codec = TrainCodec(2, clip=4.0)
+    codec.check(words(4 * ONE * WEIGHT_CAP, -4 * ONE * WEIGHT_CAP, WEIGHT_CAP, 2))
+    codec.check(words(0, 0, 1, 0))
+
+
+def test_a_sum_without_weight_is_refused() -> None:
+    with pytest.raises(Invalid, match=r"^a sum of weights must be at least 1, got 0$"):
+        TrainCodec(1, clip=4.0).decode(words(0, 0, 0))
+
+
+@pytest.mark.parametrize("clip", [128.0, 1e6, 1e308])
+def test_a_clip_whose_sum_could_wrap_refuses_to_start(clip: float) -> None:
+    with pytest.raises(Misconfigured, match=r"^a clip must be at most 127.99999994, .*, got"):
+        TrainCodec(1, clip).check_capacity()
+
+
+@pytest.mark.parametrize("clip", [4.0, 127.5, 128 - 2.0**-24])
+def test_a_clip_that_may_start_does_not_wrap_with_every_seat_at_its_bound(clip: float) -> None:
+    codec = TrainCodec(2, clip)
+    codec.check_capacity()
+    largest = codec.encode(f32(1e9, -1e9), WEIGHT_CAP)
+    codec.check(largest)
+    opened = codec.decode(largest * np.uint64(MAX_SEATS))
+    assert opened.average.tolist() == pytest.approx([clip, -clip], rel=1e-15)
+    assert (opened.weight, opened.clipped) == (MAX_SEATS * WEIGHT_CAP, MAX_SEATS * 2)
+
+
+def test_every_recipe_may_start() -> None:
+    for name in ("tutorial", "default"):
+        TrainCodec(MANIFEST.parameter_count, recipe_named(name).clip).check_capacity()
+
+
+# --- standardise
+
+
+def test_rows_1_and_3_have_mean_2_and_deviation_1() -> None:
+    codec = StandardiseCodec((1.0,))
+    opened = codec.decode(codec.encode(integer_features([1], [3]), np.array([True, False])))
+    assert (opened.means.tolist(), opened.deviations.tolist()) == ([2.0], [1.0])
+    assert (opened.row_count, opened.fraud_count) == (2, 1)
+
+
+def test_values_are_rounded_to_the_resolution_and_given_back_in_the_unit() -> None:
+    codec = StandardiseCodec((0.5,))
+    opened = codec.decode(codec.encode(integer_features([1.1], [2.9]), np.zeros(2, bool)))  # 1.0 and 3.0
+    assert (opened.means.tolist(), opened.deviations.tolist()) == ([2.0], [1.0])
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.lists(st.integers(-VALUE_CAP + 1, VALUE_CAP - 1), min_size=1, max_size=6),  # a bank's only column
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_sums_over_banks_are_pythons_own_big_integers(banks: list[list[int]]) -> None:
+    codec = StandardiseCodec((1.0,))
+    encoded = [codec.encode(np.array(b, np.float64)[:, None], np.zeros(len(b), bool)) for b in banks]
+    for one in encoded:
+        codec.check(one)
+    opened = codec.decode(added(encoded))
+    values = [value for bank in banks for value in bank]
+    count, total, squares = len(values), sum(values), sum(value * value for value in values)
+    variance = Fraction(count * squares - total * total, count * count)
+    assert opened.row_count == count
+    assert opened.means[0] == total / count
+    assert opened.deviations[0] == pytest.approx(float(variance) ** 0.5 if variance else 1.0, rel=1e-15)
+
+
+def test_limbs_hold_a_negative_sum_and_squares_above_2_to_the_64() -> None:
+    value = -(VALUE_CAP - 1)
+    segment = StandardiseCodec((1.0,)).encode(integer_features([value], [value]), np.zeros(2, bool))
+    assert segment.tolist() == standardised(2 * value, 2 * value * value, rows=2).tolist()
+
+
+def test_limbs_carry_when_a_thousand_banks_are_added() -> None:
+    codec = StandardiseCodec((1.0,))
+    bank = codec.encode(integer_features([2**32 - 1], [-1]), np.zeros(2, bool))  # sums 2**32 - 2 and (2**32-1)**2 + 1
+    total = bank * np.uint64(1000)
+    assert int(total[0]) > 2**LIMB_BITS  # the lowest limb overflowed its 32 bits
+    opened = codec.decode(total)
+    assert opened.means[0] == (2**32 - 2) / 2
+    assert opened.deviations[0] == 2**31
+
+
+def test_a_constant_column_has_deviation_1() -> None:
+    codec = StandardiseCodec((2.0**-20,))
+    opened = codec.decode(codec.encode(np.full((7, 1), 0.1), np.zeros(7, bool)))
+    assert opened.deviations.tolist() == [1.0]
+    assert opened.means[0] == pytest.approx(0.1, abs=2**-21)
+
+
+def test_means_and_deviations_agree_with_numpy_on_benign_data() -> None:
+    units = np.random.default_rng(7).integers(-(2**22), 2**22, (500, 3))
+    features = units * 2.0**-20
+    codec = StandardiseCodec((2.0**-20,) * 3)
+    parts = [codec.encode(part, np.zeros(len(part), bool)) for part in np.split(features, [100, 101, 350])]
+    opened = codec.decode(added(parts))
+    np.testing.assert_allclose(opened.means, features.mean(0), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(opened.deviations, features.std(0), rtol=1e-12)
+
+
+def test_a_deviation_of_1_is_found_at_2_to_the_39_where_float_sums_cancel() -> None:
+    features = integer_features([2**39 - 1], [2**39 + 1])
+    naive = (features**2).mean() - features.mean() ** 2
+    assert naive != 1.0
+    codec = StandardiseCodec((1.0,))
+    assert codec.decode(codec.encode(features, np.zeros(2, bool))).deviations.tolist() == [1.0]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 2.0**40, -(2.0**40)])
+def test_a_bad_value_is_refused_by_row_and_column(value: float) -> None:
+    features = np.zeros((3, 2))
+    features[2, 1] = value
+    with pytest.raises(Invalid, match=r"^a value must be finite and below 2\*\*40 .*, got .* in row 2, column 1$"):
+        StandardiseCodec((1.0, 1.0)).encode(features, np.zeros(3, bool))
+
+
+def test_features_and_labels_of_the_wrong_shape_are_refused() -> None:
+    codec = StandardiseCodec((1.0, 1.0))
+    with pytest.raises(Invalid, match=r"^features must have 2 columns, got shape \(3, 1\)$"):
+        codec.encode(np.zeros((3, 1)), np.zeros(3, bool))
+    with pytest.raises(Invalid, match=r"^labels must be one a row, 3, got shape \(2,\)$"):
+        codec.encode(np.zeros((3, 2)), np.zeros(2, bool))
+
+
+@pytest.mark.parametrize(
+    ("segment", "sentence"),
+    [
+        (words(2**32, 0, 0, 0, *limbs(0), 1, 0), r"a limb must be below 2\*\*32, got 4294967296"),
+        (standardised(0, 0, rows=0), r"rows must be 1 to 17179869184, got 0"),
+        (standardised(0, 0, rows=ROW_CAP + 1), r"rows must be 1 to 17179869184, got 17179869185"),
+        (standardised(0, 0, rows=-1), r"rows must be 1 to 17179869184, got 18446744073709551615"),
+        (standardised(0, 0, rows=3, frauds=4), r"frauds must be at most the rows, 3, got 4"),
+        (standardised(0, 2 * VALUE_CAP**2 + 1, rows=2), r"a sum of squares must be .*, got \d+ in column 0"),
+        (standardised(3, 4, rows=2), r"a sum's square must be .* sum of squares, 8, got 9 in column 0"),
+        (standardised(0, -1, rows=1), r"a sum's square must be .* sum of squares, -1, got 0 in column 0"),
+    ],
+)
+def test_check_refuses_a_standardise_segment_out_of_bounds(segment: Words, sentence: str) -> None:
+    with pytest.raises(Invalid, match=f"^{sentence}$"):
+        StandardiseCodec((1.0,)).check(segment)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_standardise_sums_do_not_wrap_with_every_seat_at_its_bound(sign: int) -> None:
+    codec = StandardiseCodec((1.0,))
+    bound = standardised(sign * ROW_CAP * VALUE_CAP, ROW_CAP * VALUE_CAP**2, rows=ROW_CAP, frauds=ROW_CAP)
+    codec.check(bound)
+    opened = codec.decode(bound * np.uint64(MAX_SEATS))
+    assert opened.means.tolist() == [sign * float(VALUE_CAP)]
+    assert opened.deviations.tolist() == [1.0]  # every value is the same
+    assert (opened.row_count, opened.fraud_count) == (MAX_SEATS * ROW_CAP, MAX_SEATS * ROW_CAP)
+
+
+def test_every_limb_may_be_full_at_every_seat() -> None:
+    full = 2**LIMB_BITS - 1
+    assert MAX_SEATS * full < 2**64  # no word wraps; the carried value of all limbs is minus one, MAX_SEATS times
+    codec = StandardiseCodec((1.0,))
+    minus_one = codec.encode(integer_features([-1]), np.zeros(1, bool))
+    assert minus_one[:LIMBS].tolist() == [full] * LIMBS
+    assert codec.decode(minus_one * np.uint64(MAX_SEATS)).means.tolist() == [-1.0]
+
+
+# --- evaluate: its arithmetic is tested with the metrics; here the bound
+
+
+def test_histogram_counts_do_not_wrap_with_every_seat_at_its_bound() -> None:
+    codec = EvaluateCodec()
+    bound = np.full(codec.length, ROW_CAP, np.uint64)
+    codec.check(bound)
+    legitimate, frauds = codec.decode(bound * np.uint64(MAX_SEATS))
+    assert set(legitimate.tolist()) | set(frauds.tolist()) == {MAX_SEATS * ROW_CAP}
+
+
+# --- layout and bytes
+
+
+def test_each_segment_has_its_own_words_in_the_order_asked_for() -> None:
+    layout = Layout((Segment.EVALUATE, Segment.TRAIN), MANIFEST, RECIPE)
+    assert layout.length == 2 * BINS + 4097 + 2
+    whole = np.arange(layout.length, dtype=np.uint64)
+    assert layout.part(whole, Segment.EVALUATE).tolist() == list(range(2 * BINS))
+    assert layout.part(whole, Segment.TRAIN).tolist() == list(range(2 * BINS, layout.length))
+
+
+def test_a_standardise_segment_of_thirty_features_has_242_words() -> None:
+    assert Layout((Segment.STANDARDISE,), MANIFEST, RECIPE).length == 242
+
+
+def test_a_contribution_of_another_length_is_refused() -> None:
+    layout = Layout((Segment.STANDARDISE,), MANIFEST, RECIPE)
+    for length in (0, 241, 243):
+        with pytest.raises(Invalid, match=f"^a contribution must have 242 words, got {length}$"):
+            layout.check(np.zeros(length, np.uint64))
+
+
+def test_every_segment_of_a_contribution_is_checked() -> None:
+    layout = Layout((Segment.EVALUATE, Segment.TRAIN), MANIFEST, RECIPE)
+    good = np.concatenate([np.zeros(2 * BINS, np.uint64), TrainCodec(4097, 4.0).encode(np.zeros(4097, np.float32), 5)])
+    layout.check(good)
+    bad_train, bad_evaluate = good.copy(), good.copy()
+    bad_train[-2] = 0
+    bad_evaluate[0] = ROW_CAP + 1
+    with pytest.raises(Invalid, match=r"^a weight must be"):
+        layout.check(bad_train)
+    with pytest.raises(Invalid, match=r"^a histogram count must be at most 17179869184, got 17179869185$"):
+        layout.check(bad_evaluate)
+
+
+def test_a_layout_needs_different_segments_and_gives_no_others() -> None:
+    for segments in ((), (Segment.TRAIN, Segment.TRAIN)):
+        with pytest.raises(Invalid, match=r"^segments must be one or more and differ, got"):
+            Layout(segments, MANIFEST, RECIPE)
+    with pytest.raises(Invalid, match=r"^no train segment in this layout: \['evaluate'\]$"):
+        Layout((Segment.EVALUATE,), MANIFEST, RECIPE).part(np.zeros(2 * BINS, np.uint64), Segment.TRAIN)
+
+
+def test_codecs_follow_the_manifest_and_the_recipe() -> None:
+    manifest = Manifest("other", (Feature("amount", "euro", 0.01), Feature("age", "year", 1.0)), hidden_sizes=(3,))
+    assert codec_for(Segment.STANDARDISE, manifest, RECIPE) == StandardiseCodec((0.01, 1.0))
+    assert codec_for(Segment.TRAIN, manifest, Recipe("r", 0.1, 1, clip=2.0)) == TrainCodec(2 * 3 + 3 + 3 + 1, 2.0)
+    assert codec_for(Segment.EVALUATE, manifest, RECIPE) == EvaluateCodec()
+
+
+def test_words_cross_the_wire_as_little_endian_and_whole() -> None:
+    assert to_bytes(words(1, 2**64 - 1)) == b"\x01" + b"\0" * 7 + b"\xff" * 8
+    assert from_bytes(to_bytes(words(1, -1))).tolist() == [1, 2**64 - 1]
+    with pytest.raises(Invalid, match=r"^a contribution must be a multiple of 8 bytes, got 9$"):
+        from_bytes(b"123456789")
