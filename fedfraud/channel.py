@@ -66,8 +66,8 @@ def mutual_server(interceptors: Sequence[grpc.aio.ServerInterceptor]) -> grpc.ai
 
 def enrolment_server(interceptors: Sequence[grpc.aio.ServerInterceptor]) -> grpc.aio.Server:
     """A server for the enrolment port: small messages, few at once."""
-    options = [*_SERVER, ("grpc.max_receive_message_length", _ENROLMENT_BYTES)]
-    return grpc.aio.server(interceptors=interceptors, options=options, maximum_concurrent_rpcs=256)
+    options = {**dict(_SERVER), "grpc.max_receive_message_length": _ENROLMENT_BYTES}  # of two, gRPC takes the first
+    return grpc.aio.server(interceptors=interceptors, options=list(options.items()), maximum_concurrent_rpcs=256)
 
 
 def bind_mutual(server: grpc.aio.Server, address: str, ca_pem: bytes, own: Callable[[], KeyPair]) -> int:
