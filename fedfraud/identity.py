@@ -81,7 +81,7 @@ def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 def load_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
     """An EC private key from PEM."""
     key = serialization.load_pem_private_key(pem, password=None)
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         raise Invalid(f"a key must be EC P-256, got {type(key).__name__}")
     return key
 
@@ -115,16 +115,18 @@ def public_key_sha256(key: ec.EllipticCurvePublicKey) -> bytes:
 @lru_cache(maxsize=4096)
 def read_credential(pem: bytes) -> Credential:
     """Who the holder of this certificate is; refused unless it carries exactly one URI SAN, of our trust domain."""
-    certificate = x509.load_pem_x509_certificate(pem)
     try:
+        certificate = x509.load_pem_x509_certificate(pem)
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         uris = names.get_values_for_type(x509.UniformResourceIdentifier)
     except x509.ExtensionNotFound:
         uris = []
+    except ValueError as error:
+        raise Unauthenticated(f"a certificate must be X.509 in PEM, got {len(pem)} other bytes") from error
     match = _URI.fullmatch(uris[0]) if len(uris) == 1 else None
     key = certificate.public_key()
     if match is None or not isinstance(key, ec.EllipticCurvePublicKey):
-        raise Unauthenticated(f"a certificate must carry one URI SAN under {TRUST_DOMAIN}, got {len(uris)}")
+        raise Unauthenticated(f"a certificate must carry one URI SAN under {TRUST_DOMAIN}, got {uris}")
     identity = Identity(Role.BANK, match[2]) if match[2] else Identity(Role(match[1]))
     return Credential(
         identity, certificate.fingerprint(hashes.SHA256()), public_key_sha256(key), certificate.not_valid_after_utc
@@ -141,13 +143,15 @@ def write_durably(path: Path, content: bytes, mode: int = 0o644) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
-        os.fchmod(descriptor, mode)
-        with os.fdopen(descriptor, "wb", closefd=False) as file:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)
             file.write(content)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    temporary.replace(path)
+            file.flush()
+            os.fsync(descriptor)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink()
+        raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
