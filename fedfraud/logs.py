@@ -12,8 +12,9 @@ class _Readable(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
         mark = "" if record.levelno <= logging.INFO else f"{record.levelname}: "
-        fields = " ".join(f"{name}={value}" for name, value in _fields(record).items())
-        line = f"{time} {record.name:<11} {mark}{record.getMessage()}" + (f"  {fields}" if fields else "")
+        fields = " ".join(f"{name}={_one_line(value)}" for name, value in _fields(record).items())
+        what = _one_line(record.getMessage())
+        line = f"{time} {record.name:<11} {mark}{what}" + (f"  {fields}" if fields else "")
         return line + (f"\n{self.formatException(record.exc_info)}" if record.exc_info else "")
 
 
@@ -29,6 +30,12 @@ class _Json(logging.Formatter):
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
+
+
+def _one_line(value: object) -> str:
+    # A caller's text must not be able to forge a line or steer a terminal.
+    text = str(value)
+    return text if text.isprintable() else repr(text)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
