@@ -67,7 +67,7 @@ class Manifest:
         description: dict[str, Any] = {
             "version": self.version,
             "population": self.population,
-            "features": [{"name": f.name, "unit": f.unit, "resolution": f.resolution} for f in self.features],
+            "features": [{"name": f.name, "unit": f.unit, "resolution": float(f.resolution)} for f in self.features],
             "hidden_sizes": list(self.hidden_sizes),
         }
         return json.dumps(description, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()

@@ -118,8 +118,10 @@ def manifest_to_proto(manifest: Manifest) -> model_pb2.Manifest:
 def manifest_from_proto(manifest: model_pb2.Manifest) -> Manifest:
     """The version, the features and the layers are checked."""
     for feature in manifest.features:
-        if not feature.resolution > 0:
-            raise Invalid(f"a feature's resolution must be above 0, got {feature.resolution} for {feature.name!r}")
+        if not 0 < feature.resolution < float("inf"):
+            raise Invalid(
+                f"a feature's resolution must be above 0 and finite, got {feature.resolution} for {feature.name!r}"
+            )
     features = tuple(Feature(f.name, f.unit, f.resolution) for f in manifest.features)
     return Manifest(manifest.population, features, tuple(manifest.hidden_sizes), manifest.version)
 
@@ -150,6 +152,9 @@ def run_state_from_proto(state: model_pb2.RunState, manifest: Manifest) -> RunSt
             f"a run state must have {len(manifest.features)} means and deviations, "
             f"got {len(state.means)} and {len(state.deviations)}"
         )
+    for mean in state.means:
+        if not -float("inf") < mean < float("inf"):
+            raise Invalid(f"a mean must be finite, got {mean}")
     for deviation in state.deviations:
         if not 0 < deviation < float("inf"):
             raise Invalid(f"a deviation must be above 0 and finite, got {deviation}")
