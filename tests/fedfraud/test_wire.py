@@ -1,0 +1,174 @@
+"""Wire to values and back: what goes out comes back equal, and what breaks a rule is refused."""
+
+from dataclasses import replace
+
+import pytest
+
+from fedfraud.errors import Invalid
+from fedfraud.fixed_point import Segment
+from fedfraud.identity import Role
+from fedfraud.manifest import Manifest
+from fedfraud.metrics import Scores
+from fedfraud.model import RunState
+from fedfraud.recipe import RECIPES, Recipe, WeightRule
+from fedfraud.transactions import TUTORIAL, Feature
+from fedfraud.v1 import model_pb2
+from fedfraud.wire import (
+    Disclosure,
+    RoundKey,
+    disclosure_from_proto,
+    disclosure_to_proto,
+    manifest_from_proto,
+    manifest_to_proto,
+    recipe_from_proto,
+    recipe_to_proto,
+    role_from_proto,
+    role_to_proto,
+    round_key_from_proto,
+    round_key_to_proto,
+    run_state_from_proto,
+    run_state_to_proto,
+    scores_from_proto,
+    scores_to_proto,
+    segments_from_proto,
+    segments_to_proto,
+)
+
+NAN, INF = float("nan"), float("inf")
+MANIFEST = Manifest("cards", (Feature("amount", "euro", 0.01), Feature("age", "year", 1.0)), hidden_sizes=(8, 4))
+STATE = RunState((0.1, -2.0), (1.5, 1e-9), row_count=48_000, fraud_count=1_180, weight_scale=1 / 3)
+
+
+def test_a_round_key_comes_back_and_reads_as_run_round_attempt() -> None:
+    key = RoundKey("20261123-224501-5f3a", 12, 2)
+    assert round_key_from_proto(round_key_to_proto(key)) == key
+    assert str(key) == "20261123-224501-5f3a/12/2"
+
+
+def test_a_strangers_run_id_is_cut_at_64_characters() -> None:
+    assert round_key_from_proto(model_pb2.RoundKey(run_id="x" * 65, round=-1)) == RoundKey("x" * 64, -1, 0)
+
+
+def test_segments_come_back_in_order() -> None:
+    for segments in (tuple(Segment), tuple(reversed(Segment)), (), (Segment.TRAIN, Segment.TRAIN)):
+        assert segments_from_proto(segments_to_proto(segments)) == segments
+
+
+@pytest.mark.parametrize("kind", [0, 99])
+def test_an_unknown_segment_kind_is_refused(kind: model_pb2.SegmentKind.ValueType) -> None:
+    with pytest.raises(Invalid, match=rf"^a segment kind must be one of \[1, 2, 3\], got {kind}$"):
+        segments_from_proto([model_pb2.SEGMENT_KIND_TRAIN, kind])
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_a_role_comes_back(role: Role) -> None:
+    assert role_from_proto(role_to_proto(role)) is role
+
+
+@pytest.mark.parametrize("role", [0, 99])
+def test_an_unknown_role_is_refused(role: model_pb2.Role.ValueType) -> None:
+    with pytest.raises(Invalid, match=rf"^a role must be one of \[1, 2, 3, 4\], got {role}$"):
+        role_from_proto(role)
+
+
+@pytest.mark.parametrize("manifest", [MANIFEST, Manifest("tutorial", TUTORIAL)])
+def test_a_manifest_comes_back_with_the_same_canonical_bytes(manifest: Manifest) -> None:
+    back = manifest_from_proto(model_pb2.Manifest.FromString(manifest_to_proto(manifest).SerializeToString()))
+    assert back == manifest
+    assert back.canonical_json() == manifest.canonical_json()
+
+
+@pytest.mark.parametrize("resolution", [0.0, -1.0, NAN, INF])
+def test_a_resolution_that_cannot_divide_is_refused(resolution: float) -> None:
+    message = manifest_to_proto(MANIFEST)
+    message.features[1].resolution = resolution
+    with pytest.raises(Invalid, match=r"^a feature's resolution must be above 0 and finite, got .* for 'age'$"):
+        manifest_from_proto(message)
+
+
+def test_a_manifest_of_another_version_is_refused() -> None:
+    message = manifest_to_proto(MANIFEST)
+    message.version = 2
+    with pytest.raises(Invalid, match=r"^manifest version must be 1, got 2$"):
+        manifest_from_proto(message)
+
+
+@pytest.mark.parametrize("recipe", [*RECIPES.values(), Recipe("h", 0.1, 1, 3, 0.2, True, WeightRule.HARMONIC, 0.9, 1)])
+def test_a_recipe_comes_back(recipe: Recipe) -> None:
+    assert recipe_from_proto(model_pb2.Recipe.FromString(recipe_to_proto(recipe).SerializeToString())) == recipe
+
+
+def test_a_recipe_out_of_range_or_without_a_weight_rule_is_refused() -> None:
+    message = recipe_to_proto(RECIPES["default"])
+    message.batch_size = 0
+    with pytest.raises(Invalid, match=r"^batch size must be at least 1, got 0$"):
+        recipe_from_proto(message)
+    with pytest.raises(Invalid, match=r"^a weight rule must be one of \[1, 2, 3\], got 0$"):
+        recipe_from_proto(model_pb2.Recipe())
+
+
+def test_a_run_state_comes_back_bit_for_bit() -> None:
+    message = model_pb2.RunState.FromString(run_state_to_proto(STATE).SerializeToString())
+    assert run_state_from_proto(message, MANIFEST).to_bytes() == STATE.to_bytes()
+
+
+@pytest.mark.parametrize(
+    ("state", "sentence"),
+    [
+        (replace(STATE, means=(0.0,)), r"a run state must have 2 means and deviations, got 1 and 2"),
+        (replace(STATE, deviations=(1.0,) * 3), r"a run state must have 2 means and deviations, got 2 and 3"),
+        (replace(STATE, means=(0.0, NAN)), r"a mean must be finite, got nan"),
+        (replace(STATE, means=(-INF, 0.0)), r"a mean must be finite, got -inf"),
+        (replace(STATE, deviations=(1.0, 0.0)), r"a deviation must be above 0 and finite, got 0.0"),
+        (replace(STATE, deviations=(1.0, NAN)), r"a deviation must be above 0 and finite, got nan"),
+        (replace(STATE, deviations=(INF, 1.0)), r"a deviation must be above 0 and finite, got inf"),
+        (replace(STATE, fraud_count=48_001), r"frauds must be 0 to the rows, 48000, got 48001"),
+        (replace(STATE, fraud_count=-1), r"frauds must be 0 to the rows, 48000, got -1"),
+        (replace(STATE, weight_scale=0.0), r"a weight scale must be above 0 and finite, got 0.0"),
+        (replace(STATE, weight_scale=INF), r"a weight scale must be above 0 and finite, got inf"),
+    ],
+)
+def test_a_run_state_that_breaks_a_rule_is_refused(state: RunState, sentence: str) -> None:
+    with pytest.raises(Invalid, match=f"^{sentence}$"):
+        run_state_from_proto(run_state_to_proto(state), MANIFEST)
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        Scores(row_count=0, fraud_count=0, flagged_count=0),
+        Scores(10, 0, 3, log_loss=0.5, accuracy=0.7, accuracy_always_legitimate=1.0),
+        Scores(10, 2, 1, 0.5, 0.75, 0.0, 0.5, 0.25, 0.9, 0.8),
+    ],
+)
+def test_scores_come_back_with_none_where_a_figure_is_not_defined(scores: Scores) -> None:
+    assert scores_from_proto(model_pb2.Scores.FromString(scores_to_proto(scores).SerializeToString())) == scores
+
+
+@pytest.mark.parametrize(
+    "disclosure",
+    [
+        Disclosure(),
+        Disclosure(row_count=5, fraud_rate=0.0),  # a rate of 0 is a figure; None is silence
+        Disclosure(1, 1.0, 0.25, 0.5, 0.125, 0.75),
+    ],
+)
+def test_a_disclosure_comes_back_and_keeps_0_apart_from_silence(disclosure: Disclosure) -> None:
+    message = model_pb2.Disclosure.FromString(disclosure_to_proto(disclosure).SerializeToString())
+    assert disclosure_from_proto(message) == disclosure
+
+
+@pytest.mark.parametrize(
+    ("message", "sentence"),
+    [
+        (model_pb2.Disclosure(row_count=0), r"disclosed rows must be at least 1, got 0"),
+        (model_pb2.Disclosure(fraud_rate=1.5), r"a disclosed fraud_rate must be 0 to 1, got 1.5"),
+        (model_pb2.Disclosure(alone=-0.1), r"a disclosed alone must be 0 to 1, got -0.1"),
+        (model_pb2.Disclosure(federated=NAN), r"a disclosed federated must be 0 to 1, got nan"),
+        (model_pb2.Disclosure(alone_holdout=INF), r"a disclosed alone_holdout must be 0 to 1, got inf"),
+        (model_pb2.Disclosure(federated_holdout=2), r"a disclosed federated_holdout must be 0 to 1, got 2.0"),
+    ],
+)
+def test_a_disclosed_figure_out_of_range_is_refused(message: model_pb2.Disclosure, sentence: str) -> None:
+    with pytest.raises(Invalid, match=f"^{sentence}$"):
+        disclosure_from_proto(message)
