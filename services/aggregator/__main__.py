@@ -1,0 +1,44 @@
+"""`python -m services.aggregator serve` and `... operate COMMAND`."""
+
+import argparse
+import asyncio
+import signal
+import sys
+
+from pydantic import ValidationError
+
+from fedfraud.errors import FedfraudError
+from fedfraud.logs import Log, configure
+from services.aggregator import operate
+from services.aggregator.server import serve
+from services.aggregator.settings import OperatorSettings, Settings
+
+
+def main() -> int:
+    """Parses the command line and does what it says."""
+    parser = argparse.ArgumentParser(prog="python -m services.aggregator", description="The aggregator of fedfraud.")
+    commands = parser.add_subparsers(dest="what", required=True, metavar="COMMAND")
+    commands.add_parser("serve", help="run rounds until SIGTERM; every setting is an environment variable")
+    operate.add_commands(commands.add_parser("operate", help="the operator's commands"))
+    arguments = parser.parse_args()
+    try:
+        if arguments.what == "operate":
+            return operate.main(arguments, OperatorSettings())
+        settings = Settings()
+        configure(settings.log_level, settings.log_form)
+        asyncio.run(_serve(settings))
+    except (FedfraudError, ValidationError) as error:
+        Log("aggregator").error("cannot start", reason=error)
+        return 2
+    return 0
+
+
+async def _serve(settings: Settings) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await serve(settings, stop)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,41 @@
+"""Weighted FedAvg (McMahan et al. 2017) over integers: one exact sum, one division, one server step. Pure."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfraud.fixed_point import WEIGHT_CAP, StandardiseSum, Words
+from fedfraud.model import RunState, Vector
+from fedfraud.recipe import Recipe
+
+
+def exact_sum(contributions: Iterable[Words], word_count: int) -> Words:
+    """The sum modulo 2**64 of (word_count,) vectors, the same bits in any order; constant memory."""
+    total = np.zeros(word_count, np.uint64)
+    for words in contributions:
+        total += words
+    return total
+
+
+def run_state(opened: StandardiseSum, recipe: Recipe) -> RunState:
+    """The run state from the standardise sum.
+
+    The scale gives a bank that held all rows the largest weight, so that no bank of the cohort is cut at the cap.
+    """
+    pooled = recipe.weight_rule.measure(opened.fraud_count, opened.row_count)
+    return RunState(
+        tuple(opened.means.tolist()),
+        tuple(opened.deviations.tolist()),
+        opened.row_count,
+        opened.fraud_count,
+        WEIGHT_CAP / pooled if pooled > 0 else 1.0,
+    )
+
+
+def server_step(
+    vector: Vector, velocity: NDArray[np.float64], average: NDArray[np.float64], momentum: float
+) -> tuple[Vector, NDArray[np.float64]]:
+    """The next model (parameters,) float32 and velocity float64: v' = momentum v + average, x' = x + v'."""
+    velocity = momentum * velocity + average
+    return (vector.astype(np.float64) + velocity).astype(np.float32), velocity

@@ -1,0 +1,158 @@
+"""The one interceptor: who calls, whether that role may, and which status an error becomes. Deny by default."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import ContextVar
+from typing import Any
+
+import grpc
+from google.protobuf import descriptor_pool
+
+from fedfraud.errors import FedfraudError, Forbidden, Unauthenticated
+from fedfraud.identity import Credential, Identity, Role, read_credential
+from fedfraud.logs import Log
+from fedfraud.v1 import model_pb2
+from fedfraud.wire import role_from_proto
+from services.aggregator.seats import Seats
+
+_caller: ContextVar[tuple[Identity, Credential]] = ContextVar("caller")
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+def caller() -> Identity:
+    """Who makes the call that is being handled."""
+    return _caller.get()[0]
+
+
+def caller_credential() -> Credential:
+    """The certificate with which it is made."""
+    return _caller.get()[1]
+
+
+def allowed_roles(method: str) -> frozenset[Role]:
+    """The roles that the .proto names for "/fedfraud.v1.SomeService/SomeMethod"; none for what it does not know."""
+    service, _, name = method.strip("/").rpartition("/")
+    try:
+        descriptor = descriptor_pool.Default().FindServiceByName(service).methods_by_name[name]
+    except KeyError:
+        return frozenset()
+    return frozenset(role_from_proto(role) for role in descriptor.GetOptions().Extensions[model_pb2.allowed_roles])
+
+
+class Guard(grpc.aio.ServerInterceptor):
+    """Checks every call on the mutual-TLS port and turns errors into statuses."""
+
+    def __init__(self, seats: Seats, log: Log) -> None:
+        self._seats = seats
+        self._log = log
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        details: grpc.HandlerCallDetails,
+    ) -> Any:  # noqa: ANN401  # grpc's handlers have no usable type
+        """Wraps the handler in the checks."""
+        handler = await continuation(details)
+        if handler is None:
+            return None
+        return _wrapped(handler, lambda context: self._admit(context, details.method), self._until_invalid, self._log)
+
+    def _admit(self, context: Context, method: str) -> None:
+        credential = _peer(context)
+        identity = self._seats.check(credential)
+        if identity.role not in allowed_roles(method):
+            raise Forbidden(f"{method} must be called by its roles, got {identity.role.value}")
+        _caller.set((identity, credential))
+
+    async def _until_invalid(self) -> Unauthenticated:
+        return await self._seats.until_invalid(caller_credential())
+
+
+class ErrorMapper(grpc.aio.ServerInterceptor):
+    """Turns errors into statuses on the enrolment port, where a caller has no certificate yet."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        details: grpc.HandlerCallDetails,
+    ) -> Any:  # noqa: ANN401  # grpc's handlers have no usable type
+        """Wraps the handler in the mapping alone."""
+        handler = await continuation(details)
+        return None if handler is None else _wrapped(handler, lambda _: None, None, self._log)
+
+
+def _peer(context: Context) -> Credential:
+    pems = list(context.auth_context().get("x509_pem_cert", []))
+    if len(pems) != 1:
+        raise Unauthenticated(f"a caller must show one certificate, got {len(pems)}")
+    return read_credential(bytes(pems[0]))
+
+
+def _wrapped(
+    handler: Any,  # noqa: ANN401
+    admit: Callable[[Context], None],
+    until_invalid: Callable[[], Awaitable[Unauthenticated]] | None,
+    log: Log,
+) -> Any:  # noqa: ANN401
+    if handler.response_streaming:
+        behaviour = handler.unary_stream or handler.stream_stream
+        make = grpc.unary_stream_rpc_method_handler if handler.unary_stream else grpc.stream_stream_rpc_method_handler
+
+        async def stream(request: object, context: Context) -> AsyncIterator[object]:
+            try:
+                admit(context)
+                responses = behaviour(request, context)
+                async for response in _while_valid(responses, until_invalid) if until_invalid else responses:
+                    yield response
+            except Exception as error:
+                await _abort(context, error, log)
+
+        return make(stream, handler.request_deserializer, handler.response_serializer)
+    behaviour = handler.unary_unary or handler.stream_unary
+    make = grpc.unary_unary_rpc_method_handler if handler.unary_unary else grpc.stream_unary_rpc_method_handler
+
+    async def unary(request: object, context: Context) -> object:
+        try:
+            admit(context)
+            return await behaviour(request, context)
+        except Exception as error:
+            await _abort(context, error, log)
+            raise  # not reached: abort raises
+
+    return make(unary, handler.request_deserializer, handler.response_serializer)
+
+
+async def _while_valid(
+    responses: AsyncIterator[object], until_invalid: Callable[[], Awaitable[Unauthenticated]]
+) -> AsyncIterator[object]:
+    """The responses until the caller's certificate no longer counts: an open stream outlives no certificate."""
+    ended = asyncio.ensure_future(until_invalid())
+    step: asyncio.Future[object] | None = None
+    try:
+        while True:
+            step = asyncio.ensure_future(anext(responses, None))
+            await asyncio.wait({step, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
+                raise ended.result()
+            response = step.result()
+            if response is None:
+                return
+            yield response
+    finally:
+        ended.cancel()
+        if step is not None and not step.done():
+            step.cancel()
+            await asyncio.wait({step})
+        await responses.aclose()  # type: ignore[attr-defined]  # an async generator
+
+
+async def _abort(context: Context, error: Exception, log: Log) -> None:
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    if isinstance(error, FedfraudError):
+        await context.abort(error.status, str(error))
+    log.error("a handler failed", exc_info=True, error=repr(error))
+    await context.abort(grpc.StatusCode.INTERNAL, "the aggregator failed; its log says why")

@@ -1,0 +1,28 @@
+"""The population's public hold-out, scored by the aggregator in numpy (simulation only)."""
+
+from pathlib import Path
+
+import numpy as np
+
+from fedfraud.errors import Misconfigured
+from fedfraud.manifest import Manifest
+from fedfraud.metrics import Scores, scores_from_logits
+from fedfraud.model import RunState, Vector, calibrated_logits
+
+
+class Holdout:
+    """Rows that no bank trains on: (rows, features) float64 in the features' units and (rows,) labels."""
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        with np.load(path, allow_pickle=False) as arrays:
+            self._features, self._labels = arrays["features"], arrays["labels"]
+        if self._features.shape != (len(self._labels), len(manifest.features)):
+            raise Misconfigured(
+                f"a hold-out must have {len(manifest.features)} columns and as many labels as rows, "
+                f"got {self._features.shape} and {self._labels.shape} in {path}"
+            )
+
+    def scores(self, manifest: Manifest, run_state: RunState, vector: Vector, *, logit_adjustment: bool) -> Scores:
+        """How the model does on these rows."""
+        logits = calibrated_logits(manifest, run_state, vector, self._features, logit_adjustment=logit_adjustment)
+        return scores_from_logits(logits, self._labels)

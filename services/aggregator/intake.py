@@ -1,0 +1,171 @@
+"""Takes contributions in: checks while they arrive, makes them durable, then lets them count."""
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+
+from fedfraud import fixed_point
+from fedfraud.errors import FedfraudError, Invalid, Stale, Stalled, TooLarge
+from fedfraud.fixed_point import Layout
+from fedfraud.logs import Log
+from fedfraud.v1 import federation_pb2, history_pb2
+from fedfraud.wire import disclosure_from_proto, round_key_from_proto, round_key_to_proto
+from services.aggregator.journal import Journal, Writer
+from services.aggregator.participants import Participants
+from services.aggregator.rounds import Outcome, Round
+from services.aggregator.seats import Seats
+from services.aggregator.vectors import Vectors
+
+_REFUSALS_JOURNALLED = 20
+"""Refusals of one seat in one round that go into the journal; a caller cannot fill the disk with its faults."""
+
+
+class OpenRound:
+    """A round among its surroundings: the layout of its contributions, its instruction, and who waits for it."""
+
+    def __init__(
+        self, state: Round, layout: Layout, instruction: federation_pb2.RoundInstruction, time_left: Callable[[], float]
+    ) -> None:
+        self.state = state
+        self.layout = layout
+        self._instruction = instruction
+        self._time_left = time_left
+        self.receipts: dict[str, federation_pb2.Receipt] = {}
+        self.refusals: Counter[str] = Counter()
+        self.lock = asyncio.Lock()
+        self.answered = asyncio.Event()
+
+    def instruction(self) -> federation_pb2.ParticipateResponse:
+        """What a bank of the cohort is told, with the time that is left now."""
+        message = federation_pb2.ParticipateResponse(round=self._instruction)
+        message.round.time_left.FromTimedelta(timedelta(seconds=max(self._time_left(), 0.0)))
+        return message
+
+    def awaits(self, seat: str) -> bool:
+        """Whether the seat has still to answer."""
+        return self.state.outcome is Outcome.OPEN and seat in self.state.awaited
+
+
+class Intake:
+    """The way of every contribution into the round that is open."""
+
+    def __init__(
+        self,
+        seats: Seats,
+        participants: Participants,
+        journal: Journal,
+        writer: Writer,
+        vectors: Vectors,
+        stall_timeout: float,
+        log: Log,
+    ) -> None:
+        self.round: OpenRound | None = None
+        self._seats = seats
+        self._participants = participants
+        self._journal = journal
+        self._writer = writer
+        self._vectors = vectors
+        self._stall_timeout = stall_timeout
+        self._log = log
+
+    async def receive(
+        self, seat: str, requests: AsyncIterator[federation_pb2.SubmitContributionRequest]
+    ) -> federation_pb2.Receipt:
+        """The receipt of a contribution that is durable and counts; refusals are journalled."""
+        header = federation_pb2.ContributionHeader()
+        self._participants.spoke(seat)
+        try:
+            first = await self._next(requests)
+            if first is None or first.WhichOneof("message") != "header":
+                raise Invalid("a contribution must begin with its header, got none")
+            header = first.header
+            return await self._receive(seat, header, requests)
+        except FedfraudError as refusal:
+            await self._refused(seat, header, refusal)
+            raise
+
+    async def _receive(
+        self,
+        seat: str,
+        header: federation_pb2.ContributionHeader,
+        requests: AsyncIterator[federation_pb2.SubmitContributionRequest],
+    ) -> federation_pb2.Receipt:
+        if self.round is None:
+            raise Stale(f"a contribution must answer the open round, none is, got {round_key_from_proto(header.key)}")
+        open_round = self.round
+        if not self._admit(open_round, seat, header):
+            return open_round.receipts[seat]
+        disclosure_from_proto(header.disclosure)
+        data = await self._body(requests, 8 * header.word_count)
+        if hashlib.sha256(data).digest() != header.vector_sha256:
+            raise Invalid(f"a contribution must have the SHA-256 it announced, {header.vector_sha256.hex()[:12]}")
+        await asyncio.to_thread(open_round.layout.check, fixed_point.from_bytes(data))
+        async with open_round.lock:
+            # Between the header and this moment another stream, a newer lease or the deadline may have come first.
+            if not self._admit(open_round, seat, header):
+                return open_round.receipts[seat]
+            return await self._accept(open_round, seat, header, data)
+
+    def _admit(self, open_round: OpenRound, seat: str, header: federation_pb2.ContributionHeader) -> bool:
+        self._seats.check_lease(seat, header.fencing_number)
+        key = round_key_from_proto(header.key)
+        return open_round.state.admit(seat, key, header.model_sha256, header.word_count, header.vector_sha256)
+
+    async def _accept(
+        self, open_round: OpenRound, seat: str, header: federation_pb2.ContributionHeader, data: bytes
+    ) -> federation_pb2.Receipt:
+        key = open_round.state.plan.key
+        await self._writer.run(self._vectors.write_contribution, key, seat, data)
+        entry = await self._journal.append(
+            history_pb2.ContributionAccepted(
+                key=round_key_to_proto(key),
+                seat=seat,
+                vector_sha256=header.vector_sha256,
+                size_bytes=len(data),
+                disclosure=header.disclosure if header.HasField("disclosure") else None,
+            )
+        )
+        receipt = federation_pb2.Receipt(
+            key=round_key_to_proto(key), seat=seat, vector_sha256=header.vector_sha256, sequence=entry.sequence
+        )
+        open_round.receipts[seat] = receipt
+        open_round.state.accept(seat, header.vector_sha256)
+        if open_round.state.complete:
+            open_round.answered.set()
+        return receipt
+
+    async def _body(self, requests: AsyncIterator[federation_pb2.SubmitContributionRequest], size: int) -> bytes:
+        data = bytearray()
+        while (request := await self._next(requests)) is not None:
+            if request.WhichOneof("message") != "chunk":
+                raise Invalid("a contribution must have one header, got another")
+            if len(data) + len(request.chunk) > size:
+                raise TooLarge(f"a contribution must have the {size} bytes it announced, got more")
+            data += request.chunk
+        if len(data) != size:
+            raise Invalid(f"a contribution must have the {size} bytes it announced, got {len(data)}")
+        return bytes(data)
+
+    async def _next(
+        self, requests: AsyncIterator[federation_pb2.SubmitContributionRequest]
+    ) -> federation_pb2.SubmitContributionRequest | None:
+        try:
+            async with asyncio.timeout(self._stall_timeout):
+                return await anext(requests, None)
+        except TimeoutError:
+            raise Stalled(f"an upload must not pause for more than {self._stall_timeout:g} s, it did") from None
+
+    async def _refused(self, seat: str, header: federation_pb2.ContributionHeader, refusal: FedfraudError) -> None:
+        key = round_key_from_proto(header.key)
+        self._log.warning("contribution refused", seat=seat, round=key, status=refusal.status.name, reason=refusal)
+        if self.round is not None:
+            self.round.refusals[seat] += 1
+            if self.round.refusals[seat] > _REFUSALS_JOURNALLED:
+                return
+        await self._journal.append(
+            history_pb2.ContributionRefused(
+                key=round_key_to_proto(key), seat=seat, status=refusal.status.name, reason=str(refusal)
+            )
+        )

@@ -1,0 +1,136 @@
+"""Puts the aggregator together, serves until told to stop, and takes it apart again."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+from fedfraud.channel import bind_enrolment, bind_mutual, enrolment_server, mutual_server
+from fedfraud.errors import Misconfigured
+from fedfraud.health import HealthServer
+from fedfraud.logs import Log
+from fedfraud.manifest import Manifest
+from fedfraud.transactions import SCHEMAS
+from fedfraud.v1 import enrolment_pb2_grpc, federation_pb2_grpc, history_pb2, history_pb2_grpc, operation_pb2_grpc
+from services.aggregator.authority import Authority
+from services.aggregator.conductor import Conductor, check_settings
+from services.aggregator.guard import ErrorMapper, Guard
+from services.aggregator.holdout import Holdout
+from services.aggregator.intake import Intake
+from services.aggregator.journal import Journal, Writer
+from services.aggregator.participants import Participants
+from services.aggregator.runs import Run, RunPlan
+from services.aggregator.seats import Seats
+from services.aggregator.servicers.enrolment import EnrolmentServicer, Registrar
+from services.aggregator.servicers.federation import FederationServicer
+from services.aggregator.servicers.history import HistoryServicer
+from services.aggregator.servicers.operation import OperationServicer
+from services.aggregator.settings import Settings
+from services.aggregator.vectors import Vectors
+
+_GRACE_SECONDS = 1.0
+
+
+async def serve(settings: Settings, stop: asyncio.Event, ready: Callable[[int, int], None] = lambda *_: None) -> None:
+    """Serves until `stop`; `ready` is told the mutual-TLS port and the enrolment port."""
+    log = Log("aggregator")
+    manifest = _manifest(settings)
+    check_settings(settings, manifest)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    writer = Writer()
+    journal = Journal(settings.data_dir / "journal.sqlite3", writer)
+    try:
+        await _serve(settings, manifest, writer, journal, stop, ready, log)
+    finally:
+        writer.close()
+        journal.close()
+    log.info("stopped")
+
+
+async def _serve(
+    settings: Settings,
+    manifest: Manifest,
+    writer: Writer,
+    journal: Journal,
+    stop: asyncio.Event,
+    ready: Callable[[int, int], None],
+    log: Log,
+) -> None:
+    vectors, seats = Vectors(settings.data_dir / "vectors"), Seats()
+    authority = Authority(settings.data_dir / "authority")
+    participants = Participants(seats, journal.append, log)
+    intake = Intake(seats, participants, journal, writer, vectors, settings.stall_timeout, log)
+    holdout = Holdout(settings.holdout_file, manifest) if settings.holdout_file else None
+
+    def make_run(plan: RunPlan) -> Run:
+        return Run(plan, manifest, holdout, intake, participants, journal, writer, vectors, log)
+
+    conductor = Conductor(settings, manifest, participants, intake, journal, make_run, log)
+    registrar = Registrar(settings, authority, seats, journal)
+    await journal.replay(seats.apply)
+    await journal.replay(conductor.apply)
+
+    server, enrolment = mutual_server([Guard(seats, log)]), enrolment_server([ErrorMapper(log)])
+    federation_pb2_grpc.add_FederationServiceServicer_to_server(
+        FederationServicer(manifest, participants, conductor, intake, registrar, writer, vectors), server
+    )
+    history_pb2_grpc.add_HistoryServiceServicer_to_server(HistoryServicer(journal), server)
+    operation_pb2_grpc.add_OperationServiceServicer_to_server(
+        OperationServicer(settings, conductor, intake, participants, seats, journal, log), server
+    )
+    enrolment_pb2_grpc.add_EnrolmentServiceServicer_to_server(
+        EnrolmentServicer(settings, authority, registrar, log), enrolment
+    )
+    own = authority.server_key_pair(settings.hostnames.split(","), timedelta(hours=settings.server_certificate_hours))
+    port = bind_mutual(server, settings.listen, authority.ca_pem, own)
+    enrolment_port = bind_enrolment(enrolment, settings.enrolment_listen, own)
+    authority.write_join_folders(settings.join_dir)
+
+    health = HealthServer(settings.health_socket) if settings.health_socket else None
+    await _all_absent(seats, journal)
+    await asyncio.gather(server.start(), enrolment.start(), *([health.start()] if health else []))
+    await conductor.begin()
+    if health:
+        await health.set_serving(True)
+    log.info("serving", port=port, enrolment_port=enrolment_port, expected_banks=settings.expected_banks)
+    ready(port, enrolment_port)
+    lapsing = asyncio.create_task(_lapse(settings, seats, journal, log)) if settings.simulation else None
+    await stop.wait()
+
+    log.info("stopping")
+    if health:
+        await health.set_serving(False)
+    if lapsing:
+        lapsing.cancel()
+    await conductor.close()
+    await asyncio.gather(server.stop(_GRACE_SECONDS), enrolment.stop(_GRACE_SECONDS))
+    if health:
+        await health.stop()
+
+
+def _manifest(settings: Settings) -> Manifest:
+    if settings.population not in SCHEMAS:
+        raise Misconfigured(f"population must be one of {', '.join(SCHEMAS)}, got {settings.population!r}")
+    return Manifest(settings.population, SCHEMAS[settings.population])
+
+
+async def _all_absent(seats: Seats, journal: Journal) -> None:
+    """After a restart nobody has a stream, whatever the former process knew."""
+    for record in list(seats.records.values()):
+        if record.present:
+            await journal.append(history_pb2.SeatAbsent(seat=record.name, fencing_number=record.fencing_number))
+
+
+async def _lapse(settings: Settings, seats: Seats, journal: Journal, log: Log) -> None:
+    """Lets simulated seats lapse that have had no lease for the set time."""
+    absent_since: dict[str, float] = {}
+    while True:
+        now = time.monotonic()
+        away = [r.name for r in seats.records.values() if not (r.present or r.lapsed or r.revoked)]
+        absent_since = {seat: absent_since.get(seat, now) for seat in away}
+        for seat, since in absent_since.items():
+            if now - since >= settings.lapse_after:
+                reason = f"no lease for {settings.lapse_after:g} s"
+                await journal.append(history_pb2.SeatLapsed(seat=seat, reason=reason))
+                log.info("seat lapsed", seat=seat, reason=reason)
+        await asyncio.sleep(min(1.0, settings.lapse_after / 4))

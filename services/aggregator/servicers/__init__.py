@@ -1,0 +1,1 @@
+"""The aggregator's rpc services, one a module."""

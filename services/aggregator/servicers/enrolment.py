@@ -1,0 +1,137 @@
+"""EnrolmentService: a join token and a CSR in, a certificate out."""
+
+import asyncio
+import hashlib
+import time
+from datetime import UTC, timedelta
+from typing import Any
+
+import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from fedfraud.errors import TooLarge
+from fedfraud.identity import Identity, Role, public_key_sha256, requested_key
+from fedfraud.logs import Log
+from fedfraud.v1 import enrolment_pb2, enrolment_pb2_grpc, history_pb2
+from fedfraud.wire import role_to_proto
+from services.aggregator.authority import Authority
+from services.aggregator.journal import Journal
+from services.aggregator.seats import Seats
+from services.aggregator.settings import Settings
+
+_CALLS_PER_SECOND = 100.0
+_BURST = 300.0
+_KEYS = 2**20
+
+
+class RateLimit:
+    """A token bucket: `burst` calls at once, then `rate` a second."""
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate, self._burst = rate, burst
+        self._left, self._at = burst, time.monotonic()
+
+    def take(self) -> None:
+        """Counts one call; refused when the bucket is empty."""
+        now = time.monotonic()
+        self._left = min(self._burst, self._left + (now - self._at) * self._rate)
+        self._at = now
+        if self._left < 1:
+            raise TooLarge(f"enrolments must be at most {self._rate:g} a second, got more; try again")
+        self._left -= 1
+
+
+class Registrar:
+    """Certifies keys and journals it: the one place where a certificate begins to count."""
+
+    def __init__(self, settings: Settings, authority: Authority, seats: Seats, journal: Journal) -> None:
+        self._settings = settings
+        self._authority = authority
+        self._seats = seats
+        self._journal = journal
+        self._lock = asyncio.Lock()
+
+    async def enrol(self, role: Role, key: ec.EllipticCurvePublicKey) -> tuple[Identity, int, bytes]:
+        """A new identity for the key, its slot and its certificate; the same key of a bank gets its seat again."""
+        async with self._lock:  # seat, slot and entry are one step: no two banks get the same
+            match role:
+                case Role.BANK:
+                    known = self._seats.seat_of_key(public_key_sha256(key))
+                    if known is not None:
+                        seat, slot = known.name, known.slot
+                    else:
+                        limit = self._settings.max_seats
+                        seat, slot = self._seats.next_seat(limit, simulated=self._settings.simulation)
+                    identity = Identity(role, seat)
+                    return identity, slot, await self._certify(key, identity, slot, renewal=known is not None)
+                case Role.REPORTER:
+                    await self._journal.append(
+                        history_pb2.CertificateRevoked(role=role_to_proto(role), reason="a newer reporter enrolled")
+                    )
+                    return Identity(role), 0, await self._certify(key, Identity(role), 0, renewal=False)
+                case _:
+                    return Identity(role), 0, await self._certify(key, Identity(role), 0, renewal=False)
+
+    async def renew(self, seat: str, key: ec.EllipticCurvePublicKey) -> bytes:
+        """A certificate of the seat for another key."""
+        async with self._lock:
+            return await self._certify(key, Identity(Role.BANK, seat), self._seats.record(seat).slot, renewal=True)
+
+    async def _certify(self, key: ec.EllipticCurvePublicKey, identity: Identity, slot: int, *, renewal: bool) -> bytes:
+        pem = self._authority.issue(key, identity, self._lifetime(identity.role))
+        certificate = x509.load_pem_x509_certificate(pem)
+        event = history_pb2.CertificateIssued(
+            role=role_to_proto(identity.role),
+            seat=identity.seat,
+            fingerprint=certificate.fingerprint(hashes.SHA256()),
+            public_key_sha256=public_key_sha256(key),
+            slot=slot,
+            renewal=renewal,
+        )
+        event.expiry_time.FromDatetime(certificate.not_valid_after_utc)
+        await self._journal.append(event)
+        return pem
+
+    def _lifetime(self, role: Role) -> timedelta:
+        match role:
+            case Role.BANK:
+                return timedelta(hours=self._settings.bank_certificate_hours)
+            case Role.REPORTER:
+                return timedelta(hours=self._settings.reporter_certificate_hours)
+            case _:
+                return timedelta(minutes=self._settings.operator_certificate_minutes)
+
+
+class EnrolmentServicer(enrolment_pb2_grpc.EnrolmentServiceServicer):
+    """See enrolment.proto."""
+
+    def __init__(self, settings: Settings, authority: Authority, registrar: Registrar, log: Log) -> None:
+        self._settings = settings
+        self._authority = authority
+        self._registrar = registrar
+        self._log = log
+        self._limit = RateLimit(_CALLS_PER_SECOND, _BURST)
+
+    async def Enrol(  # the name is the proto's
+        self, request: enrolment_pb2.EnrolRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> enrolment_pb2.EnrolResponse:
+        """See enrolment.proto."""
+        self._limit.take()
+        role = self._authority.role_of(request.token)
+        key = requested_key(request.certificate_request)
+        identity, slot, pem = await self._registrar.enrol(role, key)
+        self._log.info("enrolled", who=identity, slot=slot or "-", key=hashlib.sha256(pem).hexdigest()[:12])
+        simulated = self._settings.simulation and role is Role.BANK
+        response = enrolment_pb2.EnrolResponse(
+            role=role_to_proto(role),
+            seat=identity.seat,
+            certificate_pem=pem,
+            slot=slot,
+            population=self._settings.population if simulated else "",
+            population_seed=self._settings.seed if simulated else 0,
+        )
+        expiry = x509.load_pem_x509_certificate(pem).not_valid_after_utc
+        response.expiry_time.FromDatetime(expiry.astimezone(UTC))
+        return response

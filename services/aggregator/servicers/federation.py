@@ -1,0 +1,95 @@
+"""FederationService: what banks call."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC
+from typing import Any
+
+import grpc
+from cryptography import x509
+
+from fedfraud.channel import CHUNK_BYTES
+from fedfraud.errors import Stale
+from fedfraud.identity import requested_key
+from fedfraud.manifest import Manifest
+from fedfraud.v1 import federation_pb2, federation_pb2_grpc
+from fedfraud.wire import PROTOCOL_VERSION, manifest_to_proto
+from services.aggregator.conductor import Conductor
+from services.aggregator.guard import caller, caller_credential
+from services.aggregator.intake import Intake
+from services.aggregator.journal import Writer
+from services.aggregator.participants import Participants
+from services.aggregator.servicers.enrolment import Registrar
+from services.aggregator.vectors import Vectors
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
+    """See federation.proto."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        participants: Participants,
+        conductor: Conductor,
+        intake: Intake,
+        registrar: Registrar,
+        writer: Writer,
+        vectors: Vectors,
+    ) -> None:
+        self._manifest = manifest
+        self._participants = participants
+        self._conductor = conductor
+        self._intake = intake
+        self._registrar = registrar
+        self._writer = writer
+        self._vectors = vectors
+
+    async def Participate(  # the name is the proto's
+        self, request: federation_pb2.ParticipateRequest, context: Context
+    ) -> AsyncIterator[federation_pb2.ParticipateResponse]:
+        """See federation.proto."""
+        if request.protocol_version != PROTOCOL_VERSION:
+            raise Stale(f"the protocol version must be {PROTOCOL_VERSION}, got {request.protocol_version}")
+        seat = caller().seat
+        participant = await self._participants.join(seat, caller_credential())
+        try:
+            yield federation_pb2.ParticipateResponse(
+                welcome=federation_pb2.Welcome(
+                    seat=seat,
+                    fencing_number=participant.fencing_number,
+                    manifest=manifest_to_proto(self._manifest),
+                )
+            )
+            self._conductor.welcome_back(seat)
+            async for message in participant.messages():
+                yield message
+        finally:
+            await self._participants.leave(participant)
+
+    async def GetVector(
+        self, request: federation_pb2.GetVectorRequest, context: Context
+    ) -> AsyncIterator[federation_pb2.GetVectorResponse]:
+        """See federation.proto."""
+        self._participants.spoke(caller().seat)
+        data = await self._writer.run(self._vectors.read_model, request.vector_sha256)
+        for start in range(0, len(data), CHUNK_BYTES):
+            yield federation_pb2.GetVectorResponse(chunk=data[start : start + CHUNK_BYTES])
+
+    async def SubmitContribution(
+        self, request_iterator: AsyncIterator[federation_pb2.SubmitContributionRequest], context: Context
+    ) -> federation_pb2.SubmitContributionResponse:
+        """See federation.proto."""
+        receipt = await self._intake.receive(caller().seat, aiter(request_iterator))
+        return federation_pb2.SubmitContributionResponse(receipt=receipt)
+
+    async def RenewCertificate(
+        self, request: federation_pb2.RenewCertificateRequest, context: Context
+    ) -> federation_pb2.RenewCertificateResponse:
+        """See federation.proto."""
+        seat = caller().seat
+        self._participants.spoke(seat)
+        pem = await self._registrar.renew(seat, requested_key(request.certificate_request))
+        response = federation_pb2.RenewCertificateResponse(certificate_pem=pem)
+        response.expiry_time.FromDatetime(x509.load_pem_x509_certificate(pem).not_valid_after_utc.astimezone(UTC))
+        return response

@@ -1,0 +1,133 @@
+"""OperationService: what an operator may do to a network that is up."""
+
+from typing import Any
+
+import grpc
+
+from fedfraud.errors import Invalid, Stale
+from fedfraud.identity import Role
+from fedfraud.logs import Log
+from fedfraud.v1 import history_pb2, operation_pb2, operation_pb2_grpc
+from fedfraud.wire import role_to_proto, round_key_to_proto
+from services.aggregator.conductor import Conductor
+from services.aggregator.intake import Intake
+from services.aggregator.journal import Journal
+from services.aggregator.participants import Participants
+from services.aggregator.rounds import Outcome
+from services.aggregator.seats import SeatRecord, Seats
+from services.aggregator.settings import Settings
+
+_MAX_ROUNDS = 10_000
+_MAX_REASON = 200
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class OperationServicer(operation_pb2_grpc.OperationServiceServicer):
+    """See operation.proto."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        conductor: Conductor,
+        intake: Intake,
+        participants: Participants,
+        seats: Seats,
+        journal: Journal,
+        log: Log,
+    ) -> None:
+        self._settings = settings
+        self._conductor = conductor
+        self._intake = intake
+        self._participants = participants
+        self._seats = seats
+        self._journal = journal
+        self._log = log
+
+    async def StartRun(  # the name is the proto's
+        self, request: operation_pb2.StartRunRequest, context: Context
+    ) -> operation_pb2.StartRunResponse:
+        """See operation.proto."""
+        rounds = request.round_count or self._settings.rounds
+        if not 1 <= rounds <= _MAX_ROUNDS:
+            raise Invalid(f"rounds must be 1 to {_MAX_ROUNDS}, got {rounds}")
+        seed = request.seed if request.HasField("seed") else self._settings.seed
+        if seed < 0:
+            raise Invalid(f"a seed must be at least 0, got {seed}")
+        return operation_pb2.StartRunResponse(
+            run_id=self._conductor.start(rounds, request.recipe or self._settings.recipe, seed)
+        )
+
+    async def StopRun(self, request: operation_pb2.StopRunRequest, context: Context) -> operation_pb2.StopRunResponse:
+        """See operation.proto."""
+        return operation_pb2.StopRunResponse(run_id=self._conductor.stop())
+
+    async def GetStatus(
+        self, request: operation_pb2.GetStatusRequest, context: Context
+    ) -> operation_pb2.GetStatusResponse:
+        """See operation.proto."""
+        response = operation_pb2.GetStatusResponse(present_count=len(self._participants.present))
+        run = self._conductor.run
+        if run is None:
+            response.waiting_for = self._conductor.waiting_for or "an operator to start a run"
+            return response
+        response.run_id, response.waiting_for = run.plan.run_id, run.waiting_for
+        response.committed_count, response.round_count = run.committed_count, run.plan.rounds
+        if self._intake.round is not None and self._intake.round.state.outcome is Outcome.OPEN:
+            state = self._intake.round.state
+            response.key.CopyFrom(round_key_to_proto(state.plan.key))
+            response.answered.extend(sorted(state.answered))
+            response.awaited.extend(state.awaited)
+        return response
+
+    async def ListSeats(
+        self, request: operation_pb2.ListSeatsRequest, context: Context
+    ) -> operation_pb2.ListSeatsResponse:
+        """See operation.proto."""
+        return operation_pb2.ListSeatsResponse(seats=[_seat_to_proto(r) for r in self._seats.records.values()])
+
+    async def LapseSeat(
+        self, request: operation_pb2.LapseSeatRequest, context: Context
+    ) -> operation_pb2.LapseSeatResponse:
+        """See operation.proto."""
+        record = self._seats.record(request.seat)
+        if record.revoked or record.present:
+            raise Stale(f"a seat must be absent to lapse, {record.name} is {_state_name(record)}")
+        if not record.lapsed:
+            await self._journal.append(history_pb2.SeatLapsed(seat=record.name, reason="an operator let it lapse"))
+            self._log.info("seat lapsed", seat=record.name, by="operator")
+        return operation_pb2.LapseSeatResponse()
+
+    async def RevokeSeat(
+        self, request: operation_pb2.RevokeSeatRequest, context: Context
+    ) -> operation_pb2.RevokeSeatResponse:
+        """See operation.proto."""
+        if len(request.reason) > _MAX_REASON:
+            raise Invalid(f"a reason must have at most {_MAX_REASON} characters, got {len(request.reason)}")
+        record = self._seats.record(request.seat)
+        if not record.revoked:
+            reason = request.reason or "an operator revoked it"
+            await self._journal.append(
+                history_pb2.CertificateRevoked(role=role_to_proto(Role.BANK), seat=record.name, reason=reason)
+            )
+            self._log.warning("seat revoked", seat=record.name, reason=reason)
+        return operation_pb2.RevokeSeatResponse()
+
+
+def _state(record: SeatRecord) -> operation_pb2.SeatState.ValueType:
+    if record.revoked:
+        return operation_pb2.SEAT_STATE_REVOKED
+    if record.present:
+        return operation_pb2.SEAT_STATE_PRESENT
+    return operation_pb2.SEAT_STATE_LAPSED if record.lapsed else operation_pb2.SEAT_STATE_ABSENT
+
+
+def _state_name(record: SeatRecord) -> str:
+    return operation_pb2.SeatState.Name(_state(record)).removeprefix("SEAT_STATE_").lower()
+
+
+def _seat_to_proto(record: SeatRecord) -> operation_pb2.Seat:
+    seat = operation_pb2.Seat(
+        seat=record.name, state=_state(record), fencing_number=record.fencing_number, slot=record.slot
+    )
+    seat.expiry_time.FromDatetime(record.expiry)
+    return seat

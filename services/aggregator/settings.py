@@ -1,0 +1,104 @@
+"""What an operator may set, read once from the environment at start."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from fedfraud.fixed_point import MAX_SEATS
+
+
+class Settings(BaseSettings):
+    """The aggregator's settings; every one has a default, an empty variable counts as unset."""
+
+    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True)
+
+    data_dir: Path = Path("/data")
+    """Where the CA's key, the journal and the vectors lie; nobody else's."""
+    join_dir: Path = Path("/join")
+    """Where the folders bank, reporter and operator are written: the CA's certificate and the role's token."""
+    holdout_file: Path | None = None
+    """The population's public hold-out (.npz); without one the aggregator scores nothing itself."""
+    listen: str = "0.0.0.0:7443"
+    """Address of the mutual-TLS port."""
+    enrolment_listen: str = "0.0.0.0:7444"
+    """Address of the enrolment port, TLS on the server's side alone."""
+    hostnames: str = "aggregator,localhost,127.0.0.1"
+    """The names and addresses in the aggregator's certificate, separated by commas."""
+    health_socket: Path | None = None
+    """The Unix socket of the health service; none without it."""
+
+    population: str = "tutorial"
+    """Whose features the model has; in the simulation also what the banks draw their shards from."""
+    preset: str = ""
+    """A variant of the population; the tutorial has none."""
+    simulation: bool = True
+    """Whether banks are simulated: enrolment then assigns slots, and seats lapse by themselves."""
+    lapse_after: float = Field(default=30.0, gt=0)
+    """Seconds without a lease after which a simulated seat lapses and its slot is free."""
+    max_seats: int = Field(default=1024, ge=1, le=MAX_SEATS)
+    """Seats that the bank's token can enrol."""
+
+    expected_banks: int = Field(default=10, ge=1, le=MAX_SEATS)
+    """The automatic run starts when this many banks are present."""
+    start_wait: float = Field(default=60.0, ge=0)
+    """Or after this many seconds with at least the quorum."""
+    quorum: int = Field(default=0, ge=0, le=MAX_SEATS)
+    """Contributions that a round needs; 0 for floor(2/3 of the expected banks) + 1."""
+    round_deadline: float = Field(default=60.0, gt=0)
+    """Seconds that a round waits for its cohort."""
+    stall_timeout: float = Field(default=10.0, gt=0)
+    """Seconds without a byte after which an upload is refused."""
+    autostart: bool = True
+    """Whether one run starts by itself."""
+    rounds: int = Field(default=10, ge=1, le=10_000)
+    """Committed training rounds of a run."""
+    recipe: str = "default"
+    """The hyperparameters, by name."""
+    seed: int = Field(default=7, ge=0)
+    """The run's seed, and in the simulation the population's."""
+    aggregation: Literal["plain", "secure"] = "plain"
+    """How contributions reach the aggregator."""
+
+    bank_certificate_hours: float = Field(default=24 * 30, gt=0)
+    """Lifetime of a bank's certificate; a bank renews at half of it."""
+    reporter_certificate_hours: float = Field(default=24, gt=0)
+    """Lifetime of the reporter's certificate."""
+    operator_certificate_minutes: float = Field(default=10, gt=0)
+    """Lifetime of an operator's certificate; each command enrols anew."""
+    server_certificate_hours: float = Field(default=24 * 30, gt=0)
+    """Lifetime of the aggregator's own certificate; it changes at half of it, without a restart."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe events that are logged."""
+    log_form: Literal["readable", "json"] = "readable"
+    """One event a line, for people or for machines."""
+
+    @model_validator(mode="after")
+    def _quorum_is_reachable(self) -> "Settings":
+        if self.effective_quorum > self.expected_banks:
+            raise ValueError(
+                f"quorum must be at most the expected banks, {self.expected_banks}, got {self.effective_quorum}"
+            )
+        if self.expected_banks > self.max_seats:
+            raise ValueError(f"expected banks must be at most the seats, {self.max_seats}, got {self.expected_banks}")
+        return self
+
+    @property
+    def effective_quorum(self) -> int:
+        """Contributions that a round needs."""
+        return self.quorum or self.expected_banks * 2 // 3 + 1
+
+
+class OperatorSettings(BaseSettings):
+    """What the operator's commands need."""
+
+    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True)
+
+    aggregator: str = "aggregator:7443"
+    """Address of the mutual-TLS port."""
+    enrolment: str = "aggregator:7444"
+    """Address of the enrolment port."""
+    join_dir: Path = Path("/join")
+    """The operator's join folder: the CA's certificate and the token."""

@@ -1,0 +1,69 @@
+"""`python -m services.bank_client enrol | write-shard | write-holdout | serve`."""
+
+import argparse
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+import grpc
+from pydantic import ValidationError
+
+from fedfraud.errors import FedfraudError
+from fedfraud.logs import Log, configure
+from services.bank_client.enrol import ensure_enrolled
+from services.bank_client.participant import BankClient
+from services.bank_client.settings import Settings
+
+_log = Log("bank")
+
+
+def main() -> int:
+    """Parses the command line and does what it says."""
+    parser = argparse.ArgumentParser(prog="python -m services.bank_client", description="One bank of fedfraud.")
+    commands = parser.add_subparsers(dest="what", required=True, metavar="COMMAND")
+    commands.add_parser("enrol", help="make a key and take a seat, unless this volume has one")
+    commands.add_parser("write-shard", help="simulation: write this seat's shard to the volume, unless it is there")
+    holdout = commands.add_parser("write-holdout", help="simulation: write the public hold-out for the aggregator")
+    holdout.add_argument("--population", default="tutorial", help="which population (default: tutorial)")
+    holdout.add_argument("--seed", type=int, default=7, help="the population's seed (default: 7)")
+    holdout.add_argument("file", type=Path, help="the .npz file to write")
+    commands.add_parser("serve", help="answer rounds until SIGTERM; every setting is an environment variable")
+    arguments = parser.parse_args()
+    try:
+        settings = Settings()
+        configure(settings.log_level, settings.log_form)
+        return asyncio.run(_command(arguments, settings))
+    except (FedfraudError, ValidationError) as error:
+        _log.error("cannot go on", reason=error)
+        return 2
+    except grpc.aio.AioRpcError as error:
+        _log.error("refused by the aggregator", status=error.code().name, reason=error.details())
+        return 2
+
+
+async def _command(arguments: argparse.Namespace, settings: Settings) -> int:
+    match arguments.what:
+        case "enrol":
+            enrolment = await ensure_enrolled(settings)
+            _log.info("enrolled", seat=enrolment.seat, slot=enrolment.slot or "-")
+        case "write-shard":
+            # Only these two commands import the simulation: what serves cannot tell simulated data from real.
+            from services.bank_client.write_shard import write_shard
+
+            enrolment = await ensure_enrolled(settings)
+            write_shard(enrolment.population, enrolment.population_seed, enrolment.slot, settings.data_dir)
+        case "write-holdout":
+            from services.bank_client.write_shard import write_holdout
+
+            write_holdout(arguments.population, arguments.seed, arguments.file)
+        case "serve":
+            stop = asyncio.Event()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            return await BankClient(settings, stop).serve()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

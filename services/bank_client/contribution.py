@@ -1,0 +1,123 @@
+"""Computes a bank's answer to one round from its own rows: plain functions of data, no gRPC."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedfraud.errors import Invalid
+from fedfraud.fixed_point import Layout, Segment
+from fedfraud.manifest import Manifest
+from fedfraud.model import RunState, Vector
+from fedfraud.recipe import Recipe
+from fedfraud.wire import Disclosure, RoundKey
+from services.bank_client import evaluation
+from services.bank_client.dataset import Rows, read, split
+from services.bank_client.release import Released, ReleaseDoor
+from services.bank_client.settings import Settings
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a round asks of this bank; model and run state are None in a standardise round."""
+
+    key: RoundKey
+    seat: str
+    step: int
+    segments: tuple[Segment, ...]
+    recipe: Recipe
+    seed: int
+    rounds: int
+    final: bool
+    model_sha256: bytes
+    run_state: RunState | None
+    vector: Vector | None
+
+
+class Contributor:
+    """A bank's rows and what is kept between the rounds of a run."""
+
+    def __init__(self, settings: Settings, manifest: Manifest) -> None:
+        self._settings = settings
+        self._manifest = manifest
+        self._rows = read(settings.data_dir / settings.dataset, manifest.features)
+        self._training, self._validation = split(self._rows)
+        self._holdout = _read_if_there(settings.data_dir / settings.holdout, manifest)
+        self._trainer: tuple[Recipe, RunState, object] | None = None
+
+    @property
+    def row_count(self) -> int:
+        """The bank's rows, training and validation."""
+        return len(self._rows)
+
+    def contribute(self, task: Task, cancelled: Callable[[], bool]) -> Released:
+        """The released contribution; raises Cancelled when `cancelled` turns true while it trains."""
+        door = ReleaseDoor(Layout(task.segments, self._manifest, task.recipe))
+        for segment in task.segments:
+            if segment is Segment.STANDARDISE:
+                door.standardise(self._training.features, self._training.labels)
+            elif task.run_state is None or task.vector is None:
+                raise Invalid(f"a {segment.value} segment must come with a model and a run state, got none")
+            elif segment is Segment.EVALUATE:
+                rows = self._validation
+                scores = evaluation.logits(self._manifest, task.recipe, task.run_state, task.vector, rows)
+                door.evaluate(scores, rows.labels)
+            else:
+                self._train(task, task.run_state, task.vector, door, cancelled)
+        return door.release(self._disclosure(task, cancelled))
+
+    def _train(
+        self, task: Task, state: RunState, vector: Vector, door: ReleaseDoor, cancelled: Callable[[], bool]
+    ) -> None:
+        # Here and not above: torch takes seconds to import, and a bank joins before.
+        from services.bank_client import training
+
+        if self._trainer is None or self._trainer[:2] != (task.recipe, state):
+            trainer = training.Trainer(self._manifest, task.recipe, state, self._training, self._settings.device)
+            self._trainer = (task.recipe, state, trainer)
+        kept = self._trainer[2]
+        assert isinstance(kept, training.Trainer)  # noqa: S101  # for the type checker
+        seed = training.training_seed(task.seed, task.seat, task.step, task.model_sha256)
+        trained = kept.train(vector, seed, cancelled)
+        door.train(trained - vector, training.weight(task.recipe, state, self._training))
+
+    def _disclosure(self, task: Task, cancelled: Callable[[], bool]) -> Disclosure | None:
+        """What the bank chose to give in its own name; how it fares alone and federated with the last round."""
+        chosen = set(self._settings.disclose.split(","))
+        own = self._comparison(task, chosen, cancelled) if task.final else {}
+        rows = len(self._rows) if "rows" in chosen else None
+        rate = self._rows.fraud_count / len(self._rows) if "fraud_rate" in chosen else None
+        return None if chosen == {"none"} else Disclosure(rows, rate, **own)
+
+    def _comparison(self, task: Task, chosen: set[str], cancelled: Callable[[], bool]) -> dict[str, float | None]:
+        own: dict[str, float | None] = {}
+        if "federated" in chosen and task.run_state is not None and task.vector is not None:
+            own |= self._precisions("federated", task.recipe, task.run_state, task.vector)
+        if "alone" in chosen:
+            from services.bank_client import training
+
+            epochs = task.rounds * task.recipe.local_epochs
+            state, vector = training.train_alone(
+                self._manifest, task.recipe, epochs, self._training, task.seed, task.seat, cancelled
+            )
+            own |= self._precisions("alone", task.recipe, state, vector)
+        return own
+
+    def _precisions(self, name: str, recipe: Recipe, state: RunState, vector: Vector) -> dict[str, float | None]:
+        """Average precision on the bank's own validation rows, and on the public hold-out where there is one."""
+        precision = evaluation.average_precision
+        own = precision(self._manifest, recipe, state, vector, self._validation)
+        public = precision(self._manifest, recipe, state, vector, self._holdout) if self._holdout else None
+        return {name: own, f"{name}_holdout": public}
+
+
+def preload() -> None:
+    """Imports what training needs and keeps it to one thread, so that its bits do not depend on the machine's load."""
+    import torch
+
+    import services.bank_client.training  # noqa: F401  # for its import time
+
+    torch.set_num_threads(1)
+
+
+def _read_if_there(path: Path, manifest: Manifest) -> Rows | None:
+    return read(path, manifest.features) if path.exists() else None

@@ -1,0 +1,89 @@
+"""The bank's identity: its own key, the seat it was given, and how both are kept in its volume."""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+
+from fedfraud import enrolment
+from fedfraud.channel import KeyPair
+from fedfraud.enrolment import JoinFolder
+from fedfraud.errors import Misconfigured
+from fedfraud.identity import key_pem, load_key, new_key, read_credential, write_durably, write_secret
+from services.bank_client.settings import Settings
+
+_PAIR = "identity.pem"
+_PENDING = "pending-key.pem"
+_ENROLMENT = "enrolment.json"
+_MARK = b"-----BEGIN CERTIFICATE-----"
+
+
+@dataclass(frozen=True)
+class Enrolment:
+    """What the aggregator said on enrolment; slot and population are the simulation's."""
+
+    seat: str
+    slot: int
+    population: str
+    population_seed: int
+
+
+async def ensure_enrolled(settings: Settings) -> Enrolment:
+    """The bank's enrolment: the one it has, or a new seat for a key that it makes now."""
+    if not (settings.data_dir / _PAIR).exists():
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        await _enrol(settings, _pending_key(settings.data_dir))
+    return Enrolment(**json.loads((settings.data_dir / _ENROLMENT).read_text()))
+
+
+async def enrol_again(settings: Settings) -> KeyPair:
+    """A fresh certificate for the present key by the join token: for a bank whose certificate ran out while away."""
+    pair = load_pair(settings.data_dir)
+    await _enrol(settings, pair.key_pem)
+    return load_pair(settings.data_dir)
+
+
+def load_pair(data_dir: Path) -> KeyPair:
+    """The bank's key and certificate."""
+    try:
+        content = (data_dir / _PAIR).read_bytes()
+    except FileNotFoundError:
+        raise Misconfigured(f"a bank must be enrolled before it serves, {data_dir} has no {_PAIR}") from None
+    key, mark, certificate = content.partition(_MARK)
+    return KeyPair(key, mark + certificate)
+
+
+def store_pair(data_dir: Path, pair: KeyPair) -> None:
+    """Both in one file, so that a crash never leaves the key of one and the certificate of another."""
+    write_secret(data_dir / _PAIR, pair.key_pem + pair.certificate_pem)
+
+
+def expired(pair: KeyPair) -> bool:
+    """Whether the certificate no longer counts."""
+    return datetime.now(UTC) >= read_credential(pair.certificate_pem).expiry
+
+
+def renewal_due_in(pair: KeyPair) -> float:
+    """Seconds until half of the certificate's lifetime is over; not positive when renewal is due."""
+    certificate = x509.load_pem_x509_certificate(pair.certificate_pem)
+    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return (start + (end - start) / 2 - datetime.now(UTC)).total_seconds()
+
+
+def _pending_key(data_dir: Path) -> bytes:
+    """The key whose seat was asked for: kept, so that a lost answer does not cost a second seat."""
+    path = data_dir / _PENDING
+    if not path.exists():
+        write_secret(path, key_pem(new_key()))
+    return path.read_bytes()
+
+
+async def _enrol(settings: Settings, key: bytes) -> None:
+    join = JoinFolder.read(settings.join_dir)
+    response, pair = await enrolment.enrol(settings.enrolment, join, load_key(key))
+    known = Enrolment(response.seat, response.slot, response.population, response.population_seed)
+    write_durably(settings.data_dir / _ENROLMENT, json.dumps(asdict(known)).encode())
+    store_pair(settings.data_dir, pair)
+    (settings.data_dir / _PENDING).unlink(missing_ok=True)

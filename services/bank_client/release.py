@@ -1,0 +1,87 @@
+"""The one door out of a bank: every value that derives from transactions leaves here, named with its protection.
+
+Nothing else in the bank builds an outgoing message with data in it; tests/test_imports.py holds that.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfraud import fixed_point
+from fedfraud.channel import CHUNK_BYTES
+from fedfraud.errors import Invalid
+from fedfraud.fixed_point import EvaluateCodec, Layout, Segment, StandardiseCodec, TrainCodec, Words
+from fedfraud.model import Vector
+from fedfraud.v1 import federation_pb2
+from fedfraud.wire import Disclosure, RoundKey, disclosure_to_proto, round_key_to_proto
+
+PROTECTIONS = {
+    Segment.STANDARDISE: "sums over all training rows",
+    Segment.TRAIN: "weighted update of the model, each coordinate clipped",
+    Segment.EVALUATE: "counts of validation rows a score bin",
+}
+"""What stands between a segment and a single transaction. In plain mode the aggregator sees the bank's own figures."""
+
+
+@dataclass(frozen=True)
+class Released:
+    """A contribution that may leave: the bytes, their hash and the disclosure."""
+
+    data: bytes
+    sha256: bytes
+    disclosure: Disclosure | None
+
+    def requests(
+        self, key: RoundKey, fencing_number: int, model_sha256: bytes
+    ) -> Iterator[federation_pb2.SubmitContributionRequest]:
+        """The messages of one upload: the header, then the integers in chunks."""
+        header = federation_pb2.ContributionHeader(
+            key=round_key_to_proto(key),
+            fencing_number=fencing_number,
+            model_sha256=model_sha256,
+            vector_sha256=self.sha256,
+            word_count=len(self.data) // 8,
+            disclosure=disclosure_to_proto(self.disclosure) if self.disclosure else None,
+        )
+        yield federation_pb2.SubmitContributionRequest(header=header)
+        for start in range(0, len(self.data), CHUNK_BYTES):
+            yield federation_pb2.SubmitContributionRequest(chunk=self.data[start : start + CHUNK_BYTES])
+
+
+class ReleaseDoor:
+    """Collects the segments of one contribution; each codec refuses what is not finite or out of bounds."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._parts: dict[Segment, Words] = {}
+
+    def standardise(self, features: NDArray[np.float64], labels: NDArray[np.bool_]) -> None:
+        """Sums of the training rows, (rows, features) in the features' units."""
+        codec = self._layout.codecs[Segment.STANDARDISE]
+        if isinstance(codec, StandardiseCodec):
+            self._parts[Segment.STANDARDISE] = codec.encode(features, labels)
+
+    def train(self, update: Vector, weight: int) -> None:
+        """Trained minus received weights, (parameters,), and the bank's weight."""
+        codec = self._layout.codecs[Segment.TRAIN]
+        if isinstance(codec, TrainCodec):
+            self._parts[Segment.TRAIN] = codec.encode(update, weight)
+
+    def evaluate(self, logits: NDArray[np.floating], labels: NDArray[np.bool_]) -> None:
+        """Scores of the validation rows, (rows,)."""
+        codec = self._layout.codecs[Segment.EVALUATE]
+        if isinstance(codec, EvaluateCodec):
+            self._parts[Segment.EVALUATE] = codec.encode(logits, labels)
+
+    def release(self, disclosure: Disclosure | None) -> Released:
+        """The whole contribution, in the layout's order; refused while a segment is missing."""
+        missing = [segment.value for segment in self._layout.codecs if segment not in self._parts]
+        if missing:
+            raise Invalid(f"a contribution must have all its segments, {', '.join(missing)} is missing")
+        words = np.concatenate([self._parts[segment] for segment in self._layout.codecs])
+        self._layout.check(words)
+        data = fixed_point.to_bytes(words)
+        return Released(data, hashlib.sha256(data).digest(), disclosure)

@@ -1,0 +1,48 @@
+"""What a bank may set, read once from the environment at start."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DISCLOSURES = ("rows", "fraud_rate", "alone", "federated")
+
+
+class Settings(BaseSettings):
+    """The bank client's settings; every one has a default, an empty variable counts as unset."""
+
+    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True)
+
+    aggregator: str = "aggregator:7443"
+    """Address of the mutual-TLS port."""
+    enrolment: str = "aggregator:7444"
+    """Address of the enrolment port."""
+    join_dir: Path = Path("/join")
+    """The bank's join folder: the CA's certificate and the token."""
+    data_dir: Path = Path("/data")
+    """The bank's own volume: its identity and its dataset."""
+    dataset: str = "dataset.parquet"
+    """The dataset's file in the volume, Parquet or CSV, with the features' columns and a label."""
+    holdout: str = "holdout.parquet"
+    """The public hold-out's file in the volume, where there is one (simulation only)."""
+    disclose: str = ",".join(DISCLOSURES)
+    """What the bank gives in its own name: rows, fraud_rate, alone, federated, separated by commas; or none."""
+    device: str = "cpu"
+    """Where training happens: cpu, or cuda."""
+    retry_limit: float = Field(default=5.0, gt=0)
+    """The longest pause between two attempts to reach the aggregator, in seconds."""
+    health_socket: Path | None = None
+    """The Unix socket of the health service; none without it."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe events that are logged."""
+    log_form: Literal["readable", "json"] = "readable"
+    """One event a line, for people or for machines."""
+
+    @field_validator("disclose")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        for name in value.split(","):
+            if name not in (*DISCLOSURES, "none"):
+                raise ValueError(f"a disclosure must be one of {', '.join(DISCLOSURES)} or none, got {name!r}")
+        return value
