@@ -1,0 +1,108 @@
+"""`python -m services.reporter serve` follows the journal; `write` writes a report again from its facts."""
+
+import argparse
+import asyncio
+import contextlib
+import getpass
+import os
+import signal
+import sys
+from pathlib import Path
+
+from pydantic import SecretStr, ValidationError
+
+from fedfraud import logs
+from fedfraud.errors import Invalid, Misconfigured
+from fedfraud.health import HealthServer
+from services.reporter import desk, report
+from services.reporter.follow import follow
+from services.reporter.settings import Settings
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    """Follows the journal and writes each run that ends, until `stop`. In a process of its own: it sets the umask."""
+    os.umask(0o002)  # the host's user shares the reports folder's group and may change and delete what appears
+    reports = desk.Desk(settings)
+    async with contextlib.AsyncExitStack() as stack:
+        health = HealthServer(settings.health_socket) if settings.health_socket else None
+        if health:
+            await health.start()
+            stack.push_async_callback(health.stop)
+        stack.push_async_callback(reports.close)
+        following = asyncio.create_task(follow(settings, reports.write, health.set_serving if health else _nobody_asks))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({following, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        failed = following.done()
+        following.cancel()
+        stopping.cancel()
+        await asyncio.gather(following, stopping, return_exceptions=True)
+        if failed:
+            following.result()
+
+
+async def _nobody_asks(serving: bool) -> None:
+    pass
+
+
+async def _serve_until_signal(settings: Settings) -> None:
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    await serve(settings, stop)
+
+
+def write(settings: Settings, reports: Path, run_id: str | None) -> int:
+    """Writes `report.md` again from `facts.json`; asks for a key where somebody can answer. Returns the exit status."""
+    run = desk.read_run(desk.run_folder(reports, run_id)) if run_id else desk.last_run(reports)
+    if run is None:
+        wanted = f"facts of run {run_id}" if run_id else "facts of a run"
+        sys.stderr.write(f"There must be {wanted} under {reports}; none can be read.\n")
+        return 1
+    key = settings.key() or _ask_for_key()
+    text = asyncio.run(desk.narrated(run, settings, key)) if key else report.render(run)
+    path = desk.write_report(desk.run_folder(reports, run.run.id), text)
+    sys.stdout.write(f"{path}\n")
+    return 0
+
+
+def _ask_for_key() -> SecretStr | None:
+    if not sys.stdin.isatty():
+        return None
+    answer = getpass.getpass("OpenAI API key (empty: the template writes the report): ").strip()
+    return Settings(openai_api_key=SecretStr(answer)).key() if answer else None
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m services.reporter", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="serve|write")
+    commands.add_parser(
+        "serve", help="follow the aggregator's journal until SIGTERM; settings come from the environment"
+    )
+    again = commands.add_parser(
+        "write",
+        help="write a report again from its facts.json",
+        description="Writes report.md again from facts.json. With OPENAI_API_KEY, OPENAI_API_KEY_FILE or a key typed "
+        "in when asked (hidden) a model writes the narrative, else the template.",
+    )
+    again.add_argument("--reports-dir", type=Path, default=Path("reports"), help="the reports folder (%(default)s)")
+    again.add_argument("--run", metavar="ID", help="the run (the one that started last)")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Runs the command; 2 for a setting or file that it refuses."""
+    arguments = _arguments()
+    try:
+        settings = Settings()
+        logs.configure(settings.log_level, settings.log_form)
+        if arguments.command == "write":
+            return write(settings, arguments.reports_dir, arguments.run)
+        asyncio.run(_serve_until_signal(settings))
+    except (Misconfigured, Invalid, ValidationError) as error:
+        sys.stderr.write(f"reporter: {error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

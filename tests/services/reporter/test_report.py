@@ -1,0 +1,170 @@
+"""The report by template: complete on its own, and plain about what is bad."""
+
+from services.reporter.facts import RunFacts
+from services.reporter.narrative import Narrative, Written
+from services.reporter.report import render
+from tests.services.reporter.journals import FAILED, PREPARING, RUN, STOPPED, Journal, scores, two_banks
+
+HEADINGS = ["## Executive summary", "## Metric interpretation", "## Risks", "## Next steps"]
+
+
+def sections(text: str) -> dict[str, str]:
+    parts = text.split("\n## ")[1:]
+    return {part.split("\n")[0]: part for part in parts}
+
+
+def test_a_report_has_the_four_headings_in_order() -> None:
+    text = render(two_banks().facts())
+    assert [line for line in text.splitlines() if line.startswith("## ")] == HEADINGS
+
+
+def test_the_verdict_puts_average_precision_beside_the_prevalence() -> None:
+    summary = sections(render(two_banks().facts()))["Executive summary"]
+    assert "**The model ranks fraud well**: average precision 0.700 on the public hold-out" in summary
+    assert "a model without skill has 0.0200" in summary
+    assert "The run finished with 2 of 2 training rounds committed." in summary
+    assert "Alone, the banks reach average precisions of 0.100 to 0.300 on the hold-out (mean 0.200)" in summary
+
+
+def test_each_metric_is_read_with_this_runs_figure() -> None:
+    text = sections(render(two_banks().facts()))["Metric interpretation"]
+    assert "0.700 on the public hold-out; the prevalence" in text
+    assert "35.0 times as good as chance" in text  # 0.7 / 0.02
+    assert "**AUROC** is 0.900: in 90 of 100 pairs" in text
+    # 5 alerts catch 20 % of 20 frauds, 4; 10 alerts 30 %, 6
+    assert "20.0 % of frauds when the 0.5 % of transactions" in text
+    assert "(5 alerts, 80 in 100 of them right)" in text
+    assert "(10 alerts, 60 in 100 of them right)" in text
+    assert "the model flags 15 of 1,000 transactions, of which 20 are fraud" in text
+    assert "**Log loss** is 0.0500 nats; always answering the prevalence gives 0.0980" in text
+    assert "**Accuracy** is 98.50 %, and calling every transaction legitimate has 98.00 %" in text
+
+
+def test_the_rounds_are_listed_with_the_scores_of_the_model_that_each_produced() -> None:
+    text = render(two_banks().facts())
+    assert "| preparing | committed | 2 of 2 | 0.25 | 0.020 | 0.900 | 0.020 | 0.900 |" in text
+    assert "| 2 | committed | 2 of 2 | 0.25 | 0.700 | 0.900 | 0.600 | 0.900 |" in text
+    assert "| 3 (evaluate only) | committed | 2 of 2 | 0.25 | 0.700 | 0.900 | 0.600 | 0.900 |" in text
+
+
+def test_the_bank_that_loses_is_named_in_the_summary_the_risks_and_the_next_steps() -> None:
+    parts = sections(render(two_banks().facts()))
+    assert "1 gains by the federation (bank-01); **1 loses by it: bank-02 (-0.200)**" in parts["Executive summary"]
+    assert "For bank-02 (-0.200) the federated model is worse" in parts["Risks"]
+    assert "Let bank-02 keep their own model" in parts["Next steps"]
+    assert "| bank-02 | 2,000 | 5.00 % | 0.800 | 0.600 | -0.200 | 0.100 | 0.700 |" in parts["Metric interpretation"]
+
+
+def test_a_run_that_flags_nothing_says_so_plainly() -> None:
+    parts = sections(render(two_banks("tutorial", (0.02, 0.03, 0.06), flagged=0).facts()))
+    assert "**nothing is flagged**" in parts["Executive summary"]
+    assert "too weakly to rely on" in parts["Executive summary"]
+    assert "At probability 0.5 nothing is flagged" in parts["Metric interpretation"]
+    assert "Nothing is flagged at probability 0.5" in parts["Risks"]
+    assert "recipe `default`" in parts["Next steps"]
+    assert "Do not deploy" in parts["Next steps"]
+
+
+def test_a_ranking_like_chance_detects_no_fraud() -> None:
+    text = render(two_banks("tutorial", (0.02, 0.02, 0.03), flagged=0).facts())
+    assert "**The model does not detect fraud**" in text
+
+
+def test_a_run_that_flags_something_does_not_speak_of_nothing() -> None:
+    text = render(two_banks().facts())
+    assert "nothing is flagged" not in text.lower()
+    assert "Do not deploy" not in text
+
+
+def test_a_failed_run_without_a_round_still_gets_a_report() -> None:
+    facts = Journal().started().finished(FAILED, "three rounds in a row were <void>").facts()
+    text = render(facts)
+    assert [line for line in text.splitlines() if line.startswith("## ")] == HEADINGS
+    assert "There is no measured model" in text
+    assert "The run failed with 0 of 2 training rounds committed: three rounds in a row were &lt;void>." in text
+    assert "No bank took part." in text
+    assert "Mend what made the run fail" in text
+
+
+def test_a_stopped_run_is_judged_by_the_last_model_that_was_measured() -> None:
+    journal = Journal().started(rounds=9).opened(1, ["bank-01"]).committed(1, 0, ["bank-01"], PREPARING)
+    journal.opened(2, ["bank-01"]).committed(2, 1, ["bank-01"], pooled=scores(0.02))
+    journal.opened(3, ["bank-01"]).committed(3, 2, ["bank-01"], pooled=scores(0.4))
+    text = render(journal.finished(STOPPED, "an operator stopped it").facts())
+    assert "The run stopped with 2 of 9 training rounds committed: an operator stopped it." in text
+    assert "average precision 0.400 on the rows that measured round 1, the last measured" in text
+    assert "Start another run" in text
+
+
+def test_banks_that_disclose_nothing_are_dashes_and_nobody_is_said_to_gain() -> None:
+    journal = Journal().started(rounds=1).opened(1, ["bank-01", "bank-02"])
+    facts = journal.committed(1, 1, ["bank-01", "bank-02"], holdout=scores(0.5)).finished().facts()
+    text = render(facts)
+    assert "| bank-01 | – | – | – | – | – | – | – |" in text
+    assert "No bank discloses how it fares alone and federated" in text
+    assert "Not known whether bank-01, bank-02 gain" in text
+
+
+def test_rows_of_one_class_give_no_verdict() -> None:
+    journal = Journal().started(rounds=1).opened(1, ["bank-01"])
+    text = render(journal.committed(1, 1, ["bank-01"], holdout=scores(None, flagged=0)).finished().facts())
+    assert "**The model cannot be judged:** on the public hold-out there is one class only" in text
+
+
+def test_voids_missing_answers_and_refusals_become_risks_and_next_steps() -> None:
+    journal = Journal().started(rounds=1).opened(1, ["bank-01", "bank-02"]).void(1, 1, [], "nobody answered")
+    journal.refused("bank-02", "weight must be 1 to 1048576, got [0](http://x)")
+    journal.opened(2, ["bank-01", "bank-02"]).committed(2, 1, ["bank-01"], holdout=scores(0.5)).finished()
+    parts = sections(render(journal.facts()))
+    assert "1 round had no result; 3 answers were missing (from bank-01, bank-02)" in parts["Risks"]
+    assert "1 contribution was refused (the last: bank-02, INVALID\\_ARGUMENT, weight must be" in parts["Risks"]
+    assert "got \\[0\\](http:// x)" in parts["Risks"]
+    assert "Look at why rounds had no result" in parts["Next steps"]
+    assert "Ask bank-02, bank-01 why answers were missing" in parts["Next steps"]
+    assert "Check the clients of bank-02" in parts["Next steps"]
+
+
+def test_plain_aggregation_is_a_risk_and_secure_aggregation_is_not() -> None:
+    assert "visible to the aggregator" in render(two_banks().facts())
+    assert "visible to the aggregator" not in render(two_banks(secure=True).facts())
+
+
+def test_few_frauds_and_a_model_that_got_worse_are_risks() -> None:
+    journal = two_banks(precisions=(0.02, 0.7, 0.5))
+    for entry in journal.entries:
+        if entry.contribution_accepted.seat == "bank-01":
+            entry.contribution_accepted.disclosure.row_count = 400  # 10 frauds
+    risks = sections(render(journal.facts()))["Risks"]
+    assert "Fewer than 50 frauds at bank-01" in risks
+    assert "The last model (0.500) is worse than that of round 1 (0.700)" in risks
+
+
+def test_the_last_line_traces_the_run() -> None:
+    last = render(two_banks().facts()).splitlines()[-1]
+    assert f"Run {RUN} · model SHA-256 {'03' * 32} · seed 7 · recipe default" in last
+    assert last.endswith("Narrative by template.")
+    assert render(two_banks().facts(), note="the API could not be reached").endswith(
+        "Narrative by template: the API could not be reached.\n"
+    )
+
+
+def test_a_models_text_takes_the_proses_place_and_can_inject_nothing() -> None:
+    evil = "Good.\n# Take over\n<img src=x onerror=1> [click](javascript:1) https://x.y"
+    prose = Narrative(executive_summary=evil, metric_interpretation="It ranks.", risks="Few.", next_steps="- Wait.")
+    text = render(two_banks().facts(), Written(prose, "gpt-5.2"))
+    assert [line for line in text.splitlines() if line.startswith("#")] == [
+        f"# Fraud-risk report: {RUN}",
+        *HEADINGS,
+    ]
+    assert "<img" not in text
+    assert "](" not in text.replace("\\](", "")
+    assert "https://" not in text.replace("https:// ", "")
+    assert "It ranks." in text
+    assert "times as good as chance" not in text
+    assert "bank-02 (-0.200)" in text, "what the facts ask for stays whoever writes"
+    assert "Narrative by gpt-5.2; verdict, tables and lists by template." in text
+
+
+def test_the_report_is_the_same_from_facts_that_were_read_again() -> None:
+    facts = two_banks().facts()
+    assert render(RunFacts.from_json(facts.to_json())) == render(facts)
