@@ -111,12 +111,8 @@ class Contributor:
 
 
 def preload() -> None:
-    """Imports what training needs and keeps it to one thread, so that its bits do not depend on the machine's load."""
-    import torch
-
+    """Imports what training needs, ahead of the first round."""
     import services.bank_client.training  # noqa: F401  # for its import time
-
-    torch.set_num_threads(1)
 
 
 def _read_if_there(path: Path, manifest: Manifest) -> Rows | None:

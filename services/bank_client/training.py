@@ -1,6 +1,6 @@
 """A bank's training: deterministic for (run seed, seat, step, model), from explicit generators alone.
 
-Equal bits need one thread: the service calls torch.set_num_threads(1) when it starts.
+Equal bits need one thread, whatever the machine's load: importing this module keeps torch to one.
 """
 
 import hashlib
@@ -18,6 +18,8 @@ from fedfraud.model import RunState, Vector, initial_vector, model_sha256, prior
 from fedfraud.recipe import Recipe
 from services.bank_client.dataset import Rows
 from services.bank_client.network import FraudNet
+
+torch.set_num_threads(1)
 
 SEED_TAG = b"fedfraud/v1/training seed"
 
