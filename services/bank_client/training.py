@@ -42,7 +42,10 @@ def training_seed(run_seed: int, seat: str, step: int, model_sha256: bytes) -> b
 
 
 class Trainer:
-    """A bank's training rows, standardised once, and the recipe to train any model of the run on them."""
+    """A bank's training rows, standardised once, and the recipe to train any model of the run on them.
+
+    One network and one set of gradients: not for two threads at once.
+    """
 
     def __init__(
         self, manifest: Manifest, recipe: Recipe, run_state: RunState, training: Rows, device: str = "cpu"
@@ -66,7 +69,7 @@ class Trainer:
         network = self._network
         network.flat.copy_(torch.from_numpy(np.array(vector)))
         adam = _Adam(network.flat, network.gradient, self._recipe.learning_rate)
-        for _ in range(epochs or self._recipe.local_epochs):
+        for _ in range(self._recipe.local_epochs if epochs is None else epochs):
             self._epoch(adam, draws, cancelled)
         return network.flat.cpu().numpy().copy()
 
@@ -119,6 +122,7 @@ def train_alone(
     run_seed: int,
     seat: str,
     cancelled: Callable[[], bool] = never,
+    device: str = "cpu",
 ) -> tuple[RunState, Vector]:
     """The bank without the federation: its own scaler and prior, the same recipe and initial weights, one optimiser
     for all `epochs`; seeded as step 0."""
@@ -128,7 +132,7 @@ def train_alone(
     state = RunState(tuple(own.means.tolist()), tuple(own.deviations.tolist()), own.row_count, own.fraud_count, 1.0)
     vector = initial_vector(manifest, run_seed)
     seed = training_seed(run_seed, seat, 0, model_sha256(manifest, state, vector))
-    return state, Trainer(manifest, recipe, state, training).train(vector, seed, cancelled, epochs=epochs)
+    return state, Trainer(manifest, recipe, state, training, device).train(vector, seed, cancelled, epochs=epochs)
 
 
 def weight(recipe: Recipe, run_state: RunState, training: Rows) -> int:

@@ -1,0 +1,27 @@
+"""The services' arithmetic, in one process, gives the bits of a computation written apart from them."""
+
+import pytest
+import torch
+
+from benchmarks.recipes import federate, training_rows
+from fedfraud.recipe import recipe_named
+from tests.federation.oracle import model_sha256
+
+
+@pytest.mark.parametrize("recipe_name", ["default", "tutorial"])
+def test_two_rounds_of_three_banks_give_the_model_that_the_oracle_computes(recipe_name: str) -> None:
+    torch.set_num_threads(1)
+    *_, model = federate(recipe_named(recipe_name), 7, training_rows(7, 3), 2)
+    assert model.sha256.hex() == model_sha256(recipe_name, 2, 3, 7)
+
+
+def test_another_seed_round_bank_or_recipe_gives_another_model() -> None:
+    torch.set_num_threads(1)
+    runs = [
+        ("tutorial", 1, 2, 7),
+        ("tutorial", 1, 2, 8),
+        ("tutorial", 2, 2, 7),
+        ("tutorial", 1, 3, 7),
+        ("default", 1, 2, 7),
+    ]
+    assert len({model_sha256(*run) for run in runs}) == len(runs)

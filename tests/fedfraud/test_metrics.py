@@ -1,0 +1,146 @@
+"""Figures from counts: equal to scikit-learn's on single rows, and close to them from a histogram's bins."""
+
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, average_precision_score, log_loss, roc_auc_score
+
+from benchmarks.recipes import MANIFEST, Model, federate, training_rows
+from fedfraud.fixed_point import BINS, EvaluateCodec
+from fedfraud.metrics import (
+    average_precision,
+    recall_at_alert_rate,
+    roc_auc,
+    scores_from_counts,
+    scores_from_logits,
+)
+from fedfraud.model import calibrated_logits
+from fedfraud.recipe import recipe_named
+from services.aggregator.averaging import exact_sum
+from simulation import tutorial
+
+FALSE_TRUE = np.array([False, True])
+
+
+def counts(*values: int) -> np.ndarray:
+    return np.array(values, np.int64)
+
+
+@pytest.fixture(scope="module")
+def scored() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """(rows,) calibrated logits and labels of the hold-out by an untrained, a tutorial-recipe and a good model."""
+    torch.set_num_threads(1)
+    features, labels = tutorial.holdout(7)
+    banks = training_rows(7, 10)
+
+    def logits(model: Model, adjusted: bool) -> np.ndarray:
+        return calibrated_logits(MANIFEST, model.run_state, model.vector, features, logit_adjustment=adjusted)
+
+    untrained, *_, trained = federate(recipe_named("tutorial"), 7, banks, 10)
+    *_, good = federate(recipe_named("default"), 7, banks, 10)
+    return {
+        "untrained": (logits(untrained, False), labels),
+        "tutorial": (logits(trained, False), labels),
+        "default": (logits(good, True), labels),
+    }
+
+
+@pytest.mark.parametrize("name", ["untrained", "tutorial", "default"])
+def test_exact_figures_are_scikit_learns(scored: dict[str, tuple[np.ndarray, np.ndarray]], name: str) -> None:
+    logits, labels = scored[name][0].astype(np.float64), scored[name][1]
+    scores = scores_from_logits(logits, labels)
+    probabilities = 1 / (1 + np.exp(-logits))
+    assert scores.average_precision == pytest.approx(average_precision_score(labels, logits), abs=1e-9)
+    assert scores.roc_auc == pytest.approx(roc_auc_score(labels, logits), abs=1e-9)
+    assert scores.log_loss == pytest.approx(log_loss(labels, probabilities), abs=1e-9)
+    assert scores.accuracy == pytest.approx(accuracy_score(labels, logits >= 0), abs=1e-9)
+    assert scores.accuracy_always_legitimate == pytest.approx(1 - labels.mean(), abs=1e-9)
+    assert (scores.row_count, scores.fraud_count) == (12_000, labels.sum())
+
+
+@pytest.mark.parametrize("name", ["untrained", "tutorial", "default"])
+def test_a_histograms_figures_are_within_two_thousandths(
+    scored: dict[str, tuple[np.ndarray, np.ndarray]], name: str
+) -> None:
+    logits, labels = scored[name]
+    codec = EvaluateCodec()
+    parts = np.array_split(np.arange(len(labels)), 10)
+    words = exact_sum((codec.encode(logits[part], labels[part]) for part in parts), codec.length)
+    scores = scores_from_counts(codec.centres(), *codec.decode(words))
+    exact = scores_from_logits(logits, labels)
+    assert scores.average_precision == pytest.approx(average_precision_score(labels, logits), abs=0.002)
+    assert scores.roc_auc == pytest.approx(roc_auc_score(labels, logits), abs=0.002)
+    assert scores.recall_at_half_percent == pytest.approx(exact.recall_at_half_percent, abs=0.01)
+    assert scores.recall_at_one_percent == pytest.approx(exact.recall_at_one_percent, abs=0.01)
+    assert scores.log_loss == pytest.approx(exact.log_loss, abs=1e-4)
+    assert (scores.accuracy, scores.flagged_count) == (exact.accuracy, exact.flagged_count)
+
+
+@given(
+    st.lists(st.integers(-8, 8), min_size=2, max_size=60).flatmap(
+        lambda logits: st.tuples(st.just(logits), st.lists(st.booleans(), min_size=len(logits), max_size=len(logits)))
+    )
+)
+def test_ranking_figures_are_scikit_learns_with_many_ties(drawn: tuple[list[int], list[bool]]) -> None:
+    logits, labels = np.array(drawn[0], np.float64), np.array(drawn[1], np.bool_)
+    scores = scores_from_logits(logits, labels)
+    if labels.all() or not labels.any():
+        assert scores.average_precision is scores.roc_auc is None
+    else:
+        assert scores.average_precision == pytest.approx(average_precision_score(labels, logits), abs=1e-9)
+        assert scores.roc_auc == pytest.approx(roc_auc_score(labels, logits), abs=1e-9)
+    # A bin of width 1/128 holds one whole number alone.
+    codec = EvaluateCodec()
+    binned = scores_from_counts(codec.centres(), *codec.decode(codec.encode(logits, labels)))
+    assert binned.average_precision == scores.average_precision
+    assert binned.roc_auc == scores.roc_auc
+
+
+def test_average_precision_steps_through_the_scores_from_the_top() -> None:
+    # Of the top bin's two rows one is fraud, of all four two: 1/2 * 1/2 + 1/2 * 2/4.
+    assert average_precision(counts(1, 1), counts(1, 1)) == 0.5
+    assert average_precision(counts(2, 0), counts(0, 2)) == 1.0
+
+
+def test_roc_auc_counts_ties_half() -> None:
+    assert roc_auc(counts(1), counts(1)) == 0.5
+    assert roc_auc(counts(1, 1), counts(0, 1)) == 0.75  # one legitimate row below, one tied
+
+
+def test_recall_at_an_alert_rate_takes_the_highest_scores() -> None:
+    # Ten rows, frauds at rank 1 and rank 3.
+    legitimate, fraud = counts(7, 0, 1, 0), counts(0, 1, 0, 1)
+    assert recall_at_alert_rate(legitimate, fraud, 0.1) == 0.5
+    assert recall_at_alert_rate(legitimate, fraud, 0.3) == 1.0
+    assert recall_at_alert_rate(counts(8), counts(2), 0.5) == 0.5  # in one bin rows are in random order
+
+
+def test_a_row_with_probability_one_half_is_flagged() -> None:
+    assert scores_from_logits(np.array([-0.001, 0.0]), FALSE_TRUE).flagged_count == 1
+    words = EvaluateCodec().encode(np.array([-0.001, 0.0]), FALSE_TRUE)
+    scores = scores_from_counts(EvaluateCodec().centres(), *EvaluateCodec().decode(words))
+    assert (scores.flagged_count, scores.accuracy) == (1, 1.0)
+
+
+def test_scores_beyond_the_range_count_in_the_outermost_bins() -> None:
+    legitimate, fraud = EvaluateCodec().decode(EvaluateCodec().encode(np.array([-1e6, 1e6]), FALSE_TRUE))
+    assert (legitimate[0], fraud[BINS - 1]) == (1, 1)
+    assert legitimate.sum() == fraud.sum() == 1
+
+
+@pytest.mark.parametrize("label", [False, True])
+def test_rows_of_one_class_have_a_loss_and_an_accuracy_but_no_ranking(label: bool) -> None:
+    scores = scores_from_logits(np.array([-1.0, 1.0]), np.array([label, label]))
+    assert scores.accuracy == 0.5
+    assert scores.log_loss == pytest.approx((np.log1p(np.exp(1)) + np.log1p(np.exp(-1))) / 2)
+    assert scores.average_precision is scores.roc_auc is scores.recall_at_one_percent is None
+
+
+def test_no_rows_have_no_figures() -> None:
+    scores = scores_from_logits(np.zeros(0), np.zeros(0, np.bool_))
+    assert (scores.row_count, scores.prevalence) == (0, None)
+    assert set(asdict(scores).values()) == {0, None}
