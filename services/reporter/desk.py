@@ -65,8 +65,12 @@ class Desk:
 
     async def write(self, run: RunFacts) -> None:
         """Facts and the template's report at once; then the model's narrative in its place, if there is a key."""
-        folder = run_folder(self._settings.reports_dir, run.run.id)
-        if await asyncio.to_thread(_is_written, folder, run.run.id):
+        try:
+            folder = run_folder(self._settings.reports_dir, run.run.id)
+        except Invalid as error:
+            log.error("run not written", reason=str(error))
+            return
+        if await asyncio.to_thread(is_written, folder, run.run.id):
             log.debug("report exists", run=run.run.id, path=folder / "report.md")
             return
         path = await asyncio.to_thread(_write_both, folder, run, report.PENDING if self._key else "")
@@ -103,7 +107,7 @@ async def narrated(run: RunFacts, settings: Settings, key: SecretStr) -> str:
         return report.render(run, note=str(error))
 
 
-def _is_written(folder: Path, run_id: str) -> bool:
+def is_written(folder: Path, run_id: str) -> bool:
     """True if both files are there; a report whose narrative was on its way when the reporter died is not."""
     known = read_run(folder)
     try:

@@ -68,6 +68,7 @@ async def follow(
             problem = f"{error.code().name}: {error.details()}"
             if error.code() is grpc.StatusCode.UNAUTHENTICATED:
                 credentials = None
+                position = Position()  # a journal that does not know us may be another: put back from a copy
             if error.code() is grpc.StatusCode.OUT_OF_RANGE:
                 position = Position()
         except _Unjoined as error:

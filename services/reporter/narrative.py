@@ -67,7 +67,10 @@ def payload(run: RunFacts) -> dict[str, Any]:
 
 async def write(run: RunFacts, settings: Settings, key: SecretStr) -> Written:
     """Asks the model, within `settings.openai_timeout` seconds in total. NarrativeError whatever goes wrong."""
-    openai = await asyncio.to_thread(__import__, "openai")  # half a second of imports, off the loop
+    try:
+        openai = await asyncio.to_thread(__import__, "openai")  # half a second of imports, off the loop
+    except ImportError:
+        raise NarrativeError("the openai package is not installed") from None
     started = time.monotonic()
     try:
         async with asyncio.timeout(settings.openai_timeout):
