@@ -26,8 +26,9 @@ ROW_CAP = 2**34
 VALUE_CAP = 2**40
 LIMBS = 4
 LIMB_BITS = 32
-BINS = 4096
-LOGIT_RANGE = 16.0
+BINS = 8192
+LOGIT_RANGE = 64.0
+LOGIT_BEND = 2.0
 
 
 class Segment(Enum):
@@ -195,8 +196,12 @@ class StandardiseCodec:
 
 @dataclass(frozen=True)
 class EvaluateCodec:
-    """Two histograms of logits, legitimate rows first, then frauds: BINS bins of equal width over ±LOGIT_RANGE, the
-    outermost open. A bin edge lies at logit 0, probability 0.5."""
+    """Two histograms of logits, legitimate rows first, then frauds: BINS bins of equal width in
+    arcsinh(logit / LOGIT_BEND) over ±LOGIT_RANGE, the outermost open. A bin edge lies at logit 0, probability 0.5.
+
+    A model of one round spreads its logits over less than 1, one of ten rounds has single ones beyond 50: bins of
+    0.002 at the middle and 0.07 at the ends keep average precision within .002 for both.
+    """
 
     bins: int = BINS
 
@@ -209,8 +214,9 @@ class EvaluateCodec:
         """(rows,) logits and (rows,) labels to words. Not finite: refused."""
         if not np.isfinite(logits).all():
             raise Invalid(f"scores must be finite, got {int((~np.isfinite(logits)).sum())} NaN or infinite values")
-        width = 2 * LOGIT_RANGE / self.bins
-        index = np.clip(np.floor((logits.astype(np.float64) + LOGIT_RANGE) / width), 0, self.bins - 1).astype(np.int64)
+        # Floor first: a logit just below 0 stays below it.
+        place = np.floor(np.arcsinh(logits.astype(np.float64) / LOGIT_BEND) / self._width) + self.bins // 2
+        index = np.clip(place, 0, self.bins - 1).astype(np.int64)
         histograms = [np.bincount(index[labels == label], minlength=self.bins) for label in (False, True)]
         return np.concatenate(histograms).astype(np.uint64)
 
@@ -226,8 +232,13 @@ class EvaluateCodec:
 
     def centres(self) -> NDArray[np.float64]:
         """The logit in the middle of each bin, (bins,)."""
-        width = 2 * LOGIT_RANGE / self.bins
-        return np.asarray(-LOGIT_RANGE + width * (np.arange(self.bins) + 0.5), np.float64)
+        places = (np.arange(self.bins) - self.bins // 2 + 0.5) * self._width
+        return np.asarray(np.sinh(places) * LOGIT_BEND, np.float64)
+
+    @property
+    def _width(self) -> float:
+        """Of a bin, in arcsinh(logit / LOGIT_BEND)."""
+        return 2 * math.asinh(LOGIT_RANGE / LOGIT_BEND) / self.bins
 
 
 Codec = TrainCodec | StandardiseCodec | EvaluateCodec

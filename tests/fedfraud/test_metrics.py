@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, average_precision_score, log_loss, roc_auc_score
 
-from benchmarks.recipes import MANIFEST, Model, federate, training_rows
+from benchmarks.recipes import MANIFEST, federate, training_rows
 from fedfraud.fixed_point import BINS, EvaluateCodec
 from fedfraud.metrics import (
     average_precision,
@@ -32,24 +32,26 @@ def counts(*values: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def scored() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """(rows,) calibrated logits and labels of the hold-out by an untrained, a tutorial-recipe and a good model."""
+    """(rows,) calibrated logits and labels of the hold-out: an untrained model, then after one and ten rounds."""
     torch.set_num_threads(1)
     features, labels = tutorial.holdout(7)
     banks = training_rows(7, 10)
+    found = {}
+    for name in ("tutorial", "default"):
+        recipe = recipe_named(name)
+        models = list(federate(recipe, 7, banks, 10))
+        for rounds in (0, 1, 10):
+            state, vector = models[rounds].run_state, models[rounds].vector
+            adjusted = recipe.logit_adjustment
+            logits = calibrated_logits(MANIFEST, state, vector, features, logit_adjustment=adjusted)
+            found[f"{name} after {rounds}"] = logits, labels
+    return found
 
-    def logits(model: Model, adjusted: bool) -> np.ndarray:
-        return calibrated_logits(MANIFEST, model.run_state, model.vector, features, logit_adjustment=adjusted)
 
-    untrained, *_, trained = federate(recipe_named("tutorial"), 7, banks, 10)
-    *_, good = federate(recipe_named("default"), 7, banks, 10)
-    return {
-        "untrained": (logits(untrained, False), labels),
-        "tutorial": (logits(trained, False), labels),
-        "default": (logits(good, True), labels),
-    }
+MODELS = [f"{name} after {rounds}" for name in ("tutorial", "default") for rounds in (0, 1, 10)]
 
 
-@pytest.mark.parametrize("name", ["untrained", "tutorial", "default"])
+@pytest.mark.parametrize("name", MODELS)
 def test_exact_figures_are_scikit_learns(scored: dict[str, tuple[np.ndarray, np.ndarray]], name: str) -> None:
     logits, labels = scored[name][0].astype(np.float64), scored[name][1]
     scores = scores_from_logits(logits, labels)
@@ -62,7 +64,7 @@ def test_exact_figures_are_scikit_learns(scored: dict[str, tuple[np.ndarray, np.
     assert (scores.row_count, scores.fraud_count) == (12_000, labels.sum())
 
 
-@pytest.mark.parametrize("name", ["untrained", "tutorial", "default"])
+@pytest.mark.parametrize("name", MODELS)
 def test_a_histograms_figures_are_within_two_thousandths(
     scored: dict[str, tuple[np.ndarray, np.ndarray]], name: str
 ) -> None:
@@ -93,7 +95,7 @@ def test_ranking_figures_are_scikit_learns_with_many_ties(drawn: tuple[list[int]
     else:
         assert scores.average_precision == pytest.approx(average_precision_score(labels, logits), abs=1e-9)
         assert scores.roc_auc == pytest.approx(roc_auc_score(labels, logits), abs=1e-9)
-    # A bin of width 1/128 holds one whole number alone.
+    # No bin is as wide as 1: it holds one whole number alone.
     codec = EvaluateCodec()
     binned = scores_from_counts(codec.centres(), *codec.decode(codec.encode(logits, labels)))
     assert binned.average_precision == scores.average_precision
@@ -119,11 +121,20 @@ def test_recall_at_an_alert_rate_takes_the_highest_scores() -> None:
     assert recall_at_alert_rate(counts(8), counts(2), 0.5) == 0.5  # in one bin rows are in random order
 
 
-def test_a_row_with_probability_one_half_is_flagged() -> None:
-    assert scores_from_logits(np.array([-0.001, 0.0]), FALSE_TRUE).flagged_count == 1
-    words = EvaluateCodec().encode(np.array([-0.001, 0.0]), FALSE_TRUE)
+@pytest.mark.parametrize("below", [-0.5, -1e-30])
+def test_a_row_with_probability_one_half_is_flagged_and_none_below(below: float) -> None:
+    assert scores_from_logits(np.array([below, 0.0]), FALSE_TRUE).flagged_count == 1
+    words = EvaluateCodec().encode(np.array([below, 0.0]), FALSE_TRUE)
     scores = scores_from_counts(EvaluateCodec().centres(), *EvaluateCodec().decode(words))
     assert (scores.flagged_count, scores.accuracy) == (1, 1.0)
+
+
+def test_a_bins_centre_counts_in_its_own_bin() -> None:
+    centres = EvaluateCodec().centres()
+    assert (np.diff(centres) > 0).all()
+    legitimate, fraud = EvaluateCodec().decode(EvaluateCodec().encode(centres, np.ones(BINS, np.bool_)))
+    assert (fraud == 1).all()
+    assert not legitimate.any()
 
 
 def test_scores_beyond_the_range_count_in_the_outermost_bins() -> None:
