@@ -63,8 +63,9 @@ def test_the_first_block_has_the_bits_of_make_classification_and_its_stratified_
 
 
 def test_no_row_is_in_two_shards_or_in_the_hold_out(first_ten: list[Labelled], next_ten: list[Labelled]) -> None:
-    features, _ = pooled([*first_ten, *next_ten, holdout(7)])
-    assert len(row_set(features)) == len(features) == 48_000 + 48_000 + 12_000
+    later = [shard(7, slot) for slot in range(21, 31)]
+    features, _ = pooled([*first_ten, *next_ten, *later, holdout(7)])
+    assert len(row_set(features)) == len(features) == 3 * 48_000 + 12_000
 
 
 def test_a_shard_has_thirty_float64_columns_and_bool_labels(next_ten: list[Labelled]) -> None:
