@@ -34,7 +34,7 @@ _GRACE_SECONDS = 1.0
 async def serve(settings: Settings, stop: asyncio.Event, ready: Callable[[int, int], None] = lambda *_: None) -> None:
     """Serves until `stop`; `ready` is told the mutual-TLS port and the enrolment port."""
     log = Log("aggregator")
-    manifest = _manifest(settings)
+    manifest = manifest_of(settings)
     check_settings(settings, manifest)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     writer = Writer()
@@ -108,7 +108,8 @@ async def _serve(
         await health.stop()
 
 
-def _manifest(settings: Settings) -> Manifest:
+def manifest_of(settings: Settings) -> Manifest:
+    """The model of the set population; an unknown one is refused."""
     if settings.population not in SCHEMAS:
         raise Misconfigured(f"population must be one of {', '.join(SCHEMAS)}, got {settings.population!r}")
     return Manifest(settings.population, SCHEMAS[settings.population])

@@ -1,0 +1,183 @@
+"""The whole network as local processes, from the first key to the report: `python -m services`."""
+
+import argparse
+import asyncio
+import contextlib
+import shutil
+import signal
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import grpc
+from pydantic import ValidationError
+
+from fedfraud.channel import mutual_channel
+from fedfraud.enrolment import JoinFolder, enrol
+from fedfraud.errors import FedfraudError
+from fedfraud.identity import new_key
+from fedfraud.recipe import RECIPES
+from fedfraud.transactions import SCHEMAS
+from fedfraud.v1 import history_pb2, history_pb2_grpc
+from services.aggregator.conductor import check_settings
+from services.aggregator.server import manifest_of
+from services.aggregator.settings import Settings
+from services.local.console import Console
+from services.local.processes import LocalNetwork
+from services.reporter import desk
+from services.reporter.facts import Facts, RunFacts
+from services.reporter.settings import Settings as ReporterSettings
+
+_POLL_SECONDS = 0.05
+_REPORT_SECONDS = 15.0
+
+
+def main() -> int:
+    """Parses the command line, runs the network, and leaves nothing running."""
+    arguments = _parser().parse_args()
+    try:
+        settings = _settings(arguments)
+        check_settings(settings, manifest_of(settings))
+    except (FedfraudError, ValidationError) as error:
+        sys.stderr.write(f"fedfraud: {error}\n")
+        return 2
+    run_dir = arguments.run_dir or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    if (run_dir / "aggregator").exists():
+        sys.stderr.write(f"fedfraud: the run folder must be new, {run_dir} holds a network already\n")
+        return 2
+    console = Console(arguments.banks, arguments.rounds)
+    network = LocalNetwork(run_dir, settings)
+    try:
+        return asyncio.run(_run(arguments, network, console))
+    except FedfraudError as error:
+        sys.stderr.write(f"fedfraud: {error}\n")
+        return 1
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        console.say("stopping")
+        return 130
+    finally:
+        network.stop()
+
+
+async def _run(arguments: argparse.Namespace, network: LocalNetwork, console: Console) -> int:
+    main_task = asyncio.current_task()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, lambda: main_task.cancel() if main_task else None)
+    console.say(
+        f"{arguments.banks} banks, {arguments.rounds} rounds, recipe {arguments.recipe}, "
+        f"population {arguments.population}, seed {arguments.seed}; run folder {network.run_dir}"
+    )
+    await asyncio.to_thread(_start, arguments, network, console)
+    run = await _follow(network, console, arguments.banks)
+    console.part("report")
+    report = await _report(arguments.reports_dir, run)
+    if arguments.json:
+        await asyncio.to_thread(shutil.copyfile, report.parent / "facts.json", arguments.json)
+    console.result(run, str(report))
+    if run.run.outcome != "finished":
+        console.say(f"the run {run.run.outcome}: {run.run.reason}")
+    if arguments.keep:
+        console.say(f"the network stays up at {network.address}; Ctrl-C ends it")
+        await asyncio.Event().wait()
+    return 0 if run.run.outcome == "finished" else 1
+
+
+def _start(arguments: argparse.Namespace, network: LocalNetwork, console: Console) -> None:
+    console.say("starting the aggregator")
+    network.write_holdout()
+    network.start_aggregator()
+    console.say(f"the aggregator serves at {network.address}; starting {arguments.banks} banks and the reporter")
+    console.part("joining")
+    for number in range(1, arguments.banks + 1):
+        network.start_bank(number)
+    network.start_reporter(arguments.reports_dir)
+
+
+async def _follow(network: LocalNetwork, console: Console, banks: int) -> RunFacts:
+    """Shows the journal until a run has ended; watches that the processes live."""
+    facts, sequence = Facts(), 0
+    join = JoinFolder.read(network.join_dir / "operator")
+    watching = asyncio.create_task(_watch_processes(network, console))
+    try:
+        while True:
+            _, own = await enrol(network.enrolment_address, join, new_key())
+            async with mutual_channel(network.address, join.ca_pem, own) as channel:
+                stub = history_pb2_grpc.HistoryServiceStub(channel)
+                with contextlib.suppress(grpc.aio.AioRpcError):  # its certificate lives for minutes: enrol again
+                    async for message in stub.WatchHistory(history_pb2.WatchHistoryRequest(after_sequence=sequence)):
+                        sequence = message.entry.sequence
+                        console.show(message.entry)
+                        if ended := facts.apply(message.entry):
+                            return ended
+            if watching.done():
+                watching.result()
+    finally:
+        watching.cancel()
+
+
+async def _watch_processes(network: LocalNetwork, console: Console) -> None:
+    """Says which process ended early; without the aggregator there is no network."""
+    said: set[str] = set()
+    while True:
+        for name, process in network.processes.items():
+            if name != "holdout" and name not in said and process.exitcode is not None:
+                said.add(name)
+                console.say(f"{name} ended with status {process.exitcode}, see {network.log_file(name)}")
+                if name == "aggregator":
+                    raise FedfraudError(f"the aggregator must run, it ended; see {network.log_file(name)}")
+        await asyncio.sleep(_POLL_SECONDS * 4)
+
+
+async def _report(reports_dir: Path, run: RunFacts) -> Path:
+    """The report's path, once the reporter has finished it (a model's narrative may take a while)."""
+    folder = desk.run_folder(reports_dir, run.run.id)
+    deadline = time.monotonic() + ReporterSettings().openai_timeout + _REPORT_SECONDS
+    while not await asyncio.to_thread(desk.is_written, folder, run.run.id):
+        if time.monotonic() > deadline:
+            raise FedfraudError(f"the reporter must write a report in time, {folder} has none")
+        await asyncio.sleep(_POLL_SECONDS)
+    return folder / "report.md"
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    return Settings(
+        expected_banks=arguments.banks,
+        rounds=arguments.rounds,
+        recipe=arguments.recipe,
+        population=arguments.population,
+        preset=arguments.preset,
+        seed=arguments.seed,
+        aggregation=arguments.aggregation,
+        quorum=arguments.quorum,
+        round_deadline=arguments.deadline,
+        hostnames="127.0.0.1,localhost",
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m services",
+        description="Runs the whole network as local processes: an aggregator, banks and a reporter that speak gRPC "
+        "over mutual TLS on loopback. Ends by itself with a report; Ctrl-C ends it at once.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--banks", type=int, default=10, metavar="N", help="how many banks")
+    add("--rounds", type=int, default=10, metavar="N", help="committed training rounds")
+    add("--recipe", default="default", help=f"hyperparameters: {', '.join(RECIPES)}")
+    add("--population", default="tutorial", help=f"the simulated world: {', '.join(SCHEMAS)}; cards comes later")
+    add("--preset", default="", help="a variant of the population; the tutorial has none")
+    add("--seed", type=int, default=7, metavar="N", help="seed of the population and of the run")
+    add("--aggregation", choices=("plain", "secure"), default="plain", help="secure comes later and says so")
+    add("--quorum", type=int, default=0, metavar="N", help="contributions a round needs; 0: 2/3 of the banks and one")
+    add("--deadline", type=float, default=60.0, metavar="S", help="seconds that a round waits for its banks")
+    add("--run-dir", type=Path, metavar="DIR", help="keys, data, journal and logs (default: runs/<time>)")
+    add("--reports-dir", type=Path, default=Path("reports"), metavar="DIR", help="where <run id>/report.md appears")
+    add("--json", type=Path, metavar="FILE", help="write the facts there too")
+    add("--keep", action="store_true", help="leave the network up after the run, until Ctrl-C")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

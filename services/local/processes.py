@@ -1,0 +1,200 @@
+"""The network's processes on this machine: what each one runs, and how they are started and stopped together."""
+
+import asyncio
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Any
+
+from fedfraud.errors import Misconfigured
+from fedfraud.logs import Log, configure
+from services.aggregator import server
+from services.aggregator.settings import Settings as AggregatorSettings
+from services.bank_client.settings import Settings as BankSettings
+from services.reporter.settings import Settings as ReporterSettings
+
+_START_SECONDS = 60.0
+_STOP_SECONDS = 5.0
+_TURN_SECONDS = 10.0
+LOOPBACK = "127.0.0.1"
+LOG = "log"
+"""The name of every process's log in its folder."""
+
+
+def context() -> BaseContext:
+    """Processes forked from a server that has imported everything on Linux; fresh ones elsewhere: slower, same bits."""
+    if not sys.platform.startswith("linux"):
+        return multiprocessing.get_context("spawn")
+    forking = multiprocessing.get_context("forkserver")
+    forking.set_forkserver_preload(["services.local.preload"])
+    return forking
+
+
+class LocalNetwork:
+    """An aggregator, banks and a reporter as processes of this machine, all in one run folder."""
+
+    def __init__(self, run_dir: Path, aggregator: AggregatorSettings) -> None:
+        self.run_dir = run_dir.resolve()
+        self.processes: dict[str, BaseProcess] = {}
+        self.address = self.enrolment_address = ""
+        self._settings = aggregator.model_copy(
+            update={"data_dir": self.run_dir / "aggregator", "join_dir": self.run_dir / "join"}
+        )
+        self._context = context()
+        self._turns: list[Event] = []  # all are kept: a process that has yet to start needs its own
+
+    @property
+    def join_dir(self) -> Path:
+        """Where the join folders are."""
+        return self.run_dir / "join"
+
+    def write_holdout(self) -> Path:
+        """The public hold-out for the aggregator, written by a process of the bank's side."""
+        path = self.run_dir / "holdout.npz"
+        population, seed = self._settings.population, self._settings.seed
+        writing = self._start("holdout", _write_holdout, population, seed, path)
+        writing.join(_START_SECONDS)
+        if writing.exitcode != 0:
+            raise Misconfigured(f"the hold-out must be written, see {self.log_file('holdout')}")
+        self._settings = self._settings.model_copy(update={"holdout_file": path})
+        return path
+
+    def start_aggregator(self) -> None:
+        """Starts it and waits until it serves; a restart listens where it listened before."""
+        ours, theirs = self._context.Pipe(duplex=False)
+        listen = {
+            "listen": self.address or f"{LOOPBACK}:0",
+            "enrolment_listen": self.enrolment_address or f"{LOOPBACK}:0",
+        }
+        process = self._start("aggregator", _aggregate, self._settings.model_copy(update=listen), theirs)
+        theirs.close()
+        with ours:
+            ready = wait([ours, process.sentinel], _START_SECONDS)
+            if ours not in ready or not ours.poll():
+                raise Misconfigured(f"the aggregator must start, see {self.log_file('aggregator')}")
+            port, enrolment_port = ours.recv()
+        self.address, self.enrolment_address = f"{LOOPBACK}:{port}", f"{LOOPBACK}:{enrolment_port}"
+
+    def start_bank(self, number: int, **settings: object) -> None:
+        """Starts a simulated bank in the folder bank-NN; banks enrol in the order in which they are started."""
+        name = f"bank-{number:02d}"
+        base: dict[str, Any] = {
+            "aggregator": self.address,
+            "enrolment": self.enrolment_address,
+            "join_dir": self.join_dir / "bank",
+            "data_dir": self.run_dir / name,
+            "retry_limit": 1.0,
+        }
+        mine = self._context.Event()
+        before = self._turns[-1] if self._turns else None
+        self._turns.append(mine)
+        self._start(name, _bank, BankSettings(**{**base, **settings}), before, mine)
+
+    def start_reporter(self, reports_dir: Path) -> None:
+        """Starts the reporter, which writes to `reports_dir`."""
+        settings = ReporterSettings(
+            aggregator=self.address,
+            enrolment=self.enrolment_address,
+            join_dir=self.join_dir / "reporter",
+            reports_dir=reports_dir.resolve(),
+            health_socket=None,
+        )
+        self._start("reporter", _report, settings)
+
+    def log_file(self, name: str) -> Path:
+        """Where a process writes its log."""
+        return self.run_dir / name / LOG
+
+    def stop(self) -> None:
+        """Ends everything: SIGTERM, five seconds, then SIGKILL. Nothing is left running."""
+        for process in self.processes.values():
+            if process.is_alive():
+                process.terminate()
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process.pid or 0, signal.SIGCONT)  # a paused process cannot end
+        for process in self.processes.values():
+            process.join(_STOP_SECONDS)
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+    def _start(self, name: str, target: Callable[..., None], *arguments: object) -> BaseProcess:
+        (self.run_dir / name).mkdir(parents=True, exist_ok=True)
+        process: BaseProcess = self._context.Process(  # type: ignore[attr-defined]  # every context has it
+            target=_child, args=(self.log_file(name), target, *arguments), name=name
+        )
+        process.start()
+        self.processes[name] = process
+        return process
+
+
+def _child(log_file: Path, target: Callable[..., None], *arguments: object) -> None:
+    """The first thing in every process: its log, its signals, and an end if the parent is gone."""
+    descriptor = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    configure()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which ends everybody in order
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    target(*arguments)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _until_terminated(service: Callable[[asyncio.Event], Coroutine[Any, Any, int | None]]) -> None:
+    async def main() -> int | None:
+        stop = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+        return await service(stop)
+
+    sys.exit(asyncio.run(main()) or 0)
+
+
+def _write_holdout(population: str, seed: int, path: Path) -> None:
+    from services.bank_client.write_shard import write_holdout
+
+    write_holdout(population, seed, path)
+
+
+def _aggregate(settings: AggregatorSettings, ready: "Connection[tuple[int, int], Any]") -> None:
+    _until_terminated(lambda stop: server.serve(settings, stop, lambda *ports: ready.send(ports)))
+
+
+def _bank(settings: BankSettings, turn: Event | None, done: Event) -> None:
+    """What the containers do in three commands: enrol, write the shard, serve."""
+
+    async def bank(stop: asyncio.Event) -> int:
+        from services.bank_client.enrol import ensure_enrolled
+        from services.bank_client.participant import BankClient
+        from services.bank_client.write_shard import write_shard
+
+        if turn is not None:
+            await asyncio.to_thread(turn.wait, _TURN_SECONDS)
+        enrolment = await ensure_enrolled(settings)
+        done.set()
+        Log(enrolment.seat).info("enrolled", seat=enrolment.seat, slot=enrolment.slot)
+        write_shard(enrolment.population, enrolment.population_seed, enrolment.slot, settings.data_dir)
+        return await BankClient(settings, stop).serve()
+
+    _until_terminated(bank)
+
+
+def _report(settings: ReporterSettings) -> None:
+    from services.reporter.__main__ import serve
+
+    _until_terminated(lambda stop: serve(settings, stop))
