@@ -4,7 +4,6 @@ Importing gRPC before a fork is fine; starting anything of it is not, and nothin
 """
 
 import pyarrow.parquet  # noqa: F401
-import sklearn.datasets  # noqa: F401
 import torch
 
 import services.aggregator.server
