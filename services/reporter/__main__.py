@@ -68,7 +68,10 @@ def write(settings: Settings, reports: Path, run_id: str | None) -> int:
 def _ask_for_key() -> SecretStr | None:
     if not sys.stdin.isatty():
         return None
-    answer = getpass.getpass("OpenAI API key (empty: the template writes the report): ").strip()
+    try:
+        answer = getpass.getpass("OpenAI API key (empty: the template writes the report): ").strip()
+    except EOFError:
+        answer = ""
     return Settings(openai_api_key=SecretStr(answer)).key() if answer else None
 
 
@@ -101,6 +104,8 @@ def main() -> int:
     except (Misconfigured, Invalid, ValidationError) as error:
         sys.stderr.write(f"reporter: {error}\n")
         return 2
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

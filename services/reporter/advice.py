@@ -4,7 +4,7 @@ from collections import Counter
 
 from services.reporter.facts import BankFacts, RunFacts
 from services.reporter.markdown import count, inline
-from services.reporter.reading import HARDLY_CHANCE, USEFUL, headline
+from services.reporter.reading import HARDLY_CHANCE, USEFUL, alone_and_federated, headline
 
 FEW_FRAUDS = 50
 """Frauds of a bank below which its own validation figures swing by chance."""
@@ -45,19 +45,14 @@ def uplift(run: RunFacts) -> str:
 
 def risks(run: RunFacts) -> list[str]:
     """What a reader has to know before using the model."""
-    found = (_losing(run), _silent(run), _fallen(run), _shifted(run), _unsteady(run), _undisclosed(run))
+    found = (_worse(run), _losing(run), _silent(run), _fallen(run), _shifted(run), _unsteady(run), _undisclosed(run))
     return [text for text in (*found, _trouble(run), _clipping(run), _visible(run)) if text]
 
 
 def next_steps(run: RunFacts) -> list[str]:
     """What to do, most urgent first."""
     steps = [*_after_ending(run), *_after_quality(run)]
-    if lose := losers(run):
-        steps.append(
-            f"Let {names([b.seat for b in lose])} keep their own model until a run serves them, and look at how "
-            "their transactions differ."
-        )
-    steps += _after_trouble(run)
+    steps += [*_after_losses(run), *_after_trouble(run)]
     if run.run.aggregation == "plain":
         steps.append("Before real transactions, use an aggregation in which the aggregator learns sums alone.")
     return steps or ["Repeat the run with other seeds before deciding: one run is one draw."]
@@ -68,9 +63,24 @@ def _with_uplift(banks: list[BankFacts], most: int = 10) -> str:
     return shown + (f" and {len(banks) - most} more" if len(banks) > most else "")
 
 
+def _worse(run: RunFacts) -> str:
+    both = alone_and_federated(run)
+    if both is None or both[1].mean >= both[0].mean:
+        return ""
+    alone, federated, where = both
+    return (
+        f"On average the banks do better alone: mean average precision {alone.mean:.3f} on {where}, "
+        f"{federated.mean:.3f} with the federated model."
+    )
+
+
 def _losing(run: RunFacts) -> str:
     lose = losers(run)
-    return f"For {_with_uplift(lose)} the federated model is worse than their own on their own rows." if lose else ""
+    return (
+        f"The federated model is worse than the bank's own, on the bank's rows, for {_with_uplift(lose)}."
+        if lose
+        else ""
+    )
 
 
 def _silent(run: RunFacts) -> str:
@@ -168,6 +178,22 @@ def _after_quality(run: RunFacts) -> list[str]:
     weak = scores.average_precision is not None and scores.prevalence is not None
     if weak and (scores.average_precision or 0) < max(USEFUL, HARDLY_CHANCE * (scores.prevalence or 0)):
         steps.append("Do not deploy: train longer or by another recipe until average precision is well above chance.")
+    return steps
+
+
+def _after_losses(run: RunFacts) -> list[str]:
+    """A bank's own rows are few; only where the hold-out does not say the opposite is a loss to be acted on."""
+    lose = losers(run)
+    real = [bank.seat for bank in lose if (bank.uplift_holdout or 0) <= 0]
+    doubtful = [bank.seat for bank in lose if (bank.uplift_holdout or 0) > 0]
+    steps = []
+    if real:
+        steps.append(
+            f"Let {names(real)} use the bank's own model until a run serves better, and look at how the transactions "
+            "there differ."
+        )
+    if doubtful:
+        steps.append(f"Measure {names(doubtful)} on more rows: a loss on its own rows, a gain on the hold-out.")
     return steps
 
 

@@ -2,7 +2,7 @@
 
 import math
 
-from services.reporter.facts import RunFacts, ScoreFacts
+from services.reporter.facts import RunFacts, ScoreFacts, Summary
 from services.reporter.markdown import inline
 
 # Average precision from which a verdict is given, and times the prevalence below which a ranking is hardly chance.
@@ -21,6 +21,15 @@ def headline(run: RunFacts) -> tuple[str, ScoreFacts] | None:
     for done in reversed(run.rounds):
         if scores := done.holdout or done.pooled:
             return f"the rows that measured round {done.number}, the last measured", scores
+    return None
+
+
+def alone_and_federated(run: RunFacts) -> tuple[Summary, Summary, str] | None:
+    """The banks' average precision alone and federated, and the rows it was measured on; None if undisclosed."""
+    if run.final.alone_holdout and run.final.federated_holdout:
+        return run.final.alone_holdout, run.final.federated_holdout, "the hold-out"
+    if run.final.alone and run.final.federated:
+        return run.final.alone, run.final.federated, "their own validation rows"
     return None
 
 

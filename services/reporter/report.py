@@ -39,12 +39,10 @@ def _summary(run: RunFacts, prose: Narrative | None) -> list[str]:
 
 
 def _compared(run: RunFacts) -> str:
-    alone, federated = run.final.alone_holdout, run.final.federated_holdout
-    where = "the hold-out"
-    if alone is None or federated is None:
-        alone, federated, where = run.final.alone, run.final.federated, "their own validation rows"
-    if alone is None or federated is None:
+    both = reading.alone_and_federated(run)
+    if both is None:
         return advice.uplift(run)
+    alone, federated, where = both
     return (
         f"Alone, the banks reach average precisions of {alone.worst:.3f} to {alone.best:.3f} on {where} (mean "
         f"{alone.mean:.3f}); with the federated model the mean is {federated.mean:.3f}. {advice.uplift(run)}"

@@ -146,6 +146,6 @@ def two_banks(
     first = {"row_count": 4000, "fraud_rate": 0.025, "alone": 0.5, "federated": 0.65}
     journal.accepted(4, "bank-01", run, **first, alone_holdout=0.3, federated_holdout=0.7)
     second = {"row_count": 2000, "fraud_rate": 0.05, "alone": 0.8, "federated": 0.6}
-    journal.accepted(4, "bank-02", run, **second, alone_holdout=0.1, federated_holdout=0.7)
+    journal.accepted(4, "bank-02", run, **second, alone_holdout=0.8, federated_holdout=0.7)
     journal.committed(4, 3, both, FINAL, pooled=pooled[2], holdout=held[2], run=run)
     return journal.finished(model=b"\x03" * 32, run=run)

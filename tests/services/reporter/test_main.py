@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -112,6 +113,33 @@ def test_write_asks_the_model_when_there_is_a_key(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "It ranks fraud well." in (tmp_path / RUN / "report.md").read_text()
     assert "sk-secret" not in done.stdout + done.stderr
+
+
+def test_write_on_a_terminal_asks_for_a_key_and_does_not_show_it(tmp_path: Path) -> None:
+    (tmp_path / RUN).mkdir()
+    (tmp_path / RUN / "facts.json").write_text(two_banks().facts().to_json())
+    mine, its = pty.openpty()
+    with serving(response()) as api:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "services.reporter", "write", "--reports-dir", str(tmp_path)],
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"], "OPENAI_BASE_URL": api.url},
+            stdin=its,
+            stdout=its,
+            stderr=its,
+            start_new_session=True,
+        )
+        shown = b""
+        while b"OpenAI API key" not in shown:
+            shown += os.read(mine, 1000)
+        os.write(mine, b"sk-typed\n")
+        assert process.wait(timeout=30) == 0
+        shown += os.read(mine, 100_000)
+    os.close(mine)
+    os.close(its)
+    assert api.asked[0]["authorization"] == "Bearer sk-typed"
+    assert b"sk-typed" not in shown
+    assert "It ranks fraud well." in (tmp_path / RUN / "report.md").read_text()
 
 
 def test_write_says_that_there_is_no_run(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def test_the_verdict_puts_average_precision_beside_the_prevalence() -> None:
     assert "**The model ranks fraud well**: average precision 0.700 on the public hold-out" in summary
     assert "a model without skill has 0.0200" in summary
     assert "The run finished with 2 of 2 training rounds committed." in summary
-    assert "Alone, the banks reach average precisions of 0.100 to 0.300 on the hold-out (mean 0.200)" in summary
+    assert "Alone, the banks reach average precisions of 0.300 to 0.800 on the hold-out (mean 0.550)" in summary
 
 
 def test_each_metric_is_read_with_this_runs_figure() -> None:
@@ -50,9 +50,19 @@ def test_the_rounds_are_listed_with_the_scores_of_the_model_that_each_produced()
 def test_the_bank_that_loses_is_named_in_the_summary_the_risks_and_the_next_steps() -> None:
     parts = sections(render(two_banks().facts()))
     assert "1 gains by the federation (bank-01); **1 loses by it: bank-02 (-0.200)**" in parts["Executive summary"]
-    assert "For bank-02 (-0.200) the federated model is worse" in parts["Risks"]
-    assert "Let bank-02 keep their own model" in parts["Next steps"]
-    assert "| bank-02 | 2,000 | 5.00 % | 0.800 | 0.600 | -0.200 | 0.100 | 0.700 |" in parts["Metric interpretation"]
+    assert "worse than the bank's own, on the bank's rows, for bank-02 (-0.200)." in parts["Risks"]
+    assert "Let bank-02 use the bank's own model" in parts["Next steps"]
+    assert "| bank-02 | 2,000 | 5.00 % | 0.800 | 0.600 | -0.200 | 0.800 | 0.700 |" in parts["Metric interpretation"]
+
+
+def test_a_loss_that_the_hold_out_contradicts_asks_for_more_rows_first() -> None:
+    journal = two_banks()
+    for entry in journal.entries:
+        if entry.contribution_accepted.seat == "bank-02":
+            entry.contribution_accepted.disclosure.alone_holdout = 0.4
+    steps = sections(render(journal.facts()))["Next steps"]
+    assert "Measure bank-02 on more rows" in steps
+    assert "own model" not in steps
 
 
 def test_a_run_that_flags_nothing_says_so_plainly() -> None:
@@ -63,6 +73,16 @@ def test_a_run_that_flags_nothing_says_so_plainly() -> None:
     assert "Nothing is flagged at probability 0.5" in parts["Risks"]
     assert "recipe `default`" in parts["Next steps"]
     assert "Do not deploy" in parts["Next steps"]
+
+
+def test_a_federation_that_is_worse_than_being_alone_says_so() -> None:
+    journal = two_banks()
+    assert "do better alone" not in render(journal.facts())
+    for entry in journal.entries:
+        if entry.HasField("contribution_accepted"):
+            entry.contribution_accepted.disclosure.federated_holdout = 0.15
+    risks = sections(render(journal.facts()))["Risks"]
+    assert "On average the banks do better alone: mean average precision 0.550 on the hold-out, 0.150 with" in risks
 
 
 def test_a_ranking_like_chance_detects_no_fraud() -> None:
