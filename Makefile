@@ -62,7 +62,7 @@ lint: setup ## ruff and mypy
 	@echo '==> ruff'
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check .
 	@echo '==> mypy'
-	@$(BIN)/mypy fedfraud simulation services tests
+	@$(BIN)/mypy fedfraud simulation services benchmarks tests
 
 test: lint unit federation compose ## lint and every test; what the machine lacks is skipped by name
 

@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 
 
 def run(arguments: list[str]) -> tuple[float, str]:
@@ -34,9 +33,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3, help="how often")
     parser.add_argument("rest", nargs="*", help="arguments for python -m services, after --")
     arguments = parser.parse_args()
-    print(
-        f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    )
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    print(f"{datetime.now(UTC):%Y-%m-%d}, {machine}")
     for _ in range(arguments.runs):
         seconds, parts = run(arguments.rest)
         print(f"{seconds:6.1f} s   {parts.removeprefix('time').strip()}")

@@ -17,6 +17,7 @@ One interceptor turns them into statuses; handlers have no `try`.
 """
 
 import grpc
+from pydantic import ValidationError
 
 
 class FedfraudError(Exception):
@@ -87,3 +88,18 @@ class Forbidden(FedfraudError):
 
 class Misconfigured(FedfraudError):
     """A setting, file or bound that a service refuses to start with."""
+
+
+def setting_faults(error: ValidationError) -> str:
+    """What is wrong with a service's settings, a clause each: the setting in capitals, the rule, and its value."""
+    clauses = []
+    for fault in error.errors(include_url=False, include_context=False):
+        if fault["loc"]:
+            name, rule = (
+                ".".join(str(part) for part in fault["loc"]).upper(),
+                fault["msg"].replace("Input should", "must"),
+            )
+            clauses.append(f"{name} {rule}, got {str(fault['input'])[:80]!r}" if "input" in fault else f"{name} {rule}")
+        else:
+            clauses.append(fault["msg"].removeprefix("Value error, "))
+    return "; ".join(clauses)

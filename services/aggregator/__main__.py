@@ -7,7 +7,7 @@ import sys
 
 from pydantic import ValidationError
 
-from fedfraud.errors import FedfraudError
+from fedfraud.errors import FedfraudError, setting_faults
 from fedfraud.logs import Log, configure
 from services.aggregator import operate
 from services.aggregator.server import serve
@@ -21,13 +21,17 @@ def main() -> int:
     commands.add_parser("serve", help="run rounds until SIGTERM; every setting is an environment variable")
     operate.add_commands(commands.add_parser("operate", help="the operator's commands"))
     arguments = parser.parse_args()
+    configure()
     try:
         if arguments.what == "operate":
             return operate.main(arguments, OperatorSettings())
         settings = Settings()
         configure(settings.log_level, settings.log_form)
         asyncio.run(_serve(settings))
-    except (FedfraudError, ValidationError) as error:
+    except ValidationError as error:
+        Log("aggregator").error("cannot start", reason=setting_faults(error))
+        return 2
+    except FedfraudError as error:
         Log("aggregator").error("cannot start", reason=error)
         return 2
     return 0

@@ -160,6 +160,8 @@ def check_settings(settings: Settings, manifest: Manifest) -> None:
     if isinstance(codec, TrainCodec):
         codec.check_capacity()
     if settings.aggregation != "plain":
-        raise Misconfigured(f"aggregation must be plain until secure aggregation is built, got {settings.aggregation}")
+        raise Misconfigured(
+            f"aggregation must be plain (secure comes with a later version), got {settings.aggregation}"
+        )
     if settings.preset:
         raise Misconfigured(f"the population {settings.population} has no presets, got {settings.preset!r}")

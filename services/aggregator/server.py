@@ -111,7 +111,8 @@ async def _serve(
 def manifest_of(settings: Settings) -> Manifest:
     """The model of the set population; an unknown one is refused."""
     if settings.population not in SCHEMAS:
-        raise Misconfigured(f"population must be one of {', '.join(SCHEMAS)}, got {settings.population!r}")
+        later = " (cards comes with a later version)" if settings.population == "cards" else ""
+        raise Misconfigured(f"population must be one of {', '.join(SCHEMAS)}, got {settings.population!r}{later}")
     return Manifest(settings.population, SCHEMAS[settings.population])
 
 

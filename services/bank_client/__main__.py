@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 from pydantic import ValidationError
 
-from fedfraud.errors import FedfraudError
+from fedfraud.errors import FedfraudError, setting_faults
 from fedfraud.logs import Log, configure
 from services.bank_client.enrol import ensure_enrolled
 from services.bank_client.participant import BankClient
@@ -30,11 +30,15 @@ def main() -> int:
     holdout.add_argument("file", type=Path, help="the .npz file to write")
     commands.add_parser("serve", help="answer rounds until SIGTERM; every setting is an environment variable")
     arguments = parser.parse_args()
+    configure()
     try:
         settings = Settings()
         configure(settings.log_level, settings.log_form)
         return asyncio.run(_command(arguments, settings))
-    except (FedfraudError, ValidationError) as error:
+    except ValidationError as error:
+        _log.error("cannot go on", reason=setting_faults(error))
+        return 2
+    except FedfraudError as error:
         _log.error("cannot go on", reason=error)
         return 2
     except grpc.aio.AioRpcError as error:

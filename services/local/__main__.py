@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from fedfraud.channel import mutual_channel
 from fedfraud.enrolment import JoinFolder, enrol
-from fedfraud.errors import FedfraudError
+from fedfraud.errors import FedfraudError, setting_faults
 from fedfraud.identity import new_key
 from fedfraud.recipe import RECIPES
 from fedfraud.transactions import SCHEMAS
@@ -39,7 +39,10 @@ def main() -> int:
     try:
         settings = _settings(arguments)
         check_settings(settings, manifest_of(settings))
-    except (FedfraudError, ValidationError) as error:
+    except ValidationError as error:
+        sys.stderr.write(f"fedfraud: {setting_faults(error)}\n")
+        return 2
+    except FedfraudError as error:
         sys.stderr.write(f"fedfraud: {error}\n")
         return 2
     run_dir = arguments.run_dir or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
