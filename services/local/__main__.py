@@ -9,6 +9,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
 import grpc
 from pydantic import ValidationError
@@ -72,7 +73,7 @@ async def _run(arguments: argparse.Namespace, network: LocalNetwork, console: Co
         f"population {arguments.population}, seed {arguments.seed}; run folder {network.run_dir}"
     )
     await asyncio.to_thread(_start, arguments, network, console)
-    run = await _follow(network, console, arguments.banks)
+    run = await _follow(network, console)
     console.part("report")
     report = await _report(arguments.reports_dir, run)
     if arguments.json:
@@ -97,38 +98,45 @@ def _start(arguments: argparse.Namespace, network: LocalNetwork, console: Consol
     network.start_reporter(arguments.reports_dir)
 
 
-async def _follow(network: LocalNetwork, console: Console, banks: int) -> RunFacts:
-    """Shows the journal until a run has ended; watches that the processes live."""
-    facts, sequence = Facts(), 0
-    join = JoinFolder.read(network.join_dir / "operator")
+async def _follow(network: LocalNetwork, console: Console) -> RunFacts:
+    """Shows the journal until a run has ended, or until it cannot."""
+    following = asyncio.create_task(_follow_journal(network, console))
     watching = asyncio.create_task(_watch_processes(network, console))
     try:
-        while True:
-            _, own = await enrol(network.enrolment_address, join, new_key())
-            async with mutual_channel(network.address, join.ca_pem, own) as channel:
-                stub = history_pb2_grpc.HistoryServiceStub(channel)
-                with contextlib.suppress(grpc.aio.AioRpcError):  # its certificate lives for minutes: enrol again
-                    async for message in stub.WatchHistory(history_pb2.WatchHistoryRequest(after_sequence=sequence)):
-                        sequence = message.entry.sequence
-                        console.show(message.entry)
-                        if ended := facts.apply(message.entry):
-                            return ended
-            if watching.done():
-                watching.result()
+        await asyncio.wait({following, watching}, return_when=asyncio.FIRST_COMPLETED)
+        return following.result() if following.done() else watching.result()
     finally:
+        following.cancel()
         watching.cancel()
 
 
-async def _watch_processes(network: LocalNetwork, console: Console) -> None:
-    """Says which process ended early; without the aggregator there is no network."""
+async def _follow_journal(network: LocalNetwork, console: Console) -> RunFacts:
+    facts, sequence = Facts(), 0
+    join = JoinFolder.read(network.join_dir / "operator")
+    while True:
+        _, own = await enrol(network.enrolment_address, join, new_key())
+        async with mutual_channel(network.address, join.ca_pem, own) as channel:
+            stub = history_pb2_grpc.HistoryServiceStub(channel)
+            with contextlib.suppress(grpc.aio.AioRpcError):  # its certificate lives for minutes: enrol again
+                async for message in stub.WatchHistory(history_pb2.WatchHistoryRequest(after_sequence=sequence)):
+                    sequence = message.entry.sequence
+                    console.show(message.entry)
+                    if ended := facts.apply(message.entry):
+                        return ended
+
+
+async def _watch_processes(network: LocalNetwork, console: Console) -> NoReturn:
+    """Says which process ended early; gives up when no run can come of what is left."""
     said: set[str] = set()
     while True:
         for name, process in network.processes.items():
             if name != "holdout" and name not in said and process.exitcode is not None:
                 said.add(name)
                 console.say(f"{name} ended with status {process.exitcode}, see {network.log_file(name)}")
-                if name == "aggregator":
-                    raise FedfraudError(f"the aggregator must run, it ended; see {network.log_file(name)}")
+                if not name.startswith("bank"):
+                    raise FedfraudError(f"the {name} must run, it ended; see {network.log_file(name)}")
+        if not console.running and len(said) > network.spare_banks:
+            raise FedfraudError(f"a run needs a quorum of banks, {len(said)} ended; see {network.run_dir}/bank-*/log")
         await asyncio.sleep(_POLL_SECONDS * 4)
 
 

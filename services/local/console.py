@@ -19,6 +19,7 @@ class Console:
         self._rounds = rounds
         self._began = time.monotonic()
         self._joined: set[str] = set()
+        self.running = False
         self._parts: list[tuple[str, float]] = [("start", self._began)]
 
     def say(self, text: str) -> None:
@@ -44,6 +45,7 @@ class Console:
                 event = entry.certificate_revoked
                 self.say(f"{event.seat} ({role_from_proto(event.role).value}) was revoked: {event.reason}")
             case "run_started":
+                self.running = True
                 self.part("rounds")
                 self.say(f"run {entry.run_started.run_id} started, quorum {entry.run_started.quorum}")
                 self.say(_HEADER)

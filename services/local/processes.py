@@ -57,6 +57,11 @@ class LocalNetwork:
         """Where the join folders are."""
         return self.run_dir / "join"
 
+    @property
+    def spare_banks(self) -> int:
+        """How many banks may be missing while there is still a quorum."""
+        return self._settings.expected_banks - self._settings.effective_quorum
+
     def write_holdout(self) -> Path:
         """The public hold-out for the aggregator, written by a process of the bank's side."""
         path = self.run_dir / "holdout.npz"

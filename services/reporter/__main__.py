@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import SecretStr, ValidationError
 
 from fedfraud import logs
-from fedfraud.errors import Invalid, Misconfigured
+from fedfraud.errors import Invalid, Misconfigured, setting_faults
 from fedfraud.health import HealthServer
 from services.reporter import desk, report
 from services.reporter.follow import follow
@@ -101,7 +101,10 @@ def main() -> int:
         if arguments.command == "write":
             return write(settings, arguments.reports_dir, arguments.run)
         asyncio.run(_serve_until_signal(settings))
-    except (Misconfigured, Invalid, ValidationError) as error:
+    except ValidationError as error:
+        sys.stderr.write(f"reporter: {setting_faults(error)}\n")
+        return 2
+    except (Misconfigured, Invalid) as error:
         sys.stderr.write(f"reporter: {error}\n")
         return 2
     except KeyboardInterrupt:
