@@ -270,13 +270,23 @@ class Layout:
             codec.check(self.part(words, segment))
 
 
+def standardise_codec(manifest: Manifest) -> StandardiseCodec:
+    """The codec of the manifest's features."""
+    return StandardiseCodec(tuple(feature.resolution for feature in manifest.features))
+
+
+def train_codec(manifest: Manifest, recipe: Recipe) -> TrainCodec:
+    """The codec of the manifest's parameters under the recipe's clip."""
+    return TrainCodec(manifest.parameter_count, recipe.clip)
+
+
 def codec_for(segment: Segment, manifest: Manifest, recipe: Recipe) -> Codec:
     """The one codec of a segment under a manifest and a recipe."""
     match segment:
         case Segment.STANDARDISE:
-            return StandardiseCodec(tuple(feature.resolution for feature in manifest.features))
+            return standardise_codec(manifest)
         case Segment.TRAIN:
-            return TrainCodec(manifest.parameter_count, recipe.clip)
+            return train_codec(manifest, recipe)
         case Segment.EVALUATE:
             return EvaluateCodec()
 

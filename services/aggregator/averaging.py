@@ -1,6 +1,7 @@
 """Weighted FedAvg (McMahan et al. 2017) over integers: one exact sum, one division, one server step. Pure."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +9,17 @@ from numpy.typing import NDArray
 from fedfraud.fixed_point import WEIGHT_CAP, StandardiseSum, Words
 from fedfraud.model import RunState, Vector
 from fedfraud.recipe import Recipe
+from fedfraud.v1 import model_pb2
+
+
+@dataclass(frozen=True)
+class Model:
+    """The model between two rounds: (parameters,) float32, the server's momentum in float64, and its name."""
+
+    vector: Vector
+    velocity: NDArray[np.float64]
+    run_state: RunState
+    reference: model_pb2.ModelReference
 
 
 def exact_sum(contributions: Iterable[Words], word_count: int) -> Words:

@@ -4,8 +4,8 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from fedfraud.errors import FedfraudError, Misconfigured, Stale
-from fedfraud.fixed_point import Segment, TrainCodec, codec_for
+from fedfraud.errors import Misconfigured, Stale
+from fedfraud.fixed_point import train_codec
 from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
 from fedfraud.recipe import Recipe, recipe_named
@@ -13,7 +13,8 @@ from fedfraud.v1 import federation_pb2, history_pb2
 from services.aggregator.intake import Intake
 from services.aggregator.journal import Journal
 from services.aggregator.participants import Participants
-from services.aggregator.runs import Run, RunPlan, new_run_id
+from services.aggregator.rounds import RunPlan
+from services.aggregator.runs import Run, new_run_id
 from services.aggregator.settings import Settings
 
 _REMINDER_SECONDS = 10.0
@@ -99,9 +100,7 @@ class Conductor:
             await asyncio.wait({self._task})
 
     def _plan(self, recipe: Recipe, rounds: int, seed: int) -> RunPlan:
-        codec = codec_for(Segment.TRAIN, self._manifest, recipe)
-        if isinstance(codec, TrainCodec):
-            codec.check_capacity()
+        train_codec(self._manifest, recipe).check_capacity()
         settings = self._settings
         return RunPlan(
             new_run_id(),
@@ -140,8 +139,9 @@ class Conductor:
     async def _drive(self, run: Run) -> None:
         try:
             finished = await run.drive()
-        except FedfraudError as error:
-            self._log.error("run could not be driven", run=run.plan.run_id, reason=error)
+        except Exception as error:
+            # Not even the run's end could be journalled: the next start marks the run failed.
+            self._log.error("run could not be driven", exc_info=True, run=run.plan.run_id, reason=error)
             return
         finally:
             self.run = None
@@ -156,9 +156,7 @@ class Conductor:
 
 def check_settings(settings: Settings, manifest: Manifest) -> None:
     """Refuses to start with what could not be kept: an unknown recipe, a sum that could wrap, a missing mode."""
-    codec = codec_for(Segment.TRAIN, manifest, recipe_named(settings.recipe))
-    if isinstance(codec, TrainCodec):
-        codec.check_capacity()
+    train_codec(manifest, recipe_named(settings.recipe)).check_capacity()
     if settings.aggregation != "plain":
         raise Misconfigured(
             f"aggregation must be plain (secure comes with a later version), got {settings.aggregation}"

@@ -11,6 +11,7 @@ from enum import Enum
 
 from fedfraud.errors import Conflict, Invalid, Stale
 from fedfraud.fixed_point import Segment
+from fedfraud.recipe import Recipe
 from fedfraud.wire import RoundKey
 
 
@@ -20,6 +21,19 @@ class Outcome(Enum):
     OPEN = "open"
     COMMITTED = "committed"
     VOID = "void"
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a run is to be."""
+
+    run_id: str
+    seed: int
+    recipe: Recipe
+    rounds: int
+    quorum: int
+    expected_banks: int
+    round_deadline: float
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from services.aggregator.holdout import Holdout
 from services.aggregator.intake import Intake
 from services.aggregator.journal import Journal, Writer
 from services.aggregator.participants import Participants
-from services.aggregator.runs import Run, RunPlan
+from services.aggregator.rounds import RunPlan
+from services.aggregator.runs import Run, Surroundings
 from services.aggregator.seats import Seats
 from services.aggregator.servicers.enrolment import EnrolmentServicer, Registrar
 from services.aggregator.servicers.federation import FederationServicer
@@ -62,8 +63,10 @@ async def _serve(
     intake = Intake(seats, participants, journal, writer, vectors, settings.stall_timeout, log)
     holdout = Holdout(settings.holdout_file, manifest) if settings.holdout_file else None
 
+    surroundings = Surroundings(manifest, holdout, intake, participants, journal, writer, vectors, log)
+
     def make_run(plan: RunPlan) -> Run:
-        return Run(plan, manifest, holdout, intake, participants, journal, writer, vectors, log)
+        return Run(plan, surroundings)
 
     conductor = Conductor(settings, manifest, participants, intake, journal, make_run, log)
     registrar = Registrar(settings, authority, seats, journal)

@@ -1,0 +1,98 @@
+"""A run's values as what is journalled and what banks are told. Pure: nothing here decides anything."""
+
+from fedfraud.manifest import Manifest
+from fedfraud.metrics import Scores
+from fedfraud.model import RunState
+from fedfraud.v1 import federation_pb2, history_pb2, model_pb2
+from fedfraud.wire import (
+    manifest_to_proto,
+    recipe_to_proto,
+    round_key_to_proto,
+    run_state_to_proto,
+    scores_to_proto,
+    segments_to_proto,
+)
+from services.aggregator.averaging import Model
+from services.aggregator.rounds import Plan, RunPlan
+
+
+def run_started(plan: RunPlan, manifest: Manifest) -> history_pb2.RunStarted:
+    """What the run is to be."""
+    return history_pb2.RunStarted(
+        run_id=plan.run_id,
+        seed=plan.seed,
+        recipe=recipe_to_proto(plan.recipe),
+        manifest=manifest_to_proto(manifest),
+        aggregation=model_pb2.AGGREGATION_PLAIN,
+        round_count=plan.rounds,
+        quorum=plan.quorum,
+        expected_bank_count=plan.expected_banks,
+    )
+
+
+def instruction(run: RunPlan, plan: Plan, present: Model | None) -> federation_pb2.RoundInstruction:
+    """What a bank of the cohort is asked; there is no model in a preparing round."""
+    return federation_pb2.RoundInstruction(
+        key=round_key_to_proto(plan.key),
+        step=plan.step,
+        segments=segments_to_proto(plan.segments),
+        model=present.reference if present else None,
+        run_state=run_state_to_proto(present.run_state) if present else None,
+        recipe=recipe_to_proto(run.recipe),
+        seed=run.seed,
+        round_count=run.rounds,
+        final=plan.final,
+    )
+
+
+def round_opened(plan: Plan) -> history_pb2.RoundOpened:
+    """A try of a round begins."""
+    return history_pb2.RoundOpened(
+        key=round_key_to_proto(plan.key),
+        step=plan.step,
+        segments=segments_to_proto(plan.segments),
+        cohort=sorted(plan.cohort),
+        quorum=plan.quorum,
+        model_sha256=plan.model_sha256,
+        final=plan.final,
+    )
+
+
+def round_committed(
+    plan: Plan,
+    seats: list[str],
+    sum_sha256: bytes,
+    produced: Model,
+    *,
+    pooled: Scores | None,
+    holdout: Scores | None,
+    new_state: RunState | None,
+    clipped_share: float,
+    seconds: float,
+) -> history_pb2.RoundCommitted:
+    """A round's sum is applied; `pooled` is of the model received, `holdout` of the one produced."""
+    return history_pb2.RoundCommitted(
+        key=round_key_to_proto(plan.key),
+        step=plan.step,
+        seats=seats,
+        sum_sha256=sum_sha256,
+        model=produced.reference,
+        run_state=run_state_to_proto(new_state) if new_state else None,
+        pooled=scores_to_proto(pooled) if pooled else None,
+        holdout=scores_to_proto(holdout) if holdout else None,
+        seconds=seconds,
+        clipped_share=clipped_share,
+        segments=segments_to_proto(plan.segments),
+    )
+
+
+def round_void(plan: Plan, seats: list[str], reason: str, seconds: float) -> history_pb2.RoundVoid:
+    """A round ends without a result."""
+    return history_pb2.RoundVoid(
+        key=round_key_to_proto(plan.key),
+        step=plan.step,
+        seats=seats,
+        reason=reason,
+        seconds=seconds,
+        segments=segments_to_proto(plan.segments),
+    )
