@@ -9,6 +9,7 @@ from datetime import timedelta
 from fedfraud import fixed_point
 from fedfraud.errors import FedfraudError, Invalid, Stale, Stalled, TooLarge
 from fedfraud.fixed_point import Layout
+from fedfraud.identity import Credential
 from fedfraud.logs import Log
 from fedfraud.v1 import federation_pb2, history_pb2
 from fedfraud.wire import disclosure_from_proto, round_key_from_proto, round_key_to_proto
@@ -62,6 +63,7 @@ class Intake:
         log: Log,
     ) -> None:
         self.round: OpenRound | None = None
+        self._refusals_before: Counter[str] = Counter()
         self._seats = seats
         self._participants = participants
         self._journal = journal
@@ -71,9 +73,10 @@ class Intake:
         self._log = log
 
     async def receive(
-        self, seat: str, requests: AsyncIterator[federation_pb2.SubmitContributionRequest]
+        self, credential: Credential, requests: AsyncIterator[federation_pb2.SubmitContributionRequest]
     ) -> federation_pb2.Receipt:
         """The receipt of a contribution that is durable and counts; refusals are journalled."""
+        seat = credential.identity.seat
         header = federation_pb2.ContributionHeader()
         self._participants.spoke(seat)
         try:
@@ -81,34 +84,43 @@ class Intake:
             if first is None or first.WhichOneof("message") != "header":
                 raise Invalid("a contribution must begin with its header, got none")
             header = first.header
-            return await self._receive(seat, header, requests)
+            return await self._receive(credential, header, requests)
         except FedfraudError as refusal:
             await self._refused(seat, header, refusal)
             raise
 
     async def _receive(
         self,
-        seat: str,
+        credential: Credential,
         header: federation_pb2.ContributionHeader,
         requests: AsyncIterator[federation_pb2.SubmitContributionRequest],
     ) -> federation_pb2.Receipt:
         if self.round is None:
             raise Stale(f"a contribution must answer the open round, none is, got {round_key_from_proto(header.key)}")
         open_round = self.round
-        if not self._admit(open_round, seat, header):
-            return open_round.receipts[seat]
+        if not self._admit(open_round, credential, header):
+            return open_round.receipts[credential.identity.seat]
         disclosure_from_proto(header.disclosure)
         data = await self._body(requests, 8 * header.word_count)
         if hashlib.sha256(data).digest() != header.vector_sha256:
             raise Invalid(f"a contribution must have the SHA-256 it announced, {header.vector_sha256.hex()[:12]}")
         await asyncio.to_thread(open_round.layout.check, fixed_point.from_bytes(data))
+        # What is journalled counts, so this is not left half-way when the caller goes away.
+        return await asyncio.shield(self._settle(open_round, credential, header, data))
+
+    async def _settle(
+        self, open_round: OpenRound, credential: Credential, header: federation_pb2.ContributionHeader, data: bytes
+    ) -> federation_pb2.Receipt:
+        seat = credential.identity.seat
         async with open_round.lock:
-            # Between the header and this moment another stream, a newer lease or the deadline may have come first.
-            if not self._admit(open_round, seat, header):
+            # Since the header another stream, a newer lease, a revocation or the deadline may have come first.
+            self._seats.check(credential)
+            if not self._admit(open_round, credential, header):
                 return open_round.receipts[seat]
             return await self._accept(open_round, seat, header, data)
 
-    def _admit(self, open_round: OpenRound, seat: str, header: federation_pb2.ContributionHeader) -> bool:
+    def _admit(self, open_round: OpenRound, credential: Credential, header: federation_pb2.ContributionHeader) -> bool:
+        seat = credential.identity.seat
         self._seats.check_lease(seat, header.fencing_number)
         key = round_key_from_proto(header.key)
         return open_round.state.admit(seat, key, header.model_sha256, header.word_count, header.vector_sha256)
@@ -160,10 +172,10 @@ class Intake:
     async def _refused(self, seat: str, header: federation_pb2.ContributionHeader, refusal: FedfraudError) -> None:
         key = round_key_from_proto(header.key)
         self._log.warning("contribution refused", seat=seat, round=key, status=refusal.status.name, reason=refusal)
-        if self.round is not None:
-            self.round.refusals[seat] += 1
-            if self.round.refusals[seat] > _REFUSALS_JOURNALLED:
-                return
+        refusals = self._refusals_before if self.round is None else self.round.refusals
+        refusals[seat] += 1
+        if refusals[seat] > _REFUSALS_JOURNALLED:
+            return
         await self._journal.append(
             history_pb2.ContributionRefused(
                 key=round_key_to_proto(key), seat=seat, status=refusal.status.name, reason=str(refusal)

@@ -60,7 +60,10 @@ class Journal:
         self._listeners.append(listener)
 
     async def append(self, event: Message) -> history_pb2.Entry:
-        """Stores one event and wakes whoever watches."""
+        """Stores one event and wakes whoever watches; a caller that goes away meanwhile does not take it back."""
+        return await asyncio.shield(self._append(event))
+
+    async def _append(self, event: Message) -> history_pb2.Entry:
         entry = await self._writer.run(self._store, event)
         self.head = max(self.head, entry.sequence)
         for listener in self._listeners:

@@ -80,7 +80,7 @@ class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
         self, request_iterator: AsyncIterator[federation_pb2.SubmitContributionRequest], context: Context
     ) -> federation_pb2.SubmitContributionResponse:
         """See federation.proto."""
-        receipt = await self._intake.receive(caller().seat, aiter(request_iterator))
+        receipt = await self._intake.receive(caller_credential(), aiter(request_iterator))
         return federation_pb2.SubmitContributionResponse(receipt=receipt)
 
     async def RenewCertificate(
