@@ -26,10 +26,10 @@ class Vectors:
 
     def read_model(self, sha256: bytes) -> bytes:
         """The bytes of this hash."""
-        try:
-            return self._model(sha256).read_bytes()
-        except FileNotFoundError:
-            raise NotFound(f"a vector must be a model of this network, got {sha256.hex()[:80]}") from None
+        path = self._model(sha256)
+        if len(sha256) != 32 or not path.exists():  # a stranger's bytes make no file name
+            raise NotFound(f"a vector must be a model of this network, got {sha256.hex()[:80] or 'none'}")
+        return path.read_bytes()
 
     def write_contribution(self, key: RoundKey, seat: str, data: bytes) -> None:
         """Stores a contribution, little-endian uint64."""
