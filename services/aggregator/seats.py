@@ -63,14 +63,15 @@ class Seats:
                 f"a certificate must not be revoked: {credential.identity}'s {credential.fingerprint.hex()[:12]} was "
                 f"({self._revoked[credential.fingerprint]})"
             )
+        if self._now() >= credential.expiry:
+            raise Unauthenticated(
+                f"a certificate must not be expired: {credential.identity}'s ended "
+                f"{credential.expiry:%Y-%m-%d %H:%M:%S} UTC"
+            )
         known = self._certificates.get(credential.fingerprint)
         if known is None:
             raise Unauthenticated(
                 f"a certificate must be one that this federation issued, got {credential.fingerprint.hex()[:12]}"
-            )
-        if self._now() >= known[1]:
-            raise Unauthenticated(
-                f"a certificate must not be expired: {credential.identity}'s ended {known[1]:%Y-%m-%d %H:%M:%S} UTC"
             )
         return known[0]
 
