@@ -135,10 +135,12 @@ class BankClient:
                     if task.done():
                         task.result()
             finally:
-                renewing.cancel()
-                listening.cancel()
                 call.cancel()
-                await asyncio.gather(renewing, listening, return_exceptions=True)
+                # What is being prepared goes on; the next session sends it.
+                ending = (renewing, listening, *self._answers)
+                for task in ending:
+                    task.cancel()
+                await asyncio.gather(*ending, return_exceptions=True)
 
     async def _listen(
         self,
@@ -183,7 +185,7 @@ class BankClient:
 
     async def _answer(self, instruction: federation_pb2.RoundInstruction, work: Work, session: Session) -> None:
         try:
-            if work.prepared is None:
+            if work.prepared is None or _failed(work.prepared):
                 work.prepared = asyncio.create_task(self._prepare(instruction, work, session))
             released = await asyncio.shield(work.prepared)
             model_sha256 = instruction.model.model_sha256
@@ -195,6 +197,10 @@ class BankClient:
             self._log.warning("not contributed", seat=self._seat, round=work.key, status=error.code().name, why=reason)
         except FedfraudError as error:
             self._log.error("not released", seat=self._seat, round=work.key, reason=error)
+        except Exception:
+            if not work.cancelled.is_set():
+                raise
+            self._log.info("round is over", seat=self._seat, round=work.key)
 
     async def _prepare(self, instruction: federation_pb2.RoundInstruction, work: Work, session: Session) -> Released:
         if self._contributor is None or self._manifest is None:
@@ -249,6 +255,8 @@ class BankClient:
     def _drop_work(self) -> None:
         if self._work is not None:
             self._work.cancelled.set()
+            if self._work.prepared is not None:
+                self._work.prepared.add_done_callback(_failed)  # looked at, so that asyncio does not complain
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -259,3 +267,7 @@ class BankClient:
         self._answers.discard(task)
         if not task.cancelled() and task.exception() is not None:
             self._log.error("an answer failed", seat=self._seat, error=repr(task.exception()))
+
+
+def _failed(task: asyncio.Task[Released]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
