@@ -27,7 +27,8 @@ from services.aggregator.settings import Settings
 from services.local.console import Console
 from services.local.processes import LocalNetwork
 from services.reporter import desk
-from services.reporter.facts import Facts, RunFacts
+from services.reporter.facts import RunFacts
+from services.reporter.fold import Facts
 from services.reporter.settings import Settings as ReporterSettings
 
 _POLL_SECONDS = 0.05

@@ -18,7 +18,8 @@ from fedfraud.errors import FedfraudError, Misconfigured, OutOfRange
 from fedfraud.identity import new_key
 from fedfraud.logs import Log
 from fedfraud.v1 import history_pb2, history_pb2_grpc
-from services.reporter.facts import Facts, RunFacts
+from services.reporter.facts import RunFacts
+from services.reporter.fold import Facts
 from services.reporter.settings import Settings
 
 log = Log("reporter")

@@ -10,7 +10,8 @@ from fedfraud.metrics import Scores
 from fedfraud.recipe import recipe_named
 from fedfraud.transactions import Feature
 from fedfraud.v1 import history_pb2, model_pb2
-from services.reporter.facts import Facts, RunFacts
+from services.reporter.facts import RunFacts
+from services.reporter.fold import Facts
 
 FINISHED, STOPPED, FAILED = (
     history_pb2.RUN_OUTCOME_FINISHED,

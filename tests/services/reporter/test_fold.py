@@ -4,7 +4,8 @@ import json
 import math
 
 from fedfraud.v1 import history_pb2
-from services.reporter.facts import LAST_REFUSALS, Facts, RunFacts
+from services.reporter.facts import RunFacts
+from services.reporter.fold import LAST_REFUSALS, Facts
 from tests.services.reporter.journals import FAILED, PREPARING, RUN, Journal, scores, two_banks
 
 
