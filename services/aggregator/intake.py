@@ -82,7 +82,7 @@ class Intake:
         try:
             first = await self._next(requests)
             if first is None or first.WhichOneof("message") != "header":
-                raise Invalid("a contribution must begin with its header, got none")
+                raise Invalid(f"a contribution must begin with its header, got {_what(first)}")
             header = first.header
             return await self._receive(credential, header, requests)
         except FedfraudError as refusal:
@@ -102,8 +102,12 @@ class Intake:
             return open_round.receipts[credential.identity.seat]
         disclosure_from_proto(header.disclosure)
         data = await self._body(requests, 8 * header.word_count)
-        if hashlib.sha256(data).digest() != header.vector_sha256:
-            raise Invalid(f"a contribution must have the SHA-256 it announced, {header.vector_sha256.hex()[:12]}")
+        sha256 = hashlib.sha256(data).digest()
+        if sha256 != header.vector_sha256:
+            raise Invalid(
+                f"a contribution must have the SHA-256 it announced, {header.vector_sha256.hex()[:12]}, "
+                f"got {sha256.hex()[:12]}"
+            )
         await asyncio.to_thread(open_round.layout.check, fixed_point.from_bytes(data))
         # What is journalled counts, so this is not left half-way when the caller goes away.
         return await asyncio.shield(self._settle(open_round, credential, header, data))
@@ -152,7 +156,9 @@ class Intake:
         data = bytearray()
         while (request := await self._next(requests)) is not None:
             if request.WhichOneof("message") != "chunk":
-                raise Invalid("a contribution must have one header, got another")
+                raise Invalid(f"a contribution must be chunks after its header, got {_what(request)}")
+            if not request.chunk:
+                raise Invalid("a chunk must have at least 1 byte, got 0")
             if len(data) + len(request.chunk) > size:
                 raise TooLarge(f"a contribution must have the {size} bytes it announced, got more")
             data += request.chunk
@@ -181,3 +187,11 @@ class Intake:
                 key=round_key_to_proto(key), seat=seat, status=refusal.status.name, reason=str(refusal)
             )
         )
+
+
+def _what(request: federation_pb2.SubmitContributionRequest | None) -> str:
+    """In words, for a sentence."""
+    if request is None:
+        return "nothing"
+    kind = request.WhichOneof("message")
+    return f"a {kind}" if kind else "an empty message"
