@@ -8,8 +8,9 @@ WORKDIR /app
 
 # What every service needs.
 FROM base AS dependencies
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
-RUN python -m venv /opt/venv
+# The base's pip installs into the environment: no image needs a pip in it.
+ENV PIP_PYTHON=/opt/venv/bin/python PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+RUN python -m venv --without-pip /opt/venv
 COPY pyproject.toml constraints.txt ./
 RUN pip install -c constraints.txt '.[aggregator]'
 
@@ -23,7 +24,7 @@ RUN pip install --no-deps --retries 0 ${TORCH_INDEX:+--extra-index-url "$TORCH_I
     && pip install -c constraints.txt '.[bank,simulation]' \
     && torch=$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/torch \
     && rm -rf "$torch/include" "$torch/test" "$torch/share" "$torch/lib"/*.a \
-    && find "$torch/bin" -type f ! -name torch_shm_manager -delete
+    && find "$torch/bin" -mindepth 1 ! -name torch_shm_manager -delete
 
 # The code with its stubs and its bytecode.
 FROM dependencies AS code
