@@ -82,7 +82,7 @@ def load_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
     """An EC private key from PEM."""
     key = serialization.load_pem_private_key(pem, password=None)
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise Invalid(f"a key must be EC P-256, got {type(key).__name__}")
+        raise Invalid(f"a key must be EC P-256, got {_kind(key)}")
     return key
 
 
@@ -102,8 +102,15 @@ def requested_key(request: bytes) -> ec.EllipticCurvePublicKey:
     if not valid:
         raise Invalid("a certificate request must be signed by its own key, got another signature")
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise Invalid(f"a certificate request must hold an EC P-256 key, got {type(key).__name__}")
+        raise Invalid(f"a certificate request must hold an EC P-256 key, got {_kind(key)}")
     return key
+
+
+def _kind(key: object) -> str:
+    """In words: the curve of an elliptic one."""
+    if isinstance(key, ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey):
+        return key.curve.name
+    return type(key).__name__
 
 
 def public_key_sha256(key: ec.EllipticCurvePublicKey) -> bytes:

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +32,14 @@ T = TypeVar("T")
 async def soon(awaitable: Awaitable[T]) -> T:
     """Its result, before the deadline."""
     return await asyncio.wait_for(awaitable, DEADLINE)
+
+
+async def end_of(call: Any) -> tuple[grpc.StatusCode, str]:  # noqa: ANN401  # grpc's calls are generic
+    """The status and sentence with which a stream ends; its messages are read, or there is no status."""
+    with suppress(grpc.aio.AioRpcError):
+        while await soon(call.read()) is not grpc.aio.EOF:
+            pass
+    return await soon(call.code()), await soon(call.details())
 
 
 @dataclass
@@ -176,13 +184,7 @@ class HandBank:
 
     async def ended(self) -> tuple[grpc.StatusCode, str]:
         """How the stream ends, whatever came before."""
-        with_messages: list[object] = []
-        try:
-            while (message := await soon(self.call.read())) is not grpc.aio.EOF:
-                with_messages.append(message)
-        except grpc.aio.AioRpcError:
-            pass  # the status is asked for below
-        return await soon(self.call.code()), await soon(self.call.details())
+        return await end_of(self.call)
 
     def upload(self, instruction: federation_pb2.RoundInstruction, value: float, weight: int) -> Upload:
         """A good contribution: `weight` rows or as weight, every coordinate of the update `value`."""
