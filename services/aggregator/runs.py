@@ -86,6 +86,7 @@ class Run:
         self._numbers = itertools.count(1)
         self._model: Model | None = None
         self._stopping = False
+        self._void_reason = ""
 
     def stop(self) -> None:
         """Ends the run after the round that is open."""
@@ -151,7 +152,10 @@ class Run:
                 await self._void(plan, [], f"{len(cohort)} banks are ready, the quorum is {plan.quorum}", opened_at)
             elif closed := await self._hold(plan, layout, opened_at):
                 return closed
-        raise RunFailed(f"at most {_VOIDS_IN_A_ROW - 1} rounds in a row may be void, got {_VOIDS_IN_A_ROW}")
+        raise RunFailed(
+            f"at most {_VOIDS_IN_A_ROW - 1} rounds in a row may be void, got {_VOIDS_IN_A_ROW}; "
+            f"the last: {self._void_reason}"
+        )
 
     async def _cohort(self) -> frozenset[str]:
         """The banks that are ready; waits for a quorum of them until the deadline."""
@@ -248,7 +252,7 @@ class Run:
         )
 
     async def _void(self, plan: Plan, seats: list[str], reason: str, opened_at: float) -> None:
-        around = self._around
+        around, self._void_reason = self._around, reason
         around.log.warning("round void", run=self.plan.run_id, round=plan.key.round, reason=reason)
         await around.journal.append(messages.round_void(plan, seats, reason, time.monotonic() - opened_at))
         await around.writer.run(around.vectors.remove_contributions, plan.key)

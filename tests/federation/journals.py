@@ -8,10 +8,11 @@ from typing import Any
 from fedfraud.v1 import history_pb2
 
 
-def entries(data_dir: Path) -> list[history_pb2.Entry]:
-    """All entries of the journal in an aggregator's folder, in order."""
+def entries(data_dir: Path, after: int = 0) -> list[history_pb2.Entry]:
+    """The entries after this one of the journal in an aggregator's folder, in order."""
     with closing(sqlite3.connect(f"file:{data_dir / 'journal.sqlite3'}?mode=ro", uri=True)) as database:
-        rows = database.execute("SELECT entry FROM entries ORDER BY sequence").fetchall()
+        query = "SELECT entry FROM entries WHERE sequence > ? ORDER BY sequence"
+        rows = database.execute(query, (after,)).fetchall()
     return [history_pb2.Entry.FromString(data) for (data,) in rows]
 
 

@@ -29,6 +29,7 @@ RESOLUTION = 2**20  # values are rounded to multiples of 2**-20
 
 def model_sha256(recipe_name: str, rounds: int, banks: int, seed: int) -> str:
     """In hex: banks 1 to `banks` in the seats bank-01 …, every bank in every round."""
+    torch.set_num_threads(1)  # the bits depend on it
     recipe = recipe_named(recipe_name)
     shards = [_training_rows(*tutorial.shard(seed, slot)) for slot in range(1, banks + 1)]
     means, deviations = _scaler([features for features, _ in shards])

@@ -1,7 +1,6 @@
 """The services' arithmetic, in one process, gives the bits of a computation written apart from them."""
 
 import pytest
-import torch
 
 from benchmarks.recipes import federate, training_rows
 from fedfraud.recipe import recipe_named
@@ -10,13 +9,11 @@ from tests.federation.oracle import model_sha256
 
 @pytest.mark.parametrize("recipe_name", ["default", "tutorial"])
 def test_two_rounds_of_three_banks_give_the_model_that_the_oracle_computes(recipe_name: str) -> None:
-    torch.set_num_threads(1)
     *_, model = federate(recipe_named(recipe_name), 7, training_rows(7, 3), 2)
     assert model.sha256.hex() == model_sha256(recipe_name, 2, 3, 7)
 
 
 def test_another_seed_round_bank_or_recipe_gives_another_model() -> None:
-    torch.set_num_threads(1)
     runs = [
         ("tutorial", 1, 2, 7),
         ("tutorial", 1, 2, 8),
