@@ -1,0 +1,179 @@
+"""The commands themselves: `python -m services` under Ctrl-C, and what the containers run, each a fresh process."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.federation import journals
+from tests.federation.networks import FINISHED
+from tests.federation.waiting import wait_for
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def command(*words: str, log: Path, **settings: object) -> Iterator[subprocess.Popen[bytes]]:
+    """`python -m words...` in a process group of its own, its words in `log`, settings as environment variables."""
+    environment = {"PATH": os.defpath, **{name.upper(): str(value) for name, value in settings.items()}}
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *words], cwd=ROOT, env=environment, stdout=file, stderr=file, start_new_session=True
+        )
+    try:
+        yield process
+    finally:
+        if group(process.pid):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(10)
+
+
+def group(number: int) -> list[str]:
+    """The living processes of a process group."""
+    listed = subprocess.run(["ps", "-A", "-o", "pgid=,stat=,args="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(maxsplit=2) for line in listed.splitlines()]
+    return [row[-1] for row in rows if row[0] == str(number) and not row[1].startswith("Z")]
+
+
+def ended_in(process: subprocess.Popen[bytes], seconds: float) -> int:
+    """Sends SIGTERM; the exit status, if it came in time."""
+    began = time.monotonic()
+    process.terminate()
+    status = process.wait(20)
+    assert time.monotonic() - began < seconds
+    return status
+
+
+@pytest.mark.parametrize(
+    ("after", "everybody"),
+    [("joined", True), ("1/10000", False)],
+    ids=["while banks join, to all as Ctrl-C", "during the rounds, to the parent alone"],
+)
+def test_sigint_ends_a_local_network_and_leaves_no_process(tmp_path: Path, after: str, everybody: bool) -> None:
+    log, words = tmp_path / "log", ("services", "--banks", "2", "--rounds", "10000", "--run-dir", str(tmp_path / "run"))
+    with command(*words, "--reports-dir", str(tmp_path / "reports"), log=log) as process:
+        wait_for(lambda: after in log.read_text(), f"{after} is shown", 60.0)
+        assert len(group(process.pid)) >= 4  # itself, the fork server, the aggregator and a bank
+        began = time.monotonic()
+        (os.killpg if everybody else os.kill)(process.pid, signal.SIGINT)
+        assert process.wait(20) == 130
+        assert time.monotonic() - began < 10.0
+        wait_for(lambda: not group(process.pid), "nothing is left running", 5.0)
+    assert "Traceback" not in log.read_text()
+    assert (tmp_path / "run" / "aggregator" / "journal.sqlite3").exists()
+
+
+def test_a_local_network_whose_parent_is_killed_ends_by_itself(tmp_path: Path) -> None:
+    log, words = tmp_path / "log", ("services", "--banks", "2", "--rounds", "10000", "--run-dir", str(tmp_path / "run"))
+    with command(*words, "--reports-dir", str(tmp_path / "reports"), log=log) as process:
+        wait_for(lambda: "1/10000" in log.read_text(), "the rounds begin", 60.0)
+        process.kill()
+        process.wait(10)
+        wait_for(lambda: not group(process.pid), "nothing is left running", 15.0)
+
+
+def test_a_local_network_ends_by_itself_with_a_report_and_the_facts(tmp_path: Path) -> None:
+    log, words = tmp_path / "log", ("services", "--banks", "2", "--rounds", "1", "--run-dir", str(tmp_path / "run"))
+    reports, facts = tmp_path / "reports", tmp_path / "facts.json"
+    with command(*words, "--reports-dir", str(reports), "--json", str(facts), log=log) as process:
+        assert process.wait(60) == 0
+        wait_for(lambda: not group(process.pid), "nothing is left running", 5.0)
+    (finished,) = journals.events(tmp_path / "run" / "aggregator", "run_finished")
+    assert finished.outcome == FINISHED
+    assert json.loads(facts.read_text())["run"]["model_sha256"] == finished.model_sha256.hex()
+    assert facts.read_text() == (reports / finished.run_id / "facts.json").read_text()
+    shown = log.read_text()
+    assert f"model   {finished.model_sha256.hex()}" in shown
+    assert f"report  {reports / finished.run_id / 'report.md'}" in shown
+    assert "a bank alone, best" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--recipe", "magic"), "fedfraud: recipe must be one of tutorial, default, got 'magic'"),
+        (("--population", "cards"), "fedfraud: population must be one of tutorial, got 'cards'"),
+        (("--preset", "small"), "fedfraud: the population tutorial has no presets, got 'small'"),
+        (("--aggregation", "secure"), "fedfraud: aggregation must be plain (secure comes with a later version)"),
+        (("--banks", "2", "--quorum", "3"), "quorum must be at most the expected banks, 2, got 3"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_anything_is_started(
+    tmp_path: Path, words: tuple[str, ...], sentence: str
+) -> None:
+    with command("services", *words, "--run-dir", str(tmp_path / "run"), log=tmp_path / "log") as process:
+        assert process.wait(30) == 2
+    assert sentence in (tmp_path / "log").read_text()
+    assert len((tmp_path / "log").read_text().splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+@contextmanager
+def serving(home: Path, **settings: object) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, object]]]:
+    """An aggregator and an enrolled bank with its shard, as containers start them; and the bank's settings."""
+    own = {"data_dir": home / "aggregator", "join_dir": home / "join", "expected_banks": 1, **settings}
+    ports = {"listen": "127.0.0.1:0", "enrolment_listen": "127.0.0.1:0"}
+    log = home / "aggregator.log"
+    with command("services.aggregator", "serve", log=log, **own, **ports) as aggregator:
+        wait_for(lambda: "serving  port=" in log.read_text(), "the aggregator serves")
+        port, enrolment_port = re.findall(r"port=(\d+)", log.read_text())
+        addresses = {"aggregator": f"127.0.0.1:{port}", "enrolment": f"127.0.0.1:{enrolment_port}"}
+        banking = {"data_dir": home / "bank", "join_dir": home / "join" / "bank", **addresses}
+        for what in ("enrol", "write-shard"):
+            with command("services.bank_client", what, log=home / f"{what}.log", **banking) as bank:
+                assert bank.wait(60) == 0, (home / f"{what}.log").read_text()
+        yield aggregator, banking
+
+
+def test_the_containers_commands_make_a_network_and_end_on_sigterm(tmp_path: Path) -> None:
+    sockets = tmp_path / "a.sock", tmp_path / "b.sock"
+    with (
+        serving(tmp_path, rounds=1, health_socket=sockets[0]) as (aggregator, banking),
+        command("services.bank_client", "serve", log=tmp_path / "b.log", **banking, health_socket=sockets[1]) as bank,
+    ):
+        wait_for(lambda: journals.events(tmp_path / "aggregator", "run_finished"), "the run ends", 60.0)
+        for path in sockets:
+            with command("fedfraud.health", str(path), log=tmp_path / "health.log") as probe:
+                assert probe.wait(30) == 0
+        operating = {**banking, "join_dir": tmp_path / "join" / "operator"}
+        with command("services.aggregator", "operate", "list", log=tmp_path / "list.log", **operating) as operator:
+            assert operator.wait(30) == 0
+        assert (tmp_path / "list.log").read_text().splitlines()[1].split()[:4] == ["bank-01", "present", "1", "1"]
+        assert ended_in(bank, 5.0) == 0
+        assert ended_in(aggregator, 5.0) == 0
+    assert "Traceback" not in (tmp_path / "b.log").read_text() + (tmp_path / "aggregator.log").read_text()
+
+
+def test_a_bank_that_has_just_joined_ends_on_sigterm_though_it_imports_torch(tmp_path: Path) -> None:
+    log = tmp_path / "b.log"
+    with (
+        serving(tmp_path, autostart=False) as (_, banking),
+        command("services.bank_client", "serve", log=log, **banking) as bank,
+    ):
+        wait_for(lambda: " joined " in log.read_text(), "the bank joins")
+        assert ended_in(bank, 5.0) == 0
+    assert "Traceback" not in log.read_text()
+
+
+def test_services_that_cannot_start_say_why_in_a_line(tmp_path: Path) -> None:
+    cases: list[tuple[tuple[str, str], dict[str, object], str]] = [
+        (("services.aggregator", "serve"), {"quorum": 11}, "quorum must be at most the expected banks, 10, got 11"),
+        (("services.aggregator", "serve"), {"population": "mars"}, "population must be one of tutorial, got 'mars'"),
+        (("services.bank_client", "serve"), {}, "a bank must be enrolled before it serves, "),
+        (("services.bank_client", "enrol"), {}, "a join folder must hold ca.pem and token, readable: "),
+        (("services.bank_client", "serve"), {"disclose": "names"}, "a disclosure must be one of rows, fraud_rate, "),
+    ]
+    for words, settings, sentence in cases:
+        log = tmp_path / "log"
+        with command(*words, log=log, data_dir=tmp_path / "data", join_dir=tmp_path / "join", **settings) as process:
+            assert process.wait(30) == 2, words
+        assert sentence in log.read_text()
+        assert "Traceback" not in log.read_text()
