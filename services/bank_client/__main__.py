@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 from pathlib import Path
@@ -65,7 +66,9 @@ async def _command(arguments: argparse.Namespace, settings: Settings) -> int:
             stop = asyncio.Event()
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
-            return await BankClient(settings, stop).serve()
+            status = await BankClient(settings, stop).serve()
+            # The interpreter's own end would wait for a thread that imports torch, then take torch apart: seconds.
+            os._exit(status)
     return 0
 
 
