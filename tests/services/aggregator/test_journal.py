@@ -1,0 +1,154 @@
+"""The journal: an unbroken chain on disk, and nobody hears of an entry that is not there."""
+
+import asyncio
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from fedfraud.errors import Misconfigured, OutOfRange
+from fedfraud.v1 import history_pb2
+from services.aggregator.journal import Journal, Writer
+
+DEADLINE = 10.0
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[Journal]:
+    writer = Writer()
+    journal = Journal(folder / "journal.sqlite3", writer)
+    try:
+        yield journal
+    finally:
+        writer.close()
+        journal.close()
+
+
+def event(number: int) -> history_pb2.SeatAbsent:
+    return history_pb2.SeatAbsent(seat=f"bank-{number:02d}", fencing_number=number)
+
+
+def rows(folder: Path) -> list[tuple[int, bytes, bytes]]:
+    with closing(sqlite3.connect(folder / "journal.sqlite3")) as database:
+        return database.execute("SELECT sequence, entry, chain FROM entries ORDER BY sequence").fetchall()
+
+
+def change(folder: Path, statement: str, *values: object) -> None:
+    with closing(sqlite3.connect(folder / "journal.sqlite3")) as database, database:
+        database.execute(statement, values)
+
+
+async def test_entries_count_from_1_and_each_hash_covers_all_before_it(tmp_path: Path) -> None:
+    with opened(tmp_path) as journal:
+        entries = [await journal.append(event(number)) for number in (1, 2, 3)]
+        assert [entry.sequence for entry in entries] == [1, 2, 3]
+        assert [entry.seat_absent.seat for entry in entries] == ["bank-01", "bank-02", "bank-03"]
+        assert entries[0].time.seconds > 0
+    chain = b""
+    for sequence, data, stored in rows(tmp_path):
+        chain = hashlib.sha256(chain + data).digest()
+        assert stored == chain
+        assert history_pb2.Entry.FromString(data) == entries[sequence - 1]
+
+
+async def test_an_entry_is_on_disk_when_append_returns(tmp_path: Path) -> None:
+    with opened(tmp_path) as journal:
+        await journal.append(event(1))
+        assert [sequence for sequence, _, _ in rows(tmp_path)] == [1]
+
+
+async def test_a_journal_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    with opened(tmp_path) as journal:
+        await journal.append(event(1))
+    with opened(tmp_path) as journal:
+        assert journal.head == 1
+        assert (await journal.append(event(2))).sequence == 2
+    with opened(tmp_path) as journal:
+        assert [entry.sequence for entry in await journal.read(0)] == [1, 2]
+
+
+@pytest.mark.parametrize("sequence", [1, 2, 3])
+async def test_an_altered_byte_is_found_at_the_next_start(tmp_path: Path, sequence: int) -> None:
+    with opened(tmp_path) as journal:
+        for number in (1, 2, 3):
+            await journal.append(event(number))
+    data = bytearray(rows(tmp_path)[sequence - 1][1])
+    data[-1] ^= 1
+    change(tmp_path, "UPDATE entries SET entry = ? WHERE sequence = ?", bytes(data), sequence)
+    sentence = f"^journal entries must be whole and in order, got a fault at entry {sequence}$"
+    with pytest.raises(Misconfigured, match=sentence), opened(tmp_path):
+        pass
+
+
+async def test_an_entry_that_was_taken_out_is_found_at_the_next_start(tmp_path: Path) -> None:
+    with opened(tmp_path) as journal:
+        for number in (1, 2, 3):
+            await journal.append(event(number))
+    change(tmp_path, "DELETE FROM entries WHERE sequence = 2")
+    with pytest.raises(Misconfigured, match="got a fault at entry 3"), opened(tmp_path):
+        pass
+
+
+async def test_a_journal_of_another_version_is_refused(tmp_path: Path) -> None:
+    with opened(tmp_path):
+        pass
+    change(tmp_path, "PRAGMA user_version = 2")
+    with pytest.raises(Misconfigured, match="schema version must be 1, got 2"), opened(tmp_path):
+        pass
+
+
+async def test_a_watcher_hears_what_exists_and_then_each_new_entry(tmp_path: Path) -> None:
+    with opened(tmp_path) as journal:
+        for number in (1, 2, 3):
+            await journal.append(event(number))
+        watching = journal.watch(1)
+        async with asyncio.timeout(DEADLINE):
+            assert [(await anext(watching)).sequence for _ in range(2)] == [2, 3]
+            waiting = asyncio.ensure_future(anext(watching))
+            await journal.append(event(4))
+            assert (await waiting).seat_absent.seat == "bank-04"
+        await watching.aclose()
+
+
+async def test_a_watcher_of_more_than_a_page_misses_nothing(tmp_path: Path) -> None:
+    with opened(tmp_path) as journal:
+        for number in range(1, 503):
+            await journal.append(event(number))
+        watching = journal.watch(0)
+        async with asyncio.timeout(DEADLINE):
+            assert [(await anext(watching)).sequence for _ in range(502)] == list(range(1, 503))
+        await watching.aclose()
+
+
+@pytest.mark.parametrize("after", [-1, 2])
+async def test_a_watcher_beyond_the_end_is_refused(tmp_path: Path, after: int) -> None:
+    with opened(tmp_path) as journal:
+        await journal.append(event(1))
+        with pytest.raises(OutOfRange, match=rf"^after_sequence must be 0 to the journal's end, 1, got {after}$"):
+            await anext(journal.watch(after))
+
+
+async def test_a_listener_hears_the_past_and_the_future_in_order(tmp_path: Path) -> None:
+    heard: list[int] = []
+    with opened(tmp_path) as journal:
+        await journal.append(event(1))
+        await journal.replay(lambda entry: heard.append(entry.sequence))
+        await asyncio.gather(*(journal.append(event(number)) for number in (2, 3, 4)))
+    assert heard == [1, 2, 3, 4]
+
+
+async def test_an_entry_whose_caller_went_away_is_known_all_the_same(tmp_path: Path) -> None:
+    heard: list[int] = []
+    with opened(tmp_path) as journal:
+        await journal.replay(lambda entry: heard.append(entry.sequence))
+        going = asyncio.create_task(journal.append(event(1)))
+        await asyncio.sleep(0)  # one turn of the loop: the entry is on its way
+        going.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await going
+        assert (await journal.append(event(2))).sequence == 2
+        assert heard == [1, 2]
+        assert journal.head == 2

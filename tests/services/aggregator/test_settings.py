@@ -1,0 +1,67 @@
+"""The aggregator's settings: defaults that make sense together, and what is refused."""
+
+import pytest
+from pydantic import ValidationError
+
+from fedfraud.errors import FedfraudError, Invalid, Misconfigured
+from services.aggregator.conductor import check_settings
+from services.aggregator.server import manifest_of
+from services.aggregator.settings import OperatorSettings, Settings
+
+
+@pytest.mark.parametrize(("banks", "quorum"), [(1, 1), (2, 2), (3, 3), (4, 3), (9, 7), (10, 7), (12, 9), (1000, 667)])
+def test_the_quorum_is_two_thirds_and_one(banks: int, quorum: int) -> None:
+    assert Settings(expected_banks=banks).effective_quorum == quorum
+
+
+def test_a_quorum_that_is_set_is_kept() -> None:
+    assert Settings(expected_banks=10, quorum=2).effective_quorum == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"quorum": 11}, "quorum must be at most the expected banks, 10, got 11"),
+        ({"expected_banks": 5, "max_seats": 4}, "expected banks must be at most the seats, 4, got 5"),
+        ({"expected_banks": 0}, "greater than or equal to 1"),
+        ({"max_seats": 4097}, "less than or equal to 4096"),
+        ({"rounds": 0}, "greater than or equal to 1"),
+        ({"round_deadline": 0}, "greater than 0"),
+        ({"seed": -1}, "greater than or equal to 0"),
+        ({"aggregation": "open"}, "'plain' or 'secure'"),
+    ],
+)
+def test_settings_that_cannot_be_kept_are_refused(settings: dict[str, int], sentence: str) -> None:
+    with pytest.raises(ValidationError, match=sentence):
+        Settings(**settings)  # type: ignore[arg-type]  # that is the point
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "sentence"),
+    [
+        ({"population": "mars"}, Misconfigured, "^population must be one of tutorial, got 'mars'$"),
+        ({"preset": "small"}, Misconfigured, "^the population tutorial has no presets, got 'small'$"),
+        ({"recipe": "magic"}, Invalid, "^recipe must be one of tutorial, default, got 'magic'$"),
+        ({"aggregation": "secure"}, Misconfigured, r"^aggregation must be plain \(secure comes with a later version\)"),
+    ],
+)
+def test_what_this_version_cannot_do_is_refused_at_the_start(
+    settings: dict[str, str], error: type[FedfraudError], sentence: str
+) -> None:
+    chosen = Settings(**settings)  # type: ignore[arg-type]  # strings are what an environment holds
+    with pytest.raises(error, match=sentence):
+        check_settings(chosen, manifest_of(chosen))
+
+
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ROUNDS", "QUORUM", "RECIPE", "HOLDOUT_FILE", "HEALTH_SOCKET"):
+        monkeypatch.setenv(name, "")
+    assert Settings() == Settings(rounds=10, quorum=0, recipe="default")
+    monkeypatch.setenv("ROUNDS", "20")
+    assert Settings().rounds == 20
+
+
+def test_an_operator_needs_two_addresses_and_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGGREGATOR", "127.0.0.1:1")
+    settings = OperatorSettings()
+    assert (settings.aggregator, settings.enrolment) == ("127.0.0.1:1", "aggregator:7444")

@@ -1,0 +1,51 @@
+"""Vectors on disk: under their hash or their round, whole, and gone when they are to be."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from fedfraud.errors import NotFound
+from fedfraud.wire import RoundKey
+from services.aggregator.vectors import Vectors
+
+KEY = RoundKey("run", 2, 1)
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_model_is_found_by_its_hash_and_stored_once(tmp_path: Path) -> None:
+    vectors = Vectors(tmp_path)
+    sha256 = vectors.write_model(b"four")
+    assert sha256 == vectors.write_model(b"four") == hashlib.sha256(b"four").digest()
+    assert vectors.read_model(sha256) == b"four"
+    assert files(tmp_path) == [f"models/{sha256.hex()}.f32"]
+
+
+@pytest.mark.parametrize("sha256", [b"", bytes(31), bytes(32), bytes(33), bytes(4000), b"../../../../etc/passwd"])
+def test_a_hash_that_no_model_has_is_not_found(tmp_path: Path, sha256: bytes) -> None:
+    with pytest.raises(NotFound, match=r"^a vector must "):
+        Vectors(tmp_path).read_model(sha256)
+
+
+def test_contributions_go_and_the_sum_stays(tmp_path: Path) -> None:
+    vectors = Vectors(tmp_path)
+    for seat in ("bank-01", "bank-02"):
+        vectors.write_contribution(KEY, seat, seat.encode())
+    assert vectors.read_contribution(KEY, "bank-02") == b"bank-02"
+    assert vectors.write_sum(KEY, b"sum") == hashlib.sha256(b"sum").digest()
+    assert files(tmp_path) == ["run/00002-1.sum.u64", "run/00002-1/bank-01.u64", "run/00002-1/bank-02.u64"]
+    vectors.remove_contributions(KEY)
+    vectors.remove_contributions(KEY)
+    assert files(tmp_path) == ["run/00002-1.sum.u64"]
+
+
+def test_attempts_and_rounds_are_kept_apart(tmp_path: Path) -> None:
+    vectors = Vectors(tmp_path)
+    for key in (KEY, RoundKey("run", 2, 2), RoundKey("run", 3, 1), RoundKey("other", 2, 1)):
+        vectors.write_contribution(key, "bank-01", str(key).encode())
+    vectors.remove_contributions(KEY)
+    assert len(files(tmp_path)) == 3
+    assert vectors.read_contribution(RoundKey("run", 2, 2), "bank-01") == b"run/2/2"
