@@ -1,0 +1,85 @@
+"""The main job in containers: ten banks enrol, train on their own rows alone, and a report appears on the host."""
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+
+from tests.compose.network import BANKS, HOST_GROUP, HOST_USER, ROUNDS, SEED, Network, docker, execute, run_python
+from tests.federation.oracle import model_sha256
+
+pytestmark = pytest.mark.timeout(480)
+
+SEATS = [f"bank-{number:02d}" for number in range(1, BANKS + 1)]
+ROW_HASHES = """
+import hashlib, json
+from pathlib import Path
+from fedfraud.transactions import TUTORIAL
+from services.bank_client.dataset import read
+rows = read(Path("/data/dataset.parquet"), TUTORIAL).features
+print(json.dumps([hashlib.sha256(row.tobytes()).hexdigest()[:24] for row in rows]))
+"""
+
+
+@pytest.fixture(scope="module")
+def facts(network: Network) -> dict[str, Any]:
+    return network.facts(network.reported_run(1))
+
+
+def test_ten_banks_have_ten_seats(network: Network) -> None:
+    assert sorted(network.seats().values()) == SEATS
+    listed = [line.split()[:4] for line in network.operator("list").splitlines() if line.startswith("bank-")]
+    assert listed == [[seat, "present", "1", str(slot)] for slot, seat in enumerate(SEATS, 1)]
+
+
+def test_no_row_is_in_two_banks_and_all_rows_are_there(network: Network) -> None:
+    rows = [row for bank in network.containers("bank_client") for row in run_python(bank["Id"], ROW_HASHES)]
+    assert len(rows) == len(set(rows)) == 48_000
+
+
+def test_every_bank_is_in_every_round(facts: dict[str, Any]) -> None:
+    assert facts["run"]["outcome"] == "finished"
+    assert [(r["number"], r["outcome"], r["banks"]) for r in facts["rounds"]] == [
+        (number, "committed", BANKS) for number in range(ROUNDS + 2)
+    ]
+    assert [bank["seat"] for bank in facts["banks"]] == SEATS
+
+
+def test_the_model_is_that_of_a_plain_computation_bit_for_bit(network: Network, facts: dict[str, Any]) -> None:
+    versions = "import sys, torch; print(*sys.version_info[:2], torch.__version__)"
+    theirs = execute(network.containers("bank_client")[0]["Id"], "python", "-c", versions).split()
+    ours = [str(sys.version_info.major), str(sys.version_info.minor), torch.__version__]
+    if theirs != ours:
+        pytest.skip(f"equal bits are promised for equal versions; containers have {theirs}, this process {ours}")
+    torch.set_num_threads(1)
+    assert facts["run"]["model_sha256"] == model_sha256("default", ROUNDS, BANKS, SEED)
+
+
+def test_an_api_that_fails_does_not_cost_the_report(network: Network, facts: dict[str, Any]) -> None:
+    report = (network.reports / facts["run"]["id"] / "report.md").read_text()
+    headings = [line for line in report.splitlines() if line.startswith("## ")]
+    assert headings == ["## Executive summary", "## Metric interpretation", "## Risks", "## Next steps"]
+    assert network.events("reporter", "narrative by template")
+
+
+def test_the_hosts_user_can_delete_the_report(network: Network, facts: dict[str, Any]) -> None:
+    folder = network.reports / facts["run"]["id"]
+    assert [path.stat().st_gid for path in (network.reports, folder, *folder.iterdir())] == [HOST_GROUP] * 4
+    identity = (
+        ["setpriv", f"--reuid={HOST_USER}", f"--regid={HOST_GROUP}", "--clear-groups"] if not os.geteuid() else []
+    )
+    subprocess.run([*identity, "rm", "-r", folder], check=True)
+    assert list(network.reports.iterdir()) == []
+
+
+def test_a_second_up_changes_nothing(network: Network) -> None:
+    def started() -> list[tuple[str, str]]:
+        return [(one["Id"], one["State"]["StartedAt"]) for one in network.containers("aggregator", "bank_client")]
+
+    before = started()
+    assert "Running" in network.compose("up", "--detach")
+    assert started() == before
+    assert docker("ps", "--quiet", "--filter", f"label=com.docker.compose.project={network.project}").count("\n") == 12

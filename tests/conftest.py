@@ -1,0 +1,19 @@
+"""What all tests share."""
+
+import os
+from collections.abc import Callable
+from typing import NoReturn
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def lacking() -> Callable[[str], NoReturn]:
+    """Says what this machine lacks for a test: it is skipped by name, or fails when REQUIRE=all (as CI sets)."""
+
+    def say(what: str) -> NoReturn:
+        if os.environ.get("REQUIRE") == "all":
+            pytest.fail(f"REQUIRE=all, and this machine lacks {what}", pytrace=False)
+        pytest.skip(f"this machine lacks {what}")
+
+    return say
