@@ -5,7 +5,7 @@ import time
 from itertools import pairwise
 
 from fedfraud.v1 import history_pb2
-from fedfraud.wire import role_from_proto
+from fedfraud.wire import role_from_proto, scores_from_proto
 from services.reporter.facts import RunFacts
 
 _HEADER = f"{'round':>7}  {'banks':>5}  {'AP hold-out':>11}  {'AUROC':>6}  {'AP pooled':>9}  {'seconds':>7}"
@@ -59,13 +59,14 @@ class Console:
 
     def _committed(self, event: history_pb2.RoundCommitted) -> None:
         name = "scaler" if event.step == 0 else "final" if event.step > self._rounds else f"{event.step}/{self._rounds}"
-        holdout, pooled = event.holdout, event.pooled
-        known = event.HasField("holdout")
+        # A score that the rows do not define is unset: it is no zero.
+        holdout = scores_from_proto(event.holdout) if event.HasField("holdout") else None
+        pooled = scores_from_proto(event.pooled) if event.HasField("pooled") else None
         self.say(
             f"{name:>7}  {len(event.seats):>5}  "
-            f"{_figure(holdout.average_precision if known else None):>11}  "
-            f"{_figure(holdout.roc_auc if known else None):>6}  "
-            f"{_figure(pooled.average_precision if event.HasField('pooled') else None):>9}  {event.seconds:>7.2f}"
+            f"{_figure(holdout.average_precision if holdout else None):>11}  "
+            f"{_figure(holdout.roc_auc if holdout else None):>6}  "
+            f"{_figure(pooled.average_precision if pooled else None):>9}  {event.seconds:>7.2f}"
         )
 
     def result(self, run: RunFacts, report: str) -> None:
@@ -74,7 +75,10 @@ class Console:
         lines = ["", *_table(run), ""]
         starts = [*self._parts, ("", ended)]
         times = [f"{name} {after - at:.1f} s" for (name, at), (_, after) in pairwise(starts)]
-        lines += [f"time    {', '.join(times)}; {ended - self._began:.1f} s in all", f"model   {run.run.model_sha256}"]
+        lines += [
+            f"time    {', '.join(times)}; {ended - self._began:.1f} s in all",
+            f"model   {run.run.model_sha256 or '-'}",
+        ]
         lines += [f"report  {report}"]
         sys.stdout.write("\n".join(lines) + "\n")
         sys.stdout.flush()

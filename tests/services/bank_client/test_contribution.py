@@ -1,0 +1,131 @@
+"""What a bank answers to each kind of round, from 100 rows of its own."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedfraud import fixed_point
+from fedfraud.errors import Invalid
+from fedfraud.fixed_point import EvaluateCodec, Segment, StandardiseCodec, TrainCodec
+from fedfraud.manifest import Manifest
+from fedfraud.model import RunState, initial_vector, model_sha256
+from fedfraud.recipe import Recipe
+from fedfraud.transactions import Feature
+from fedfraud.wire import RoundKey
+from services.bank_client.contribution import Contributor, Task
+from services.bank_client.dataset import Rows, write
+from services.bank_client.release import Released
+from services.bank_client.settings import Settings
+from services.bank_client.training import Cancelled, never
+
+MANIFEST = Manifest("two", (Feature("a", "euro", 2.0**-20), Feature("b", "euro", 2.0**-20)), (4,))
+RECIPE = Recipe("r", 0.01, 16)
+STATE = RunState((0.0, 0.0), (1.0, 1.0), 85, 17, 1000.0)
+VECTOR = initial_vector(MANIFEST, 7)
+
+
+def bank(folder: Path, frauds: int = 20, disclose: str = "rows,fraud_rate,alone,federated") -> Contributor:
+    """100 rows, of which 15 are for validation; frauds lie to the upper right."""
+    draws, labels = np.random.default_rng(7), np.arange(100) < frauds
+    rows = Rows(draws.normal(size=(100, 2)) + 3 * labels[:, None], labels)
+    for name in ("dataset", "holdout"):
+        write(folder / f"{name}.parquet", rows, MANIFEST.features)
+    return Contributor(Settings(data_dir=folder, disclose=disclose), MANIFEST)
+
+
+def task(*segments: Segment, final: bool = False, seat: str = "bank-01", step: int = 1) -> Task:
+    sha256 = model_sha256(MANIFEST, STATE, VECTOR)
+    return Task(RoundKey("run", 2, 1), seat, step, segments, RECIPE, 7, 1, final, sha256, STATE, VECTOR)
+
+
+def words(released: Released) -> fixed_point.Words:
+    return fixed_point.from_bytes(released.data)
+
+
+def test_the_training_rows_alone_are_summed(tmp_path: Path) -> None:
+    asked = Task(RoundKey("run", 1, 1), "bank-01", 0, (Segment.STANDARDISE,), RECIPE, 7, 1, False, b"", None, None)
+    released = bank(tmp_path).contribute(asked, never)
+    summed = StandardiseCodec((2.0**-20, 2.0**-20)).decode(words(released))
+    assert (summed.row_count, summed.fraud_count) == (85, 17)
+
+
+def test_the_validation_rows_alone_are_scored(tmp_path: Path) -> None:
+    legitimate, fraud = EvaluateCodec().decode(words(bank(tmp_path).contribute(task(Segment.EVALUATE), never)))
+    assert (legitimate.sum(), fraud.sum()) == (12, 3)
+
+
+def test_training_gives_an_update_with_the_banks_weight_and_the_same_bits_again(tmp_path: Path) -> None:
+    contributor = bank(tmp_path)
+    released = contributor.contribute(task(Segment.TRAIN), never)
+    summed = TrainCodec(MANIFEST.parameter_count, RECIPE.clip).decode(words(released))
+    assert summed.weight == 85 * 1000
+    assert 0 < np.abs(summed.average).max() < 1
+    assert contributor.contribute(task(Segment.TRAIN), never).sha256 == released.sha256
+    others = [task(Segment.TRAIN, seat="bank-02"), task(Segment.TRAIN, step=2)]
+    hashes = {contributor.contribute(other, never).sha256 for other in others}
+    assert len(hashes | {released.sha256}) == 3
+
+
+def test_a_round_of_two_segments_is_one_contribution(tmp_path: Path) -> None:
+    released = bank(tmp_path).contribute(task(Segment.EVALUATE, Segment.TRAIN), never)
+    assert len(words(released)) == 2 * 8192 + MANIFEST.parameter_count + 2
+
+
+def test_a_model_is_needed_to_train_or_evaluate(tmp_path: Path) -> None:
+    contributor = bank(tmp_path)
+    for segment in (Segment.EVALUATE, Segment.TRAIN):
+        asked = Task(RoundKey("run", 2, 1), "bank-01", 1, (segment,), RECIPE, 7, 1, False, b"", None, None)
+        with pytest.raises(
+            Invalid, match=f"^a {segment.value} segment must come with a model and a run state, got none$"
+        ):
+            contributor.contribute(asked, never)
+
+
+def test_training_stops_when_its_round_is_over(tmp_path: Path) -> None:
+    with pytest.raises(Cancelled):
+        bank(tmp_path).contribute(task(Segment.TRAIN), lambda: True)
+
+
+def test_rows_and_fraud_rate_are_disclosed_each_round_and_precisions_in_the_last(tmp_path: Path) -> None:
+    contributor = bank(tmp_path)
+    given = contributor.contribute(task(Segment.EVALUATE), never).disclosure
+    assert given is not None
+    assert (given.row_count, given.fraud_rate) == (100, 0.2)
+    assert given.alone is given.federated is given.alone_holdout is given.federated_holdout is None
+    last = contributor.contribute(task(Segment.EVALUATE, final=True), never).disclosure
+    assert last is not None
+    for precision in (last.alone, last.federated, last.alone_holdout, last.federated_holdout):
+        assert precision is not None
+        assert 0 < precision <= 1
+
+
+@pytest.mark.parametrize(
+    ("disclose", "known"),
+    [
+        ("none", set()),
+        ("rows", {"row_count"}),
+        ("federated", {"federated", "federated_holdout"}),
+        ("alone,fraud_rate", {"alone", "alone_holdout", "fraud_rate"}),
+    ],
+)
+def test_nothing_is_disclosed_but_what_the_bank_chose(tmp_path: Path, disclose: str, known: set[str]) -> None:
+    given = bank(tmp_path, disclose=disclose).contribute(task(Segment.EVALUATE, final=True), never).disclosure
+    assert {name for name, value in (vars(given) if given else {}).items() if value is not None} == known
+
+
+def test_a_bank_without_a_fraud_has_no_precision_of_its_own(tmp_path: Path) -> None:
+    given = bank(tmp_path, frauds=0).contribute(task(Segment.EVALUATE, final=True), never).disclosure
+    assert given is not None
+    assert (given.row_count, given.fraud_rate, given.alone, given.federated) == (100, 0.0, None, None)
+
+
+def test_a_dataset_that_is_not_finite_is_refused_before_anything_is_computed(tmp_path: Path) -> None:
+    for value in (float("nan"), float("inf")):
+        features = np.zeros((4, 2))
+        features[2, 1] = value
+        write(tmp_path / "dataset.parquet", Rows(features, np.arange(4) < 1), MANIFEST.features)
+        with pytest.raises(
+            Invalid, match=f"^dataset.parquet: column 'b' must hold finite numbers, got {value} in row 3$"
+        ):
+            Contributor(Settings(data_dir=tmp_path), MANIFEST)

@@ -1,0 +1,264 @@
+"""A bank and whoever says it is the aggregator: what is wrong gets no answer, and a cut line costs no round."""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+
+from fedfraud import model
+from fedfraud.channel import bind_mutual, mutual_server
+from fedfraud.errors import Invalid
+from fedfraud.fixed_point import Segment, StandardiseCodec, from_bytes
+from fedfraud.manifest import Manifest
+from fedfraud.model import RunState, initial_vector
+from fedfraud.recipe import Recipe
+from fedfraud.transactions import Feature
+from fedfraud.v1 import federation_pb2, federation_pb2_grpc, model_pb2
+from fedfraud.wire import manifest_to_proto, recipe_to_proto, run_state_to_proto, segments_to_proto
+from services.bank_client.dataset import Rows, write
+from services.bank_client.enrol import store_pair
+from services.bank_client.participant import BankClient
+from services.bank_client.settings import Settings
+from tests.federation.waiting import until
+from tests.fedfraud.certificates import HOST, SmallCa, uri
+
+MANIFEST = Manifest("two", (Feature("a", "euro", 2.0**-20), Feature("b", "euro", 2.0**-20)), (4,))
+STATE = RunState((0.0, 0.0), (1.0, 1.0), 85, 17, 1000.0)
+VECTOR = initial_vector(MANIFEST, 7)
+Instruction = federation_pb2.RoundInstruction
+
+
+def standardise(number: int) -> Instruction:
+    instruction = Instruction(
+        segments=segments_to_proto((Segment.STANDARDISE,)), recipe=recipe_to_proto(Recipe("r", 0.1, 16))
+    )
+    instruction.key.run_id, instruction.key.round, instruction.key.attempt = "run", number, 1
+    return instruction
+
+
+def evaluate(number: int) -> Instruction:
+    """A round with a model, as a faultless aggregator asks for it."""
+    instruction = standardise(number)
+    instruction.segments[:] = segments_to_proto((Segment.EVALUATE,))
+    instruction.model.vector_sha256 = hashlib.sha256(VECTOR.tobytes()).digest()
+    instruction.model.model_sha256 = model.model_sha256(MANIFEST, STATE, VECTOR)
+    instruction.run_state.CopyFrom(run_state_to_proto(STATE))
+    return instruction
+
+
+class Line(federation_pb2_grpc.FederationServiceServicer):
+    """The aggregator's end of the line, in the test's hands: what it says, and what it has heard."""
+
+    def __init__(self) -> None:
+        self.says: asyncio.Queue[Instruction | None] = asyncio.Queue()
+        self.vector = VECTOR.tobytes()
+        self.holding: asyncio.Event | None = None
+        self.joined = 0
+        self.asked = 0
+        self.heard: list[tuple[federation_pb2.ContributionHeader, bytes]] = []
+
+    async def Participate(  # the name is the proto's
+        self, request: federation_pb2.ParticipateRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> AsyncIterator[federation_pb2.ParticipateResponse]:
+        self.joined += 1
+        welcome = federation_pb2.Welcome(
+            seat="bank-01", fencing_number=self.joined, manifest=manifest_to_proto(MANIFEST)
+        )
+        yield federation_pb2.ParticipateResponse(welcome=welcome)
+        while (instruction := await self.says.get()) is not None:
+            yield federation_pb2.ParticipateResponse(round=instruction)
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "the line is cut")
+
+    async def GetVector(
+        self, request: federation_pb2.GetVectorRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> AsyncIterator[federation_pb2.GetVectorResponse]:
+        self.asked += 1
+        if self.holding is not None:
+            await self.holding.wait()
+        yield federation_pb2.GetVectorResponse(chunk=self.vector)
+
+    async def SubmitContribution(
+        self,
+        request_iterator: AsyncIterator[federation_pb2.SubmitContributionRequest],
+        context: "grpc.aio.ServicerContext[Any, Any]",
+    ) -> federation_pb2.SubmitContributionResponse:
+        messages = [message async for message in request_iterator]
+        self.heard.append((messages[0].header, b"".join(message.chunk for message in messages[1:])))
+        return federation_pb2.SubmitContributionResponse()
+
+    async def RenewCertificate(
+        self, request: federation_pb2.RenewCertificateRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> federation_pb2.RenewCertificateResponse:
+        raise AssertionError("a certificate of an hour is not renewed in a test")
+
+
+def rows(path: Path, value: float = 1.0) -> None:
+    """Ten rows, one of them a fraud; the last value of the second column is `value`."""
+    features = np.ones((10, 2))
+    features[9, 1] = value
+    write(path, Rows(features, np.arange(10) < 1), MANIFEST.features)
+
+
+@asynccontextmanager
+async def bank(home: Path) -> AsyncIterator[tuple[Line, "asyncio.Task[int]"]]:
+    """A bank that serves, and the other end of its line."""
+    ca, line, stop = SmallCa(), Line(), asyncio.Event()
+    own = ca.pair(HOST)
+    server = mutual_server([])
+    federation_pb2_grpc.add_FederationServiceServicer_to_server(line, server)
+    port = bind_mutual(server, "127.0.0.1:0", ca.pem, lambda: own)
+    await server.start()
+    (home / "join").mkdir()
+    (home / "join" / "ca.pem").write_bytes(ca.pem)
+    (home / "join" / "token").write_text("unused")
+    store_pair(home, ca.pair(uri("spiffe://fedfraud/bank/bank-01")))
+    settings = Settings(aggregator=f"localhost:{port}", join_dir=home / "join", data_dir=home, retry_limit=0.2)
+    serving = asyncio.create_task(BankClient(settings, stop).serve())
+    try:
+        yield line, serving
+    finally:
+        stop.set()
+        await asyncio.wait({serving}, timeout=10)
+        await server.stop(grace=0)
+
+
+def with_nan(line: Line, instruction: Instruction) -> None:
+    """The hashes are right: only the number is not one."""
+    vector = VECTOR.copy()
+    vector[3] = float("nan")
+    line.vector = vector.tobytes()
+    instruction.model.vector_sha256 = hashlib.sha256(line.vector).digest()
+    instruction.model.model_sha256 = model.model_sha256(MANIFEST, STATE, vector)
+
+
+def with_infinity(line: Line, instruction: Instruction) -> None:
+    vector = VECTOR.copy()
+    vector[:2] = float("inf")
+    line.vector = vector.tobytes()
+    instruction.model.vector_sha256 = hashlib.sha256(line.vector).digest()
+
+
+def with_other_bytes(line: Line, instruction: Instruction) -> None:
+    line.vector = bytes(len(line.vector))
+
+
+def with_more_bytes(line: Line, instruction: Instruction) -> None:
+    line.vector += bytes(8)
+    instruction.model.vector_sha256 = hashlib.sha256(line.vector).digest()
+
+
+def with_another_model_hash(line: Line, instruction: Instruction) -> None:
+    instruction.model.model_sha256 = bytes(32)
+
+
+def with_a_mean_that_is_no_number(line: Line, instruction: Instruction) -> None:
+    instruction.run_state.means[0] = float("nan")
+
+
+def without_a_model(line: Line, instruction: Instruction) -> None:
+    instruction.ClearField("model")
+
+
+def with_an_unknown_segment(line: Line, instruction: Instruction) -> None:
+    instruction.ClearField("segments")
+    instruction.segments.append(model_pb2.SEGMENT_KIND_UNSPECIFIED)
+
+
+def with_a_recipe_out_of_range(line: Line, instruction: Instruction) -> None:
+    instruction.recipe.learning_rate = -1.0
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (with_nan, "a model must be finite, got 1 NaN or infinite coordinates"),
+        (with_infinity, "a model must be finite, got 2 NaN or infinite coordinates"),
+        (with_other_bytes, "a vector must have the hash it was asked by, "),
+        (with_more_bytes, "a model vector must have 68 bytes, got 76"),
+        (with_another_model_hash, "a model must have the hash it came with, 000000000000, got "),
+        (with_a_mean_that_is_no_number, "a mean must be finite, got nan"),
+        (without_a_model, "a evaluate segment must come with a model and a run state, got none"),
+        (with_an_unknown_segment, "a segment kind must be one of "),
+        (with_a_recipe_out_of_range, "learning rate must be above 0, got -1.0"),
+    ],
+)
+async def test_what_an_aggregator_must_not_ask_gets_no_contribution(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    spoil: Callable[[Line, Instruction], None],
+    sentence: str,
+) -> None:
+    rows(tmp_path / "dataset.parquet")
+    async with bank(tmp_path) as (line, _):
+        instruction = evaluate(1)
+        spoil(line, instruction)
+        await line.says.put(instruction)
+
+        def reasons() -> list[str]:
+            fields = [getattr(record, "fields", {}) for record in caplog.records if record.msg == "not released"]
+            return [str(field["reason"]) for field in fields]
+
+        with caplog.at_level(logging.ERROR):
+            await until(reasons, "the bank refuses")
+        assert reasons()[0].startswith(sentence)
+        await line.says.put(standardise(2))  # the bank lives on and answers what it may
+        await until(lambda: line.heard, "the next contribution")
+        assert [header.key.round for header, _ in line.heard] == [2]
+
+
+async def test_a_bank_answers_with_the_sums_of_its_training_rows(tmp_path: Path) -> None:
+    rows(tmp_path / "dataset.parquet")
+    async with bank(tmp_path) as (line, _):
+        await line.says.put(standardise(1))
+        await until(lambda: line.heard, "a contribution")
+    ((header, data),) = line.heard
+    assert (header.key.run_id, header.key.round, header.fencing_number) == ("run", 1, 1)
+    assert hashlib.sha256(data).digest() == header.vector_sha256
+    summed = StandardiseCodec((2.0**-20, 2.0**-20)).decode(from_bytes(data))
+    assert (summed.row_count, summed.fraud_count) == (9, 1)  # one of nine legitimate rows is for validation
+
+
+async def test_a_round_whose_line_is_cut_while_the_model_comes_is_answered_on_the_next_line(tmp_path: Path) -> None:
+    rows(tmp_path / "dataset.parquet")
+    async with bank(tmp_path) as (line, serving):
+        line.holding = asyncio.Event()
+        await line.says.put(evaluate(1))
+        await until(lambda: line.asked == 1, "the bank asks for the model")
+        await line.says.put(None)
+        await until(lambda: line.joined == 2, "the bank joins again")
+        line.holding.set()
+        await line.says.put(evaluate(1))
+        await until(lambda: line.heard, "the contribution")
+        assert not serving.done()
+    ((header, _),) = line.heard
+    assert (header.key.round, header.fencing_number) == (1, 2)
+
+
+async def test_a_round_that_is_asked_for_twice_is_prepared_once(tmp_path: Path) -> None:
+    rows(tmp_path / "dataset.parquet")
+    async with bank(tmp_path) as (line, _):
+        await line.says.put(evaluate(1))
+        await line.says.put(evaluate(1))
+        await until(lambda: len(line.heard) == 2, "both are answered")
+    assert line.asked == 1
+    assert line.heard[0] == line.heard[1]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+async def test_a_dataset_that_is_not_finite_ends_the_bank_before_it_answers(tmp_path: Path, value: float) -> None:
+    rows(tmp_path / "dataset.parquet", value)
+    async with bank(tmp_path) as (line, serving):
+        await line.says.put(standardise(1))
+        async with asyncio.timeout(20):
+            with pytest.raises(
+                Invalid, match=rf"^dataset.parquet: column 'b' must hold finite numbers, got {value} in row 10$"
+            ):
+                await serving
+        assert line.heard == []

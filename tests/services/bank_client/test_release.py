@@ -1,0 +1,128 @@
+"""The release door: what is not finite, out of bounds or incomplete does not leave the bank."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from fedfraud import fixed_point
+from fedfraud.errors import Invalid
+from fedfraud.fixed_point import EvaluateCodec, Layout, Segment, StandardiseCodec, TrainCodec
+from fedfraud.manifest import Manifest
+from fedfraud.recipe import Recipe
+from fedfraud.transactions import Feature
+from fedfraud.wire import Disclosure, RoundKey, disclosure_from_proto, round_key_from_proto
+from services.bank_client.release import PROTECTIONS, Released, ReleaseDoor
+
+MANIFEST = Manifest("two", (Feature("a", "euro", 0.01), Feature("b", "euro", 0.01)), (1,))
+PARAMETERS = 2 * 1 + 1 + 1 + 1
+RECIPE = Recipe("r", 0.1, 8, clip=4.0)
+LABELS = np.array([False, True])
+NOT_FINITE = [float("nan"), float("inf"), -float("inf")]
+
+
+def door(*segments: Segment) -> ReleaseDoor:
+    return ReleaseDoor(Layout(segments, MANIFEST, RECIPE))
+
+
+@pytest.mark.parametrize("value", NOT_FINITE)
+def test_a_row_that_is_not_finite_stays_in_the_bank(value: float) -> None:
+    features = np.array([[1.0, 2.0], [3.0, value]])
+    opened = door(Segment.STANDARDISE)
+    with pytest.raises(Invalid, match=rf"^a value must be finite and below 2\*\*40 resolutions, got {value} in row 1"):
+        opened.standardise(features, LABELS)
+    with pytest.raises(Invalid, match="standardise is missing"):
+        opened.release(None)
+
+
+@pytest.mark.parametrize("value", NOT_FINITE)
+def test_an_update_that_is_not_finite_stays_in_the_bank(value: float) -> None:
+    update = np.zeros(PARAMETERS, np.float32)
+    update[3] = value
+    opened = door(Segment.TRAIN)
+    with pytest.raises(Invalid, match=r"^an update must be finite, got 1 NaN or infinite values$"):
+        opened.train(update, 3)
+    with pytest.raises(Invalid, match="train is missing"):
+        opened.release(None)
+
+
+@pytest.mark.parametrize("value", NOT_FINITE)
+def test_a_score_that_is_not_finite_stays_in_the_bank(value: float) -> None:
+    opened = door(Segment.EVALUATE)
+    with pytest.raises(Invalid, match=r"^scores must be finite, got 1 NaN or infinite values$"):
+        opened.evaluate(np.array([0.0, value]), LABELS)
+    with pytest.raises(Invalid, match="evaluate is missing"):
+        opened.release(None)
+
+
+@pytest.mark.parametrize("value", [*NOT_FINITE, -0.1, 1.1])
+def test_a_disclosure_that_is_no_share_cannot_be_made(value: float) -> None:
+    for name in ("fraud_rate", "alone", "federated", "alone_holdout", "federated_holdout"):
+        with pytest.raises(Invalid, match=f"^a disclosed {name} must be 0 to 1, got {value}$"):
+            Disclosure(**{name: value})  # type: ignore[arg-type]  # a name for its value
+
+
+def test_a_weight_out_of_bounds_stays_in_the_bank() -> None:
+    for weight in (0, -1, 2**20 + 1):
+        with pytest.raises(Invalid, match=f"^a weight must be 1 to 1048576, got {weight}$"):
+            door(Segment.TRAIN).train(np.zeros(PARAMETERS, np.float32), weight)
+
+
+def test_every_coordinate_is_clipped_and_counted() -> None:
+    opened = door(Segment.TRAIN)
+    opened.train(np.array([5, -5, 4, -4, 0], np.float32), 3)
+    summed = TrainCodec(PARAMETERS, 4.0).decode(fixed_point.from_bytes(opened.release(None).data))
+    assert summed.average.tolist() == [4.0, -4.0, 4.0, -4.0, 0.0]
+    assert (summed.weight, summed.clipped) == (3, 2)
+
+
+def test_the_segments_leave_in_the_layouts_order_whatever_order_they_came_in() -> None:
+    opened = door(Segment.EVALUATE, Segment.TRAIN)
+    opened.train(np.ones(PARAMETERS, np.float32), 1)
+    opened.evaluate(np.array([-1.0, 1.0]), LABELS)
+    released = opened.release(None)
+    words = fixed_point.from_bytes(released.data)
+    legitimate, fraud = EvaluateCodec().decode(words[: EvaluateCodec().length])
+    assert (legitimate.sum(), fraud.sum(), len(words)) == (1, 1, 2 * 8192 + PARAMETERS + 2)
+    assert released.sha256 == hashlib.sha256(released.data).digest()
+
+
+def test_a_contribution_leaves_whole_or_not_at_all() -> None:
+    opened = door(Segment.EVALUATE, Segment.TRAIN)
+    with pytest.raises(Invalid, match=r"^a contribution must have all its segments, evaluate, train is missing$"):
+        opened.release(None)
+    opened.evaluate(np.array([-1.0, 1.0]), LABELS)
+    with pytest.raises(Invalid, match=r"^a contribution must have all its segments, train is missing$"):
+        opened.release(None)
+
+
+def test_sums_of_rows_are_what_standardise_lets_out() -> None:
+    opened = door(Segment.STANDARDISE)
+    opened.standardise(np.array([[1.0, 10.0], [3.0, 10.0]]), LABELS)
+    codec = StandardiseCodec((0.01, 0.01))
+    summed = codec.decode(fixed_point.from_bytes(opened.release(None).data))
+    assert summed.means.tolist() == [2.0, 10.0]
+    assert summed.deviations.tolist() == [1.0, 1.0]  # the second is constant
+    assert (summed.row_count, summed.fraud_count) == (2, 1)
+
+
+def test_an_upload_is_one_header_and_chunks_of_a_mebibyte_at_most() -> None:
+    data = bytes(range(256)) * 4096 + bytes(8)  # a mebibyte and a word
+    released = Released(data, hashlib.sha256(data).digest(), Disclosure(row_count=5, fraud_rate=0.2))
+    first, *chunks = released.requests(RoundKey("run", 2, 1), 3, b"m" * 32)
+    header = first.header
+    assert round_key_from_proto(header.key) == RoundKey("run", 2, 1)
+    assert (header.fencing_number, header.model_sha256, header.word_count) == (3, b"m" * 32, len(data) // 8)
+    assert header.vector_sha256 == released.sha256
+    assert disclosure_from_proto(header.disclosure) == released.disclosure
+    assert [len(request.chunk) for request in chunks] == [2**20, 8]
+    assert b"".join(request.chunk for request in chunks) == data
+
+
+def test_a_bank_that_discloses_nothing_sends_no_disclosure() -> None:
+    first = next(Released(b"", b"", None).requests(RoundKey("run", 1, 1), 1, b""))
+    assert not first.header.HasField("disclosure")
+
+
+def test_every_segment_names_its_protection() -> None:
+    assert PROTECTIONS.keys() == set(Segment)
