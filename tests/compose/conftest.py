@@ -43,8 +43,10 @@ def network(lacking: Callable[[str], NoReturn]) -> Iterator[Network]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A failed test shows the end of every container's log."""
+    """A failed test shows the end of every container's log; tests that lack the engine are one line together."""
     report = yield
+    if report.when == "setup" and report.skipped and isinstance(report.longrepr, tuple):
+        report.longrepr = (str(Path(__file__)), 0, report.longrepr[2])
     network = getattr(item, "funcargs", {}).get("network")
     if report.failed and isinstance(network, Network):
         report.sections.append(("containers", _last_words(network)))

@@ -8,7 +8,19 @@ from typing import Any
 import pytest
 import torch
 
-from tests.compose.network import BANKS, HOST_GROUP, HOST_USER, ROUNDS, SEED, Network, docker, execute, run_python
+from tests.compose.network import (
+    BANKS,
+    HOST_GROUP,
+    HOST_USER,
+    ROUNDS,
+    SEED,
+    SERVICES,
+    Network,
+    docker,
+    execute,
+    run_python,
+    until,
+)
 from tests.federation.oracle import model_sha256
 
 pytestmark = pytest.mark.timeout(480)
@@ -73,6 +85,13 @@ def test_the_hosts_user_can_delete_the_report(network: Network, facts: dict[str,
     )
     subprocess.run([*identity, "rm", "-r", folder], check=True)
     assert list(network.reports.iterdir()) == []
+
+
+def test_every_service_is_healthy(network: Network) -> None:
+    def states() -> set[str]:
+        return {one["State"]["Health"]["Status"] for one in network.containers(*SERVICES)}
+
+    until(lambda: states() == {"healthy"}, "all containers are healthy")
 
 
 def test_a_second_up_changes_nothing(network: Network) -> None:
