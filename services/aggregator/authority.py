@@ -62,7 +62,7 @@ class Authority:
         for role in _ENROLLABLE:
             (folder / role.value).mkdir(parents=True, exist_ok=True)
             write_durably(folder / role.value / "ca.pem", self.ca_pem)
-            write_durably(folder / role.value / "token", self._tokens[role].encode())
+            write_secret(folder / role.value / "token", self._tokens[role].encode())
 
     def _server_pair(self, hostnames: list[str], lifetime: timedelta) -> KeyPair:
         key = new_key()

@@ -77,6 +77,7 @@ class Conductor:
         plan = self._plan(recipe_named(recipe), rounds, seed)
         if self._task is not None:
             self._task.cancel()  # the automatic run that still waits for its banks: this one takes its place
+        self.waiting_for = ""
         self.run = self._make_run(plan)
         self._task = asyncio.create_task(self._drive(self.run))
         return plan.run_id

@@ -176,6 +176,7 @@ class Intake:
             raise Stalled(f"an upload must not pause for more than {self._stall_timeout:g} s, it did") from None
 
     async def _refused(self, seat: str, header: federation_pb2.ContributionHeader, refusal: FedfraudError) -> None:
+        self._participants.spoke(seat)  # also when the deadline passed while it was sending
         key = round_key_from_proto(header.key)
         self._log.warning("contribution refused", seat=seat, round=key, status=refusal.status.name, reason=refusal)
         refusals = self._refusals_before if self.round is None else self.round.refusals

@@ -19,9 +19,9 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     """Declares the commands and what they take."""
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     start = commands.add_parser("start", help="start another run with the banks that are present")
-    start.add_argument("--rounds", type=int, default=0, help="training rounds (default: the aggregator's setting)")
+    start.add_argument("--rounds", type=int, choices=range(10_001), metavar="N", default=0, help="training rounds (default: the aggregator's setting)")
     start.add_argument("--recipe", default="", help="recipe (default: the aggregator's setting)")
-    start.add_argument("--seed", type=int, help="seed (default: the aggregator's setting)")
+    start.add_argument("--seed", type=int, choices=range(2**32), metavar="N", help="seed (default: the aggregator's setting)")
     commands.add_parser("stop", help="end the run after its open round")
     commands.add_parser("status", help="say what the network does now")
     commands.add_parser("list", help="list the seats")

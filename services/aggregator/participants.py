@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from google.protobuf.message import Message
 
-from fedfraud.errors import Fenced
+from fedfraud.errors import Fenced, Stale
 from fedfraud.identity import Credential
 from fedfraud.logs import Log
 from fedfraud.v1 import federation_pb2, history_pb2
@@ -42,7 +42,6 @@ class Participants:
         self._seats = seats
         self._append = append
         self._log = log
-        self._lock = asyncio.Lock()
         self._live: dict[str, Participant] = {}
         self._silent: set[str] = set()
         self.changed = asyncio.Event()
@@ -59,16 +58,22 @@ class Participants:
 
     async def join(self, seat: str, credential: Credential) -> Participant:
         """Grants the seat's next lease and fences the former one."""
-        async with self._lock:
+        async with self._seats.lock:
             self._seats.check_slot(seat)
-            number = self._seats.record(seat).fencing_number + 1
-            await self._append(
-                history_pb2.LeaseGranted(seat=seat, fencing_number=number, fingerprint=credential.fingerprint)
-            )
+            number, gone = self._seats.record(seat).fencing_number + 1, False
+            try:
+                await self._append(
+                    history_pb2.LeaseGranted(seat=seat, fencing_number=number, fingerprint=credential.fingerprint)
+                )
+            except asyncio.CancelledError:
+                gone = True  # the lease is granted all the same, and somebody has to end it
             former = self._live.get(seat)
             participant = self._live[seat] = Participant(seat, number)
-        if former is not None:
-            former.fence()
+            if former is not None:
+                former.fence()
+            if gone:
+                await self.leave(participant)
+                raise asyncio.CancelledError
         self.spoke(seat)
         self._log.info("joined", seat=seat, lease=number, present=len(self._live))
         return participant
@@ -81,6 +86,17 @@ class Participants:
         self.notify()
         self._log.info("left", seat=participant.seat, lease=participant.fencing_number, present=len(self._live))
         await self._append(history_pb2.SeatAbsent(seat=participant.seat, fencing_number=participant.fencing_number))
+
+    async def lapse(self, seat: str, reason: str) -> None:
+        """The seat's slot is free from here. Refused while the seat is present, and when it is revoked."""
+        async with self._seats.lock:
+            record = self._seats.record(seat)
+            if record.revoked or record.present:
+                state = "revoked" if record.revoked else "present"
+                raise Stale(f"a seat must be absent to lapse, {seat} is {state}")
+            if not record.lapsed:
+                await self._append(history_pb2.SeatLapsed(seat=seat, reason=reason))
+                self._log.info("seat lapsed", seat=seat, reason=reason)
 
     def send(self, seat: str, message: federation_pb2.ParticipateResponse) -> None:
         """Puts a message on the seat's stream, if it has one."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import sqlite3
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfraud import fixed_point, model
-from fedfraud.errors import FedfraudError
 from fedfraud.fixed_point import EvaluateCodec, Layout, Segment, Words
 from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
@@ -106,8 +104,11 @@ class Run:
             await self._score_final()
         except RunStopped:
             outcome, reason = history_pb2.RUN_OUTCOME_STOPPED, "an operator stopped it"
-        except (RunFailed, FedfraudError, OSError, sqlite3.Error) as error:
+        except RunFailed as error:
             outcome, reason = history_pb2.RUN_OUTCOME_FAILED, str(error)
+        except Exception as error:  # whatever it was, the banks and the reporter must hear that the run is over
+            self._around.log.error("a run failed", exc_info=True, run=self.plan.run_id, error=repr(error))
+            outcome, reason = history_pb2.RUN_OUTCOME_FAILED, f"the aggregator failed: {error}"
         sha256 = self._model.reference.model_sha256 if self._model else b""
         finished = history_pb2.RunFinished(run_id=self.plan.run_id, outcome=outcome, reason=reason, model_sha256=sha256)
         await self._around.journal.append(finished)

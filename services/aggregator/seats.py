@@ -35,6 +35,8 @@ class Seats:
 
     def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.records: dict[str, SeatRecord] = {}
+        self.lock = asyncio.Lock()
+        """Held while something about seats is decided and journalled, so that no two decisions rest on one state."""
         self._certificates: dict[bytes, tuple[Identity, datetime]] = {}
         self._revoked: dict[bytes, str] = {}
         self._now = now
@@ -47,7 +49,7 @@ class Seats:
                 self._issued(entry.certificate_issued)
             case "certificate_revoked":
                 self._end(entry.certificate_revoked)
-            case "seat_lapsed":
+            case "seat_lapsed" if not self.records[entry.seat_lapsed.seat].present:  # a lease may have come first
                 self.records[entry.seat_lapsed.seat].lapsed = True
             case "lease_granted":
                 self._leased(entry.lease_granted)
@@ -73,6 +75,9 @@ class Seats:
             raise Unauthenticated(
                 f"a certificate must be one that this federation issued, got {credential.fingerprint.hex()[:12]}"
             )
+        if known[0].role is Role.BANK and self.records[known[0].seat].revoked:
+            # It was being issued while the seat was revoked.
+            raise Unauthenticated(f"a seat must not be revoked, {known[0].seat} is")
         return known[0]
 
     async def until_invalid(self, credential: Credential) -> Unauthenticated:

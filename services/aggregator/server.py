@@ -1,12 +1,13 @@
 """Puts the aggregator together, serves until told to stop, and takes it apart again."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from datetime import timedelta
 
 from fedfraud.channel import bind_enrolment, bind_mutual, enrolment_server, mutual_server
-from fedfraud.errors import Misconfigured
+from fedfraud.errors import Misconfigured, Stale
 from fedfraud.health import HealthServer
 from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
@@ -97,7 +98,7 @@ async def _serve(
         await health.set_serving(True)
     log.info("serving", port=port, enrolment_port=enrolment_port, expected_banks=settings.expected_banks)
     ready(port, enrolment_port)
-    lapsing = asyncio.create_task(_lapse(settings, seats, journal, log)) if settings.simulation else None
+    lapsing = asyncio.create_task(_lapse(settings, seats, participants)) if settings.simulation else None
     await stop.wait()
 
     log.info("stopping")
@@ -126,7 +127,7 @@ async def _all_absent(seats: Seats, journal: Journal) -> None:
             await journal.append(history_pb2.SeatAbsent(seat=record.name, fencing_number=record.fencing_number))
 
 
-async def _lapse(settings: Settings, seats: Seats, journal: Journal, log: Log) -> None:
+async def _lapse(settings: Settings, seats: Seats, participants: Participants) -> None:
     """Lets simulated seats lapse that have had no lease for the set time."""
     absent_since: dict[str, float] = {}
     while True:
@@ -135,7 +136,6 @@ async def _lapse(settings: Settings, seats: Seats, journal: Journal, log: Log) -
         absent_since = {seat: absent_since.get(seat, now) for seat in away}
         for seat, since in absent_since.items():
             if now - since >= settings.lapse_after:
-                reason = f"no lease for {settings.lapse_after:g} s"
-                await journal.append(history_pb2.SeatLapsed(seat=seat, reason=reason))
-                log.info("seat lapsed", seat=seat, reason=reason)
+                with contextlib.suppress(Stale):  # its bank has just come back
+                    await participants.lapse(seat, f"no lease for {settings.lapse_after:g} s")
         await asyncio.sleep(min(1.0, settings.lapse_after / 4))

@@ -9,6 +9,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from fedfraud.fixed_point import MAX_SEATS
 
 
+_DAY = 86_400.0  # seconds
+_TEN_YEARS = 87_600.0  # hours
+
+
 class Settings(BaseSettings):
     """The aggregator's settings; every one has a default, an empty variable counts as unset."""
 
@@ -35,20 +39,20 @@ class Settings(BaseSettings):
     """A variant of the population; the tutorial has none."""
     simulation: bool = True
     """Whether banks are simulated: enrolment then assigns slots, and seats lapse by themselves."""
-    lapse_after: float = Field(default=30.0, gt=0)
+    lapse_after: float = Field(default=30.0, gt=0, le=_DAY)
     """Seconds without a lease after which a simulated seat lapses and its slot is free."""
     max_seats: int = Field(default=1024, ge=1, le=MAX_SEATS)
     """Seats that the bank's token can enrol."""
 
     expected_banks: int = Field(default=10, ge=1, le=MAX_SEATS)
     """The automatic run starts when this many banks are present."""
-    start_wait: float = Field(default=60.0, ge=0)
+    start_wait: float = Field(default=60.0, ge=0, le=_DAY)
     """Or after this many seconds with at least the quorum."""
     quorum: int = Field(default=0, ge=0, le=MAX_SEATS)
     """Contributions that a round needs; 0 for floor(2/3 of the expected banks) + 1."""
-    round_deadline: float = Field(default=60.0, gt=0)
+    round_deadline: float = Field(default=60.0, gt=0, le=_DAY)
     """Seconds that a round waits for its cohort."""
-    stall_timeout: float = Field(default=10.0, gt=0)
+    stall_timeout: float = Field(default=10.0, gt=0, le=_DAY)
     """Seconds without a byte after which an upload is refused."""
     autostart: bool = True
     """Whether one run starts by itself."""
@@ -56,18 +60,18 @@ class Settings(BaseSettings):
     """Committed training rounds of a run."""
     recipe: str = "default"
     """The hyperparameters, by name."""
-    seed: int = Field(default=7, ge=0)
+    seed: int = Field(default=7, ge=0, lt=2**32)
     """The run's seed, and in the simulation the population's."""
     aggregation: Literal["plain", "secure"] = "plain"
     """How contributions reach the aggregator."""
 
-    bank_certificate_hours: float = Field(default=24 * 30, gt=0)
+    bank_certificate_hours: float = Field(default=24 * 30, gt=0, le=_TEN_YEARS)
     """Lifetime of a bank's certificate; a bank renews at half of it."""
-    reporter_certificate_hours: float = Field(default=24, gt=0)
+    reporter_certificate_hours: float = Field(default=24, gt=0, le=_TEN_YEARS)
     """Lifetime of the reporter's certificate."""
-    operator_certificate_minutes: float = Field(default=10, gt=0)
+    operator_certificate_minutes: float = Field(default=10, gt=0, le=1440)
     """Lifetime of an operator's certificate; each command enrols anew."""
-    server_certificate_hours: float = Field(default=24 * 30, gt=0)
+    server_certificate_hours: float = Field(default=24 * 30, gt=0, le=_TEN_YEARS)
     """Lifetime of the aggregator's own certificate; it changes at half of it, without a restart."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"

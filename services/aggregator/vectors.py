@@ -4,7 +4,7 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from fedfraud.errors import Invalid, NotFound
+from fedfraud.errors import NotFound
 from fedfraud.identity import write_durably
 from fedfraud.wire import RoundKey
 

@@ -1,8 +1,6 @@
 """EnrolmentService: a join token and a CSR in, a certificate out."""
 
-import asyncio
 import hashlib
-import time
 from datetime import UTC, timedelta
 from typing import Any
 
@@ -11,36 +9,19 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fedfraud.errors import TooLarge
 from fedfraud.identity import Identity, Role, public_key_sha256, requested_key
 from fedfraud.logs import Log
 from fedfraud.v1 import enrolment_pb2, enrolment_pb2_grpc, history_pb2
 from fedfraud.wire import role_to_proto
 from services.aggregator.authority import Authority
 from services.aggregator.journal import Journal
+from services.aggregator.rate_limit import RateLimit
 from services.aggregator.seats import Seats
 from services.aggregator.settings import Settings
 
-_CALLS_PER_SECOND = 100.0
-_BURST = 300.0
-_KEYS = 2**20
-
-
-class RateLimit:
-    """A token bucket: `burst` calls at once, then `rate` a second."""
-
-    def __init__(self, rate: float, burst: float) -> None:
-        self._rate, self._burst = rate, burst
-        self._left, self._at = burst, time.monotonic()
-
-    def take(self) -> None:
-        """Counts one call; refused when the bucket is empty."""
-        now = time.monotonic()
-        self._left = min(self._burst, self._left + (now - self._at) * self._rate)
-        self._at = now
-        if self._left < 1:
-            raise TooLarge(f"enrolments must be at most {self._rate:g} a second, got more; try again")
-        self._left -= 1
+_CALLS_PER_SECOND, _BURST = 100.0, 300.0
+_RENEWALS_PER_SECOND, _RENEWAL_BURST = 1.0, 20.0
+"""Of one seat: each renewal is a journal entry for ever."""
 
 
 class Registrar:
@@ -51,11 +32,10 @@ class Registrar:
         self._authority = authority
         self._seats = seats
         self._journal = journal
-        self._lock = asyncio.Lock()
 
     async def enrol(self, role: Role, key: ec.EllipticCurvePublicKey) -> tuple[Identity, int, bytes]:
         """A new identity for the key, its slot and its certificate; the same key of a bank gets its seat again."""
-        async with self._lock:  # seat, slot and entry are one step: no two banks get the same
+        async with self._seats.lock:  # seat, slot and entry are one step: no two banks get the same
             match role:
                 case Role.BANK:
                     known = self._seats.seat_of_key(public_key_sha256(key))
@@ -76,7 +56,7 @@ class Registrar:
 
     async def renew(self, seat: str, key: ec.EllipticCurvePublicKey) -> bytes:
         """A certificate of the seat for another key."""
-        async with self._lock:
+        async with self._seats.lock:
             return await self._certify(key, Identity(Role.BANK, seat), self._seats.record(seat).slot, renewal=True)
 
     async def _certify(self, key: ec.EllipticCurvePublicKey, identity: Identity, slot: int, *, renewal: bool) -> bytes:
@@ -112,7 +92,7 @@ class EnrolmentServicer(enrolment_pb2_grpc.EnrolmentServiceServicer):
         self._authority = authority
         self._registrar = registrar
         self._log = log
-        self._limit = RateLimit(_CALLS_PER_SECOND, _BURST)
+        self._limit = RateLimit("enrolments", _CALLS_PER_SECOND, _BURST)
 
     async def Enrol(  # the name is the proto's
         self, request: enrolment_pb2.EnrolRequest, context: grpc.aio.ServicerContext[Any, Any]

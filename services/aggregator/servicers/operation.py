@@ -4,7 +4,7 @@ from typing import Any
 
 import grpc
 
-from fedfraud.errors import Invalid, Stale
+from fedfraud.errors import Invalid
 from fedfraud.identity import Role
 from fedfraud.logs import Log
 from fedfraud.v1 import history_pb2, operation_pb2, operation_pb2_grpc
@@ -51,8 +51,8 @@ class OperationServicer(operation_pb2_grpc.OperationServiceServicer):
         if not 1 <= rounds <= _MAX_ROUNDS:
             raise Invalid(f"rounds must be 1 to {_MAX_ROUNDS}, got {rounds}")
         seed = request.seed if request.HasField("seed") else self._settings.seed
-        if seed < 0:
-            raise Invalid(f"a seed must be at least 0, got {seed}")
+        if not 0 <= seed < 2**32:
+            raise Invalid(f"a seed must be 0 to {2**32 - 1}, got {seed}")
         return operation_pb2.StartRunResponse(
             run_id=self._conductor.start(rounds, request.recipe or self._settings.recipe, seed)
         )
@@ -89,12 +89,7 @@ class OperationServicer(operation_pb2_grpc.OperationServiceServicer):
         self, request: operation_pb2.LapseSeatRequest, context: Context
     ) -> operation_pb2.LapseSeatResponse:
         """See operation.proto."""
-        record = self._seats.record(request.seat)
-        if record.revoked or record.present:
-            raise Stale(f"a seat must be absent to lapse, {record.name} is {_state_name(record)}")
-        if not record.lapsed:
-            await self._journal.append(history_pb2.SeatLapsed(seat=record.name, reason="an operator let it lapse"))
-            self._log.info("seat lapsed", seat=record.name, by="operator")
+        await self._participants.lapse(request.seat, "an operator let it lapse")
         return operation_pb2.LapseSeatResponse()
 
     async def RevokeSeat(
@@ -119,10 +114,6 @@ def _state(record: SeatRecord) -> operation_pb2.SeatState.ValueType:
     if record.present:
         return operation_pb2.SEAT_STATE_PRESENT
     return operation_pb2.SEAT_STATE_LAPSED if record.lapsed else operation_pb2.SEAT_STATE_ABSENT
-
-
-def _state_name(record: SeatRecord) -> str:
-    return operation_pb2.SeatState.Name(_state(record)).removeprefix("SEAT_STATE_").lower()
 
 
 def _seat_to_proto(record: SeatRecord) -> operation_pb2.Seat:
