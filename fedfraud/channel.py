@@ -65,7 +65,7 @@ def mutual_server(interceptors: Sequence[grpc.aio.ServerInterceptor]) -> grpc.ai
 
 
 def enrolment_server(interceptors: Sequence[grpc.aio.ServerInterceptor]) -> grpc.aio.Server:
-    """A server for the enrolment port: small messages, few at once."""
+    """A server for the enrolment port: small messages, and at most 256 calls at once."""
     options = {**dict(_SERVER), "grpc.max_receive_message_length": _ENROLMENT_BYTES}  # of two, gRPC takes the first
     return grpc.aio.server(interceptors=interceptors, options=list(options.items()), maximum_concurrent_rpcs=256)
 

@@ -224,6 +224,8 @@ class EvaluateCodec:
         """Holds one bank's segment to its bounds."""
         if (words > ROW_CAP).any():
             raise Invalid(f"a histogram count must be at most {ROW_CAP}, got {int(words.max())}")
+        if int(words.sum()) > ROW_CAP:
+            raise Invalid(f"a histogram's rows must be at most {ROW_CAP}, got {int(words.sum())}")
 
     def decode(self, words: Words) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The summed counts a bin, (bins,) of legitimate rows and (bins,) of frauds, by rising score."""

@@ -14,7 +14,7 @@ class _Readable(logging.Formatter):
         mark = "" if record.levelno <= logging.INFO else f"{record.levelname}: "
         fields = " ".join(f"{name}={_one_line(value)}" for name, value in _fields(record).items())
         what = _one_line(record.getMessage())
-        line = f"{time} {record.name:<11} {mark}{what}" + (f"  {fields}" if fields else "")
+        line = f"{time} {_one_line(record.name):<11} {mark}{what}" + (f"  {fields}" if fields else "")
         return line + (f"\n{self.formatException(record.exc_info)}" if record.exc_info else "")
 
 
@@ -61,7 +61,7 @@ class Log:
         """What happened against the plan and was dealt with."""
         self._logger.warning(what, extra={"fields": fields})
 
-    def error(self, what: str, *, exc_info: bool = False, **fields: object) -> None:
+    def error(self, what: str, *, exc_info: bool | BaseException = False, **fields: object) -> None:
         """What somebody has to look at."""
         self._logger.error(what, extra={"fields": fields}, exc_info=exc_info)
 

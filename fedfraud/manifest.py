@@ -3,12 +3,15 @@
 import itertools
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from fedfraud.errors import Invalid
 from fedfraud.transactions import Feature
 
 VERSION = 1
+_MOST_LAYERS = 16
+_MOST_PARAMETERS = 2**28  # 1 GiB of float32: what a peer may make this machine hold
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,12 @@ class Manifest:
             raise Invalid(f"manifest version must be {VERSION}, got {self.version}")
         if not self.features:
             raise Invalid("a manifest must have at least 1 feature, got 0")
-        if not self.hidden_sizes or min(self.hidden_sizes) < 1:
+        if not 1 <= len(self.hidden_sizes) <= _MOST_LAYERS:
+            raise Invalid(f"hidden layers must be 1 to {_MOST_LAYERS}, got {len(self.hidden_sizes)}")
+        if min(self.hidden_sizes) < 1:
             raise Invalid(f"hidden sizes must be at least 1, got {list(self.hidden_sizes)}")
+        if self.parameter_count > _MOST_PARAMETERS:
+            raise Invalid(f"a model must have at most {_MOST_PARAMETERS} parameters, got {self.parameter_count}")
 
     @property
     def layer_sizes(self) -> tuple[tuple[int, int], ...]:
@@ -45,7 +52,7 @@ class Manifest:
         widths = (len(self.features), *self.hidden_sizes, 1)
         return tuple(itertools.pairwise(widths))
 
-    @property
+    @cached_property
     def tensors(self) -> tuple[Tensor, ...]:
         """The layout of the flat vector: each layer's weight (outputs, inputs), then its bias (outputs,)."""
         tensors: list[Tensor] = []
@@ -57,7 +64,7 @@ class Manifest:
                 start += size
         return tuple(tensors)
 
-    @property
+    @cached_property
     def parameter_count(self) -> int:
         """The length of the flat vector: 4,097 for 30-64-32-1."""
         return sum(tensor.size for tensor in self.tensors)

@@ -78,7 +78,7 @@ def average_precision(legitimate: Counts, fraud: Counts) -> float:
 def roc_auc(legitimate: Counts, fraud: Counts) -> float:
     """The chance that a fraud scores above a legitimate row, ties counted half; 0 to 1."""
     below = np.cumsum(legitimate) - legitimate
-    return float((fraud * (below + legitimate / 2)).sum() / (fraud.sum() * legitimate.sum()))
+    return float((fraud * (below + legitimate / 2)).sum() / (float(fraud.sum()) * float(legitimate.sum())))
 
 
 def recall_at_alert_rate(legitimate: Counts, fraud: Counts, rate: float) -> float:

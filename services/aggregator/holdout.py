@@ -14,8 +14,11 @@ class Holdout:
     """Rows that no bank trains on: (rows, features) float64 in the features' units and (rows,) labels."""
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
-        with np.load(path, allow_pickle=False) as arrays:
-            self._features, self._labels = arrays["features"], arrays["labels"]
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                self._features, self._labels = arrays["features"], arrays["labels"]
+        except (OSError, ValueError, KeyError) as error:
+            raise Misconfigured(f"HOLDOUT_FILE must be an .npz of features and labels: {error}, {path}") from error
         if self._features.shape != (len(self._labels), len(manifest.features)):
             raise Misconfigured(
                 f"a hold-out must have {len(manifest.features)} columns and as many labels as rows, "

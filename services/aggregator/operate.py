@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import grpc
@@ -15,13 +16,32 @@ from services.aggregator.settings import OperatorSettings
 _TIMEOUT = 30.0
 
 
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    """A type for argparse: refuses what is not a whole number from `least` to `most`."""
+
+    def parse(text: str) -> int:
+        if not text.lstrip("-").isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"must be a whole number from {least} to {most}, got {text!r}")
+        return int(text)
+
+    return parse
+
+
 def add_commands(parser: argparse.ArgumentParser) -> None:
     """Declares the commands and what they take."""
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     start = commands.add_parser("start", help="start another run with the banks that are present")
-    start.add_argument("--rounds", type=int, choices=range(10_001), metavar="N", default=0, help="training rounds (default: the aggregator's setting)")
+    start.add_argument(
+        "--rounds",
+        type=whole_number(0, 10_000),
+        metavar="N",
+        default=0,
+        help="training rounds (default: the aggregator's setting)",
+    )
     start.add_argument("--recipe", default="", help="recipe (default: the aggregator's setting)")
-    start.add_argument("--seed", type=int, choices=range(2**32), metavar="N", help="seed (default: the aggregator's setting)")
+    start.add_argument(
+        "--seed", type=whole_number(0, 2**32 - 1), metavar="N", help="seed (default: the aggregator's setting)"
+    )
     commands.add_parser("stop", help="end the run after its open round")
     commands.add_parser("status", help="say what the network does now")
     commands.add_parser("list", help="list the seats")

@@ -9,7 +9,11 @@ from fedfraud.errors import Fenced, Stale
 from fedfraud.identity import Credential
 from fedfraud.logs import Log
 from fedfraud.v1 import federation_pb2, history_pb2
+from services.aggregator.rate_limit import RateLimit
 from services.aggregator.seats import Seats
+
+_LEASES_PER_SECOND, _LEASE_BURST = 1.0, 50.0
+"""Of one seat: each lease is a journal entry for ever."""
 
 
 class Participant:
@@ -44,6 +48,7 @@ class Participants:
         self._log = log
         self._live: dict[str, Participant] = {}
         self._silent: set[str] = set()
+        self._limits: dict[str, RateLimit] = {}
         self.changed = asyncio.Event()
 
     @property
@@ -58,6 +63,7 @@ class Participants:
 
     async def join(self, seat: str, credential: Credential) -> Participant:
         """Grants the seat's next lease and fences the former one."""
+        self._limits.setdefault(seat, RateLimit("leases of one seat", _LEASES_PER_SECOND, _LEASE_BURST)).take()
         async with self._seats.lock:
             self._seats.check_slot(seat)
             number, gone = self._seats.record(seat).fencing_number + 1, False
@@ -104,8 +110,14 @@ class Participants:
             self._live[seat].send(message)
 
     def missed(self, seat: str) -> None:
-        """The seat let a deadline pass: it stays out of cohorts until it speaks."""
+        """The seat let a deadline pass: it stays out of cohorts until it speaks, or the next run begins."""
         self._silent.add(seat)
+        self._log.warning("left out of rounds until it speaks", seat=seat)
+
+    def forgive(self) -> None:
+        """A run begins: whoever holds a stream is asked again."""
+        self._silent.clear()
+        self.notify()
 
     def spoke(self, seat: str) -> None:
         """The seat made a call."""

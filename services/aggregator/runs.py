@@ -95,6 +95,7 @@ class Run:
         """All rounds; returns and journals how the run ended."""
         await self._around.journal.append(messages.run_started(self.plan, self._around.manifest))
         recipe, rounds = self.plan.recipe.name, self.plan.rounds
+        self._around.participants.forgive()
         self._around.log.info("run started", run=self.plan.run_id, recipe=recipe, rounds=rounds)
         outcome, reason = history_pb2.RUN_OUTCOME_FINISHED, ""
         try:
@@ -246,7 +247,7 @@ class Run:
             "round committed",
             run=self.plan.run_id,
             round=plan.key.round,
-            step=f"{plan.step}/{self.plan.rounds}",
+            step="final" if plan.final else f"{plan.step}/{self.plan.rounds}" if plan.step else "preparing",
             banks=len(done.seats),
             holdout_ap="-" if precision is None else f"{precision:.3f}",
             seconds=f"{seconds:.2f}",

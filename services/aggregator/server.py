@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import fcntl
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
+from typing import BinaryIO
 
 from fedfraud.channel import bind_enrolment, bind_mutual, enrolment_server, mutual_server
 from fedfraud.errors import Misconfigured, Stale
@@ -38,7 +41,7 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Callable[[int, i
     log = Log("aggregator")
     manifest = manifest_of(settings)
     check_settings(settings, manifest)
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    lock = _locked(settings.data_dir)
     writer = Writer()
     journal = Journal(settings.data_dir / "journal.sqlite3", writer)
     try:
@@ -46,6 +49,7 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Callable[[int, i
     finally:
         writer.close()
         journal.close()
+        lock.close()
     log.info("stopped")
 
 
@@ -86,8 +90,13 @@ async def _serve(
         EnrolmentServicer(settings, authority, registrar, log), enrolment
     )
     own = authority.server_key_pair(settings.hostnames.split(","), timedelta(hours=settings.server_certificate_hours))
-    port = bind_mutual(server, settings.listen, authority.ca_pem, own)
-    enrolment_port = bind_enrolment(enrolment, settings.enrolment_listen, own)
+    try:
+        port = bind_mutual(server, settings.listen, authority.ca_pem, own)
+        enrolment_port = bind_enrolment(enrolment, settings.enrolment_listen, own)
+    except RuntimeError as error:  # gRPC's own, for an address that is taken or is not ours
+        raise Misconfigured(
+            f"LISTEN and ENROLMENT_LISTEN must be free addresses, got {settings.listen}, {settings.enrolment_listen}"
+        ) from error
     authority.write_join_folders(settings.join_dir)
 
     health = HealthServer(settings.health_socket) if settings.health_socket else None
@@ -118,6 +127,19 @@ def manifest_of(settings: Settings) -> Manifest:
         later = " (cards comes with a later version)" if settings.population == "cards" else ""
         raise Misconfigured(f"population must be one of {', '.join(SCHEMAS)}, got {settings.population!r}{later}")
     return Manifest(settings.population, SCHEMAS[settings.population])
+
+
+def _locked(folder: Path) -> BinaryIO:
+    """The data folder's lock, held until it is closed: a second aggregator on the folder refuses to start."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = (folder / "lock").open("wb")
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise Misconfigured(
+            f"DATA_DIR must be a folder of this aggregator alone: {error.strerror}, {folder}"
+        ) from error
+    return file
 
 
 async def _all_absent(seats: Seats, journal: Journal) -> None:

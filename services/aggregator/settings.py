@@ -8,7 +8,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fedfraud.fixed_point import MAX_SEATS
 
-
 _DAY = 86_400.0  # seconds
 _TEN_YEARS = 87_600.0  # hours
 

@@ -1,11 +1,14 @@
 """Computes a bank's answer to one round from its own rows: plain functions of data, no gRPC."""
 
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from fedfraud.errors import Invalid
 from fedfraud.fixed_point import Layout, Segment
+from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
 from fedfraud.model import RunState, Vector
 from fedfraud.recipe import Recipe
@@ -14,6 +17,9 @@ from services.bank_client import evaluation
 from services.bank_client.dataset import Rows, read, split
 from services.bank_client.release import Released, ReleaseDoor
 from services.bank_client.settings import Settings
+
+_ALONE_SHARE = 0.8
+"""Of the time that a round leaves: training alone beyond it is given up."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,8 @@ class Task:
     model_sha256: bytes
     run_state: RunState | None
     vector: Vector | None
+    time_left: float
+    """Seconds until the round's deadline, from now."""
 
 
 class Contributor:
@@ -43,6 +51,8 @@ class Contributor:
         self._training, self._validation = split(self._rows)
         self._holdout = _read_if_there(settings.data_dir / settings.holdout, manifest)
         self._trainer: tuple[Recipe, RunState, object] | None = None
+        self._alone: tuple[tuple[int, Recipe, int], tuple[RunState, Vector]] | None = None
+        self._lock = threading.Lock()
 
     @property
     def row_count(self) -> int:
@@ -50,7 +60,15 @@ class Contributor:
         return len(self._rows)
 
     def contribute(self, task: Task, cancelled: Callable[[], bool]) -> Released:
-        """The released contribution; raises Cancelled when `cancelled` turns true while it trains."""
+        """The released contribution; raises Cancelled when `cancelled` turns true while it trains.
+
+        One at a time: a task that was cancelled may still be in its last batch when the next one comes.
+        """
+        with self._lock:
+            return self._contribute(task, cancelled)
+
+    def _contribute(self, task: Task, cancelled: Callable[[], bool]) -> Released:
+        ends = time.monotonic() + _ALONE_SHARE * task.time_left
         door = ReleaseDoor(Layout(task.segments, self._manifest, task.recipe))
         for segment in task.segments:
             if segment is Segment.STANDARDISE:
@@ -63,7 +81,7 @@ class Contributor:
                 door.evaluate(scores, rows.labels)
             else:
                 self._train(task, task.run_state, task.vector, door, cancelled)
-        return door.release(self._disclosure(task, cancelled))
+        return door.release(self._disclosure(task, cancelled, ends))
 
     def _train(
         self, task: Task, state: RunState, vector: Vector, door: ReleaseDoor, cancelled: Callable[[], bool]
@@ -80,27 +98,48 @@ class Contributor:
         trained = kept.train(vector, seed, cancelled)
         door.train(trained - vector, training.weight(task.recipe, state, self._training))
 
-    def _disclosure(self, task: Task, cancelled: Callable[[], bool]) -> Disclosure | None:
+    def _disclosure(self, task: Task, cancelled: Callable[[], bool], ends: float) -> Disclosure | None:
         """What the bank chose to give in its own name; how it fares alone and federated with the last round."""
         chosen = set(self._settings.disclose.split(","))
-        own = self._comparison(task, chosen, cancelled) if task.final else {}
+        own = self._comparison(task, chosen, cancelled, ends) if task.final else {}
         rows = len(self._rows) if "rows" in chosen else None
         rate = self._rows.fraud_count / len(self._rows) if "fraud_rate" in chosen else None
         return None if chosen == {"none"} else Disclosure(rows, rate, **own)
 
-    def _comparison(self, task: Task, chosen: set[str], cancelled: Callable[[], bool]) -> dict[str, float | None]:
+    def _comparison(
+        self, task: Task, chosen: set[str], cancelled: Callable[[], bool], ends: float
+    ) -> dict[str, float | None]:
         own: dict[str, float | None] = {}
         if "federated" in chosen and task.run_state is not None and task.vector is not None:
             own |= self._precisions("federated", task.recipe, task.run_state, task.vector)
-        if "alone" in chosen:
-            from services.bank_client import training
-
-            epochs = task.rounds * task.recipe.local_epochs
-            state, vector = training.train_alone(
-                self._manifest, task.recipe, epochs, self._training, task.seed, task.seat, cancelled
-            )
-            own |= self._precisions("alone", task.recipe, state, vector)
+        if "alone" in chosen and (alone := self._trained_alone(task, cancelled, ends)):
+            own |= self._precisions("alone", task.recipe, *alone)
         return own
+
+    def _trained_alone(self, task: Task, cancelled: Callable[[], bool], ends: float) -> tuple[RunState, Vector] | None:
+        """The bank's model without the federation; None if the deadline is too near: it must not cost the round."""
+        from services.bank_client import training
+
+        epochs = task.rounds * task.recipe.local_epochs
+        if self._alone is None or self._alone[0] != (task.seed, task.recipe, epochs):
+            try:
+                alone = training.train_alone(
+                    self._manifest,
+                    task.recipe,
+                    epochs,
+                    self._training,
+                    task.seed,
+                    task.seat,
+                    lambda: cancelled() or time.monotonic() > ends,
+                    self._settings.device,
+                )
+            except training.Cancelled:
+                if cancelled():
+                    raise
+                Log(task.seat).warning("not trained alone: the deadline is near", seat=task.seat, epochs=epochs)
+                return None
+            self._alone = (task.seed, task.recipe, epochs), alone
+        return self._alone[1]
 
     def _precisions(self, name: str, recipe: Recipe, state: RunState, vector: Vector) -> dict[str, float | None]:
         """Average precision on the bank's own validation rows, and on the public hold-out where there is one."""

@@ -18,7 +18,7 @@ from fedfraud.transactions import LABEL, Feature
 
 VALIDATION_SHARE = 0.15
 SPLIT_SEED = 20_150
-"""Fixed for good: a row that was for validation once must never be trained on."""
+"""Fixed for good: as long as the file stays as it is, a row that was for validation is never trained on."""
 
 Column = NDArray[np.float64]
 

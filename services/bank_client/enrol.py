@@ -33,7 +33,7 @@ class Enrolment:
 async def ensure_enrolled(settings: Settings) -> Enrolment:
     """The bank's enrolment: the one it has, or a new seat for a key that it makes now."""
     if not (settings.data_dir / _PAIR).exists():
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         await _enrol(settings, _pending_key(settings.data_dir))
     return Enrolment(**json.loads((settings.data_dir / _ENROLMENT).read_text()))
 

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import random
 import threading
+import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +15,9 @@ from fedfraud import model
 from fedfraud.channel import KeyPair, mutual_channel
 from fedfraud.enrolment import JoinFolder
 from fedfraud.errors import FedfraudError, Invalid
+from fedfraud.fixed_point import train_codec
 from fedfraud.health import HealthServer
-from fedfraud.identity import certificate_request, key_pem, new_key
+from fedfraud.identity import certificate_request, key_pem, new_key, public_key_sha256, read_credential
 from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
 from fedfraud.v1 import federation_pb2, federation_pb2_grpc, model_pb2
@@ -35,6 +37,13 @@ from services.bank_client.settings import Settings
 
 _TIMEOUT = 30.0
 _FIRST_PAUSE = 0.2
+_MOST_ROUNDS = 10_000
+_TRANSIENT = (
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+)
 _FINAL = (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.UNIMPLEMENTED)
 
 
@@ -68,6 +77,7 @@ class BankClient:
         self._log = Log("bank")
         self._seat = ""
         self._connected = False
+        self._session_now: Session | None = None
         self._pair = enrol.load_pair(settings.data_dir)
         self._contributor: Contributor | None = None
         self._manifest: Manifest | None = None
@@ -161,9 +171,12 @@ class BankClient:
     async def _welcomed(
         self, welcome: federation_pb2.Welcome, stub: "federation_pb2_grpc.FederationServiceAsyncStub"
     ) -> Session:
+        own = read_credential(self._pair.certificate_pem).identity.seat
+        if welcome.seat != own:
+            raise Invalid(f"a welcome must be for this bank's seat, {own}, got {welcome.seat[:40]!r}")
         self._connected = True
-        self._seat = welcome.seat
-        self._log = Log(welcome.seat)
+        self._seat = own
+        self._log = Log(own)
         manifest = manifest_from_proto(welcome.manifest)
         if self._contributor is None or manifest != self._manifest:
             self._contributor = await asyncio.to_thread(Contributor, self._settings, manifest)
@@ -172,8 +185,9 @@ class BankClient:
             await self._health.set_serving(True)
         rows = self._contributor.row_count
         self._log.info("joined", seat=welcome.seat, lease=welcome.fencing_number, rows=rows)
-        self._spawn(asyncio.to_thread(preload))
-        return Session(stub, welcome.fencing_number)
+        self._spawn(asyncio.to_thread(preload), "import training")
+        self._session_now = Session(stub, welcome.fencing_number)
+        return self._session_now
 
     def _begin(self, instruction: federation_pb2.RoundInstruction, session: Session) -> None:
         """Answers a round; one that is being answered already goes on and is sent under the new lease."""
@@ -181,9 +195,20 @@ class BankClient:
         if self._work is None or self._work.key != key:
             self._drop_work()
             self._work = Work(key, threading.Event())
-        self._spawn(self._answer(instruction, self._work, session))
+        self._spawn(self._answer(instruction, self._work, session), f"answer {key}")
 
     async def _answer(self, instruction: federation_pb2.RoundInstruction, work: Work, session: Session) -> None:
+        """Answers a round, again and again while only the line or the aggregator fails and the deadline is ahead."""
+        ends = time.monotonic() + instruction.time_left.ToTimedelta().total_seconds()
+        pause = _FIRST_PAUSE
+        while not await self._answered(instruction, work, session):
+            if time.monotonic() + pause > ends or self._session_now is not session or work.cancelled.is_set():
+                return
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, no secret
+            pause = min(2 * pause, self._settings.retry_limit)
+
+    async def _answered(self, instruction: federation_pb2.RoundInstruction, work: Work, session: Session) -> bool:
+        """One try; False if another may do better."""
         try:
             if work.prepared is None or _failed(work.prepared):
                 work.prepared = asyncio.create_task(self._prepare(instruction, work, session))
@@ -195,12 +220,14 @@ class BankClient:
         except grpc.aio.AioRpcError as error:
             reason = error.details()
             self._log.warning("not contributed", seat=self._seat, round=work.key, status=error.code().name, why=reason)
+            return error.code() not in _TRANSIENT
         except FedfraudError as error:
             self._log.error("not released", seat=self._seat, round=work.key, reason=error)
         except Exception:
             if not work.cancelled.is_set():
                 raise
             self._log.info("round is over", seat=self._seat, round=work.key)
+        return True
 
     async def _prepare(self, instruction: federation_pb2.RoundInstruction, work: Work, session: Session) -> Released:
         if self._contributor is None or self._manifest is None:
@@ -215,18 +242,23 @@ class BankClient:
                     f"a model must have the hash it came with, {instruction.model.model_sha256.hex()[:12]}, "
                     f"got {sha256.hex()[:12]}"
                 )
+        recipe = recipe_from_proto(instruction.recipe)
+        train_codec(self._manifest, recipe).check_capacity()
+        if not 1 <= instruction.round_count <= _MOST_ROUNDS:
+            raise Invalid(f"a run's rounds must be 1 to {_MOST_ROUNDS}, got {instruction.round_count}")
         task = Task(
             key=work.key,
             seat=self._seat,
             step=instruction.step,
             segments=segments_from_proto(list(instruction.segments)),
-            recipe=recipe_from_proto(instruction.recipe),
+            recipe=recipe,
             seed=instruction.seed,
             rounds=instruction.round_count,
             final=instruction.final,
             model_sha256=instruction.model.model_sha256,
             run_state=state,
             vector=vector,
+            time_left=instruction.time_left.ToTimedelta().total_seconds(),
         )
         return await asyncio.to_thread(self._contributor.contribute, task, work.cancelled.is_set)
 
@@ -247,6 +279,9 @@ class BankClient:
         key = new_key()
         request = federation_pb2.RenewCertificateRequest(certificate_request=certificate_request(key))
         response = await stub.RenewCertificate(request, timeout=_TIMEOUT)
+        certified = read_credential(response.certificate_pem)
+        if (certified.identity.seat, certified.public_key_sha256) != (self._seat, public_key_sha256(key.public_key())):
+            raise Invalid(f"a renewed certificate must be for {self._seat} and its new key, got {certified.identity}")
         self._pair = KeyPair(key_pem(key), response.certificate_pem)
         enrol.store_pair(self._settings.data_dir, self._pair)
         self._log.info("certificate renewed", seat=self._seat)
@@ -258,15 +293,15 @@ class BankClient:
             if self._work.prepared is not None:
                 self._work.prepared.add_done_callback(_failed)  # looked at, so that asyncio does not complain
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
         self._answers.add(task)
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._answers.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            self._log.error("an answer failed", seat=self._seat, error=repr(task.exception()))
+            self._log.error("a task failed", exc_info=task.exception() or False, seat=self._seat, task=task.get_name())
 
 
 def _failed(task: asyncio.Task[Released]) -> bool:

@@ -16,12 +16,14 @@ from pydantic import ValidationError
 
 from fedfraud.channel import mutual_channel
 from fedfraud.enrolment import JoinFolder, enrol
-from fedfraud.errors import FedfraudError, setting_faults
+from fedfraud.errors import FedfraudError, Misconfigured, setting_faults
+from fedfraud.fixed_point import MAX_SEATS
 from fedfraud.identity import new_key
 from fedfraud.recipe import RECIPES
 from fedfraud.transactions import SCHEMAS
 from fedfraud.v1 import history_pb2, history_pb2_grpc
 from services.aggregator.conductor import check_settings
+from services.aggregator.operate import whole_number
 from services.aggregator.server import manifest_of
 from services.aggregator.settings import Settings
 from services.local.console import Console
@@ -38,18 +40,17 @@ _REPORT_SECONDS = 15.0
 def main() -> int:
     """Parses the command line, runs the network, and leaves nothing running."""
     arguments = _parser().parse_args()
+    run_dir = arguments.run_dir or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
     try:
         settings = _settings(arguments)
         check_settings(settings, manifest_of(settings))
+        ReporterSettings().key()
+        _check_paths(arguments, run_dir)
     except ValidationError as error:
         sys.stderr.write(f"fedfraud: {setting_faults(error)}\n")
         return 2
     except FedfraudError as error:
         sys.stderr.write(f"fedfraud: {error}\n")
-        return 2
-    run_dir = arguments.run_dir or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    if (run_dir / "aggregator").exists():
-        sys.stderr.write(f"fedfraud: the run folder must be new, {run_dir} holds a network already\n")
         return 2
     console = Console(arguments.banks, arguments.rounds)
     network = LocalNetwork(run_dir, settings)
@@ -77,9 +78,9 @@ async def _run(arguments: argparse.Namespace, network: LocalNetwork, console: Co
     run = await _follow(network, console)
     console.part("report")
     report = await _report(arguments.reports_dir, run)
+    console.result(run, str(report))
     if arguments.json:
         await asyncio.to_thread(shutil.copyfile, report.parent / "facts.json", arguments.json)
-    console.result(run, str(report))
     if run.run.outcome != "finished":
         console.say(f"the run {run.run.outcome}: {run.run.reason}")
     if arguments.keep:
@@ -152,6 +153,19 @@ async def _report(reports_dir: Path, run: RunFacts) -> Path:
     return folder / "report.md"
 
 
+def _check_paths(arguments: argparse.Namespace, run_dir: Path) -> None:
+    """What would only be found wrong after the run."""
+    if (run_dir / "aggregator").exists():
+        raise Misconfigured(f"the run folder must be new, {run_dir} holds a network already")
+    try:
+        run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        arguments.reports_dir.mkdir(parents=True, exist_ok=True)
+        if arguments.json:
+            arguments.json.touch()
+    except OSError as error:
+        raise Misconfigured(f"a path must be writable: {error.strerror}, {error.filename}") from error
+
+
 def _settings(arguments: argparse.Namespace) -> Settings:
     return Settings(
         expected_banks=arguments.banks,
@@ -164,6 +178,8 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         quorum=arguments.quorum,
         round_deadline=arguments.deadline,
         hostnames="127.0.0.1,localhost",
+        autostart=True,
+        simulation=True,
     )
 
 
@@ -175,14 +191,20 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--banks", type=int, default=10, metavar="N", help="how many banks")
-    add("--rounds", type=int, default=10, metavar="N", help="committed training rounds")
+    add("--banks", type=whole_number(1, MAX_SEATS), default=10, metavar="N", help="how many banks")
+    add("--rounds", type=whole_number(1, 10_000), default=10, metavar="N", help="committed training rounds")
     add("--recipe", default="default", help=f"hyperparameters: {', '.join(RECIPES)}")
     add("--population", default="tutorial", help=f"the simulated world: {', '.join(SCHEMAS)}; cards comes later")
     add("--preset", default="", help="a variant of the population; the tutorial has none")
-    add("--seed", type=int, default=7, metavar="N", help="seed of the population and of the run")
+    add("--seed", type=whole_number(0, 2**32 - 1), default=7, metavar="N", help="seed of the population and of the run")
     add("--aggregation", choices=("plain", "secure"), default="plain", help="secure comes later and says so")
-    add("--quorum", type=int, default=0, metavar="N", help="contributions a round needs; 0: 2/3 of the banks and one")
+    add(
+        "--quorum",
+        type=whole_number(0, MAX_SEATS),
+        default=0,
+        metavar="N",
+        help="contributions a round needs; 0: 2/3 of the banks and one",
+    )
     add("--deadline", type=float, default=60.0, metavar="S", help="seconds that a round waits for its banks")
     add("--run-dir", type=Path, metavar="DIR", help="keys, data, journal and logs (default: runs/<time>)")
     add("--reports-dir", type=Path, default=Path("reports"), metavar="DIR", help="where <run id>/report.md appears")

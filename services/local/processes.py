@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
@@ -35,7 +36,7 @@ def context() -> BaseContext:
     if not sys.platform.startswith("linux"):
         return multiprocessing.get_context("spawn")
     forking = multiprocessing.get_context("forkserver")
-    forking.set_forkserver_preload(["services.local.preload"])
+    forking.set_forkserver_preload(["services.local.quiet", "services.local.preload"])
     return forking
 
 
@@ -83,10 +84,13 @@ class LocalNetwork:
         process = self._start("aggregator", _aggregate, self._settings.model_copy(update=listen), theirs)
         theirs.close()
         with ours:
-            ready = wait([ours, process.sentinel], _START_SECONDS)
-            if ours not in ready or not ours.poll():
-                raise Misconfigured(f"the aggregator must start, see {self.log_file('aggregator')}")
-            port, enrolment_port = ours.recv()
+            try:
+                wait([ours, process.sentinel], _START_SECONDS)
+                port, enrolment_port = ours.recv() if ours.poll() else (0, 0)
+            except EOFError:  # it ended before it could say
+                port, enrolment_port = 0, 0
+        if not port:
+            raise Misconfigured(f"the aggregator must start, see {self.log_file('aggregator')}")
         self.address, self.enrolment_address = f"{LOOPBACK}:{port}", f"{LOOPBACK}:{enrolment_port}"
 
     def start_bank(self, number: int, **settings: object) -> None:
@@ -126,14 +130,17 @@ class LocalNetwork:
                 process.terminate()
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process.pid or 0, signal.SIGCONT)  # a paused process cannot end
+        deadline = time.monotonic() + _STOP_SECONDS
         for process in self.processes.values():
-            process.join(_STOP_SECONDS)
+            process.join(max(deadline - time.monotonic(), 0))
+        for process in self.processes.values():
             if process.is_alive():
                 process.kill()
                 process.join()
 
     def _start(self, name: str, target: Callable[..., None], *arguments: object) -> BaseProcess:
-        (self.run_dir / name).mkdir(parents=True, exist_ok=True)
+        self.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self.run_dir / name).mkdir(exist_ok=True)
         process: BaseProcess = self._context.Process(  # type: ignore[attr-defined]  # every context has it
             target=_child, args=(self.log_file(name), target, *arguments), name=name
         )
@@ -183,20 +190,18 @@ def _aggregate(settings: AggregatorSettings, ready: "Connection[tuple[int, int],
 def _bank(settings: BankSettings, turn: Event | None, done: Event) -> None:
     """What the containers do in three commands: enrol, write the shard, serve."""
 
-    async def bank(stop: asyncio.Event) -> int:
-        from services.bank_client.enrol import ensure_enrolled
-        from services.bank_client.participant import BankClient
-        from services.bank_client.write_shard import write_shard
+    from services.bank_client.enrol import ensure_enrolled
+    from services.bank_client.participant import BankClient
+    from services.bank_client.write_shard import write_shard
 
-        if turn is not None:
-            await asyncio.to_thread(turn.wait, _TURN_SECONDS)
-        enrolment = await ensure_enrolled(settings)
-        done.set()
-        Log(enrolment.seat).info("enrolled", seat=enrolment.seat, slot=enrolment.slot)
-        write_shard(enrolment.population, enrolment.population_seed, enrolment.slot, settings.data_dir)
-        return await BankClient(settings, stop).serve()
-
-    _until_terminated(bank)
+    # Until it serves, SIGTERM ends the process as it is: nothing is half done that the next start would miss.
+    if turn is not None:
+        turn.wait(_TURN_SECONDS)
+    enrolment = asyncio.run(ensure_enrolled(settings))
+    done.set()
+    Log(enrolment.seat).info("enrolled", seat=enrolment.seat, slot=enrolment.slot)
+    write_shard(enrolment.population, enrolment.population_seed, enrolment.slot, settings.data_dir)
+    _until_terminated(lambda stop: BankClient(settings, stop).serve())
 
 
 def _report(settings: ReporterSettings) -> None:
