@@ -61,6 +61,16 @@ def test_a_manifest_that_is_no_model_is_refused() -> None:
         Manifest("cards", (AMOUNT,), version=2)
     with pytest.raises(Invalid, match=r"^a manifest must have at least 1 feature, got 0$"):
         Manifest("cards", ())
-    for sizes in ((), (64, 0), (-1,)):
+    for sizes in ((64, 0), (-1,)):
         with pytest.raises(Invalid, match=r"^hidden sizes must be at least 1, got \["):
             Manifest("cards", (AMOUNT,), hidden_sizes=sizes)
+    for many in (0, 17):
+        with pytest.raises(Invalid, match=rf"^hidden layers must be 1 to 16, got {many}$"):
+            Manifest("cards", (AMOUNT,), hidden_sizes=(1,) * many)
+
+
+def test_a_model_that_would_not_fit_a_gibibyte_is_refused() -> None:
+    # 1 -> 2**27 -> 1: a weight and a bias for each hidden one, a weight for each and a bias
+    parameters = 2**27 + 2**27 + 2**27 + 1
+    with pytest.raises(Invalid, match=rf"^a model must have at most {2**28} parameters, got {parameters}$"):
+        Manifest("cards", (AMOUNT,), hidden_sizes=(2**27,))
