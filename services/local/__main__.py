@@ -54,6 +54,10 @@ def main() -> int:
         return 2
     console = Console(arguments.banks, arguments.rounds)
     network = LocalNetwork(run_dir, settings)
+    console.say(
+        f"{arguments.banks} banks, {arguments.rounds} rounds, recipe {arguments.recipe}, "
+        f"population {arguments.population}, seed {arguments.seed}; run folder {run_dir}"
+    )
     try:
         return asyncio.run(_run(arguments, network, console))
     except FedfraudError as error:
@@ -70,10 +74,6 @@ async def _run(arguments: argparse.Namespace, network: LocalNetwork, console: Co
     main_task = asyncio.current_task()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, lambda: main_task.cancel() if main_task else None)
-    console.say(
-        f"{arguments.banks} banks, {arguments.rounds} rounds, recipe {arguments.recipe}, "
-        f"population {arguments.population}, seed {arguments.seed}; run folder {network.run_dir}"
-    )
     await asyncio.to_thread(_start, arguments, network, console)
     run = await _follow(network, console)
     console.part("report")

@@ -8,7 +8,8 @@ from fedfraud.v1 import history_pb2
 from fedfraud.wire import role_from_proto, scores_from_proto
 from services.reporter.facts import RunFacts
 
-_HEADER = f"{'round':>7}  {'banks':>5}  {'AP hold-out':>11}  {'AUROC':>6}  {'AP pooled':>9}  {'seconds':>7}"
+# The banks' validation rows score the model that a round begins with, so that column lags the others by a round.
+_HEADER = f"{'round':>7}  {'banks':>5}  {'AP hold-out':>11}  {'AUROC':>6}  {'pooled before':>13}  {'seconds':>7}"
 
 
 class Console:
@@ -66,7 +67,7 @@ class Console:
             f"{name:>7}  {len(event.seats):>5}  "
             f"{_figure(holdout.average_precision if holdout else None):>11}  "
             f"{_figure(holdout.roc_auc if holdout else None):>6}  "
-            f"{_figure(pooled.average_precision if pooled else None):>9}  {event.seconds:>7.2f}"
+            f"{_figure(pooled.average_precision if pooled else None):>13}  {event.seconds:>7.2f}"
         )
 
     def result(self, run: RunFacts, report: str) -> None:

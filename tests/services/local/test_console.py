@@ -26,7 +26,7 @@ def test_a_run_is_a_table_of_its_rounds(capsys: pytest.CaptureFixture[str]) -> N
     lines = [line.split() for line in shown(capsys)]
     assert lines == [
         ["run", "20261123-224501-5f3a", "started,", "quorum", "1"],
-        ["round", "banks", "AP", "hold-out", "AUROC", "AP", "pooled", "seconds"],
+        ["round", "banks", "AP", "hold-out", "AUROC", "pooled", "before", "seconds"],
         ["scaler", "2", "0.020", "0.900", "-", "0.25"],
         ["1/2", "2", "0.400", "0.900", "0.020", "0.25"],
         ["2/2", "2", "0.700", "0.900", "0.300", "0.25"],
@@ -37,7 +37,7 @@ def test_a_run_is_a_table_of_its_rounds(capsys: pytest.CaptureFixture[str]) -> N
 def test_the_columns_stand_under_their_names(capsys: pytest.CaptureFixture[str]) -> None:
     show(two_banks())
     _, header, *rounds = shown(capsys)
-    ends = [match.end() for match in re.finditer(r"round|banks|AP hold-out|AUROC|AP pooled|seconds", header)]
+    ends = [match.end() for match in re.finditer(r"round|banks|AP hold-out|AUROC|pooled before|seconds", header)]
     for line in rounds:
         assert [match.end() for match in re.finditer(r"\S+", line)] == ends
 
