@@ -129,8 +129,6 @@ def test_an_operator_is_told_in_a_line_what_may_not_be(tmp_path: Path) -> None:
             ("start", "--recipe", "magic"): (
                 "refused: INVALID_ARGUMENT: recipe must be one of tutorial, default, got 'magic'"
             ),
-            ("start", "--rounds", "10001"): "refused: INVALID_ARGUMENT: rounds must be 1 to 10000, got 10001",
-            ("start", "--seed", "-1"): "refused: INVALID_ARGUMENT: a seed must be at least 0, got -1",
             ("lapse", "bank-01"): "refused: FAILED_PRECONDITION: a seat must be absent to lapse, bank-01 is present",
             ("lapse", "bank-09"): "refused: NOT_FOUND: a seat must be enrolled, got 'bank-09'",
             ("revoke", "bank-09"): "refused: NOT_FOUND: a seat must be enrolled, got 'bank-09'",

@@ -34,9 +34,11 @@ def bank(folder: Path, frauds: int = 20, disclose: str = "rows,fraud_rate,alone,
     return Contributor(Settings(data_dir=folder, disclose=disclose), MANIFEST)
 
 
-def task(*segments: Segment, final: bool = False, seat: str = "bank-01", step: int = 1) -> Task:
+def task(
+    *segments: Segment, final: bool = False, seat: str = "bank-01", step: int = 1, time_left: float = 60.0
+) -> Task:
     sha256 = model_sha256(MANIFEST, STATE, VECTOR)
-    return Task(RoundKey("run", 2, 1), seat, step, segments, RECIPE, 7, 1, final, sha256, STATE, VECTOR)
+    return Task(RoundKey("run", 2, 1), seat, step, segments, RECIPE, 7, 1, final, sha256, STATE, VECTOR, time_left)
 
 
 def words(released: Released) -> fixed_point.Words:
@@ -44,7 +46,9 @@ def words(released: Released) -> fixed_point.Words:
 
 
 def test_the_training_rows_alone_are_summed(tmp_path: Path) -> None:
-    asked = Task(RoundKey("run", 1, 1), "bank-01", 0, (Segment.STANDARDISE,), RECIPE, 7, 1, False, b"", None, None)
+    asked = Task(
+        RoundKey("run", 1, 1), "bank-01", 0, (Segment.STANDARDISE,), RECIPE, 7, 1, False, b"", None, None, 60.0
+    )
     released = bank(tmp_path).contribute(asked, never)
     summed = StandardiseCodec((2.0**-20, 2.0**-20)).decode(words(released))
     assert (summed.row_count, summed.fraud_count) == (85, 17)
@@ -75,7 +79,7 @@ def test_a_round_of_two_segments_is_one_contribution(tmp_path: Path) -> None:
 def test_a_model_is_needed_to_train_or_evaluate(tmp_path: Path) -> None:
     contributor = bank(tmp_path)
     for segment in (Segment.EVALUATE, Segment.TRAIN):
-        asked = Task(RoundKey("run", 2, 1), "bank-01", 1, (segment,), RECIPE, 7, 1, False, b"", None, None)
+        asked = Task(RoundKey("run", 2, 1), "bank-01", 1, (segment,), RECIPE, 7, 1, False, b"", None, None, 60.0)
         with pytest.raises(
             Invalid, match=f"^a {segment.value} segment must come with a model and a run state, got none$"
         ):
@@ -129,3 +133,10 @@ def test_a_dataset_that_is_not_finite_is_refused_before_anything_is_computed(tmp
             Invalid, match=f"^dataset.parquet: column 'b' must hold finite numbers, got {value} in row 3$"
         ):
             Contributor(Settings(data_dir=tmp_path), MANIFEST)
+
+
+def test_a_deadline_that_is_near_costs_the_model_alone_and_not_the_round(tmp_path: Path) -> None:
+    given = bank(tmp_path).contribute(task(Segment.EVALUATE, final=True, time_left=0.0), never).disclosure
+    assert given is not None
+    assert given.federated is not None
+    assert given.alone is given.alone_holdout is None

@@ -37,7 +37,7 @@ Instruction = federation_pb2.RoundInstruction
 
 def standardise(number: int) -> Instruction:
     instruction = Instruction(
-        segments=segments_to_proto((Segment.STANDARDISE,)), recipe=recipe_to_proto(Recipe("r", 0.1, 16))
+        segments=segments_to_proto((Segment.STANDARDISE,)), recipe=recipe_to_proto(Recipe("r", 0.1, 16)), round_count=1
     )
     instruction.key.run_id, instruction.key.round, instruction.key.attempt = "run", number, 1
     return instruction
@@ -186,7 +186,7 @@ def with_a_recipe_out_of_range(line: Line, instruction: Instruction) -> None:
         (with_a_mean_that_is_no_number, "a mean must be finite, got nan"),
         (without_a_model, "a evaluate segment must come with a model and a run state, got none"),
         (with_an_unknown_segment, "a segment kind must be one of "),
-        (with_a_recipe_out_of_range, "learning rate must be above 0, got -1.0"),
+        (with_a_recipe_out_of_range, "learning rate must be above 0 and finite, got -1.0"),
     ],
 )
 async def test_what_an_aggregator_must_not_ask_gets_no_contribution(
