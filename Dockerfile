@@ -21,7 +21,7 @@ RUN pip install -c constraints.txt '.[reporter]'
 FROM dependencies AS bank-dependencies
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN pip install --no-deps --retries 0 ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -c constraints.txt torch \
-    && pip install -c constraints.txt '.[bank,simulation]' \
+    && pip install -c constraints.txt '.[bank]' \
     && torch=$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/torch \
     && rm -rf "$torch/include" "$torch/test" "$torch/share" "$torch/lib"/*.a \
     && find "$torch/bin" -mindepth 1 ! -name torch_shm_manager -delete
