@@ -310,6 +310,15 @@ async def test_a_renewed_certificate_ends_the_former_when_it_takes_the_lease(tmp
         assert [event.renewal for event in running.events("certificate_issued")] == [False, True]
 
 
+async def test_a_bank_that_renews_again_and_again_is_refused(tmp_path: Path) -> None:
+    async with aggregator(tmp_path) as running, running.bank() as bank:
+        with pytest.raises(grpc.aio.AioRpcError) as refusal:
+            for _ in range(100):
+                await bank.renew()
+        assert refusal.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert 21 <= len(running.events("certificate_issued")) < 101
+
+
 async def test_a_reporter_that_enrols_again_revokes_the_former(tmp_path: Path) -> None:
     async with aggregator(tmp_path) as running:
         _, former = await running.enrol("reporter")

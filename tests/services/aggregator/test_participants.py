@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fedfraud.errors import Fenced, Stale
+from fedfraud.errors import Fenced, Stale, TooLarge
 from fedfraud.identity import Credential, Identity, Role
 from fedfraud.logs import Log
 from fedfraud.v1 import federation_pb2, history_pb2, model_pb2
@@ -78,6 +78,21 @@ async def test_who_missed_a_deadline_is_not_ready_until_it_speaks(ground: Ground
     ground.participants.spoke("bank-02")
     assert changed.is_set()
     assert ground.participants.ready == {"bank-01", "bank-02"}
+
+
+async def test_a_run_that_begins_asks_everybody_again(ground: Ground) -> None:
+    await ground.join("bank-01")
+    ground.participants.missed("bank-01")
+    ground.participants.forgive()
+    assert ground.participants.ready == {"bank-01"}
+
+
+async def test_a_seat_that_joins_again_and_again_is_refused_and_the_others_are_not(ground: Ground) -> None:
+    with pytest.raises(TooLarge, match=r"^leases of one seat must be at most 1 a second, got more; try again$"):
+        for _ in range(100):
+            await ground.join("bank-01")
+    assert 50 <= ground.seats.record("bank-01").fencing_number < 100
+    assert (await ground.join("bank-02")).fencing_number == 1
 
 
 async def test_joining_again_is_speaking(ground: Ground) -> None:

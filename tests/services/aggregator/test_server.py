@@ -1,0 +1,38 @@
+"""An aggregator's start: alone on its folder, on addresses that are free, or not at all."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from fedfraud.errors import Misconfigured
+from services.aggregator.server import serve
+from services.aggregator.settings import Settings
+from tests.federation.hands import aggregator
+
+
+async def test_a_second_aggregator_on_the_folder_refuses_to_start_and_the_first_goes_on(tmp_path: Path) -> None:
+    async with aggregator(tmp_path) as running:
+        with pytest.raises(Misconfigured, match="^DATA_DIR must be a folder of this aggregator alone: "):
+            await serve(running.settings, asyncio.Event())
+        assert (await running.enrol())[0].seat == "bank-01"
+    async with aggregator(tmp_path) as again:  # when the first is gone its folder is free
+        assert (await again.enrol())[0].seat == "bank-02"
+
+
+async def test_an_address_that_is_taken_is_named(tmp_path: Path) -> None:
+    async with aggregator(tmp_path / "one") as running:
+        home = tmp_path / "two"
+        settings = Settings(
+            data_dir=home, join_dir=home / "join", listen=running.address, enrolment_listen="127.0.0.1:0"
+        )
+        sentence = f"^LISTEN and ENROLMENT_LISTEN must be free addresses, got {running.address}, 127.0.0.1:0$"
+        with pytest.raises(Misconfigured, match=sentence):
+            await serve(settings, asyncio.Event())
+
+
+async def test_a_hold_out_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "holdout.npz").write_bytes(b"no arrays")
+    settings = Settings(data_dir=tmp_path / "data", join_dir=tmp_path, holdout_file=tmp_path / "holdout.npz")
+    with pytest.raises(Misconfigured, match=r"^HOLDOUT_FILE must be an \.npz of features and labels: "):
+        await serve(settings, asyncio.Event())
