@@ -312,10 +312,15 @@ async def test_a_renewed_certificate_ends_the_former_when_it_takes_the_lease(tmp
 
 async def test_a_bank_that_renews_again_and_again_is_refused(tmp_path: Path) -> None:
     async with aggregator(tmp_path) as running, running.bank() as bank:
-        with pytest.raises(grpc.aio.AioRpcError) as refusal:
+
+        async def again_and_again() -> None:
             for _ in range(100):
                 await bank.renew()
+
+        with pytest.raises(grpc.aio.AioRpcError) as refusal:
+            await again_and_again()
         assert refusal.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert refusal.value.details() == "renewals of one seat must be at most 1 a second, got more; try again"
         assert 21 <= len(running.events("certificate_issued")) < 101
 
 

@@ -32,6 +32,7 @@ class Registrar:
         self._authority = authority
         self._seats = seats
         self._journal = journal
+        self._renewals: dict[str, RateLimit] = {}
 
     async def enrol(self, role: Role, key: ec.EllipticCurvePublicKey) -> tuple[Identity, int, bytes]:
         """A new identity for the key, its slot and its certificate; the same key of a bank gets its seat again."""
@@ -56,6 +57,8 @@ class Registrar:
 
     async def renew(self, seat: str, key: ec.EllipticCurvePublicKey) -> bytes:
         """A certificate of the seat for another key."""
+        limit = RateLimit("renewals of one seat", _RENEWALS_PER_SECOND, _RENEWAL_BURST)
+        self._renewals.setdefault(seat, limit).take()
         async with self._seats.lock:
             return await self._certify(key, Identity(Role.BANK, seat), self._seats.record(seat).slot, renewal=True)
 

@@ -13,7 +13,7 @@ from tests.federation.hands import aggregator
 
 async def test_a_second_aggregator_on_the_folder_refuses_to_start_and_the_first_goes_on(tmp_path: Path) -> None:
     async with aggregator(tmp_path) as running:
-        with pytest.raises(Misconfigured, match="^DATA_DIR must be a folder of this aggregator alone: "):
+        with pytest.raises(Misconfigured, match=r"^DATA_DIR must be a folder of this aggregator alone: "):
             await serve(running.settings, asyncio.Event())
         assert (await running.enrol())[0].seat == "bank-01"
     async with aggregator(tmp_path) as again:  # when the first is gone its folder is free
