@@ -88,6 +88,7 @@ logs: ## follow the containers' logs
 	docker compose logs --follow
 
 run: ## start another run on the network that is up in containers
+	@docker compose ps --quiet --status running aggregator | grep -q . || { echo 'No network is up in containers: start one with docker compose up, or make up.'; exit 1; }
 	docker compose run --rm operator start --rounds $(ROUNDS) --recipe $(RECIPE) --seed $(SEED)
 
 report: setup ## write the report of the last run again, by OpenAI if you give a key

@@ -80,6 +80,11 @@ class Seats:
             raise Unauthenticated(f"a seat must not be revoked, {known[0].seat} is")
         return known[0]
 
+    def has_certificate(self, role: Role) -> bool:
+        """Whether anybody holds a certificate of this role that counts."""
+        now = self._now()
+        return any(who.role is role and now < expiry for who, expiry in self._certificates.values())
+
     async def until_invalid(self, credential: Credential) -> Unauthenticated:
         """Waits until `check` refuses the credential, and says why."""
         while True:

@@ -158,10 +158,11 @@ def _check_paths(arguments: argparse.Namespace, run_dir: Path) -> None:
     if (run_dir / "aggregator").exists():
         raise Misconfigured(f"the run folder must be new, {run_dir} holds a network already")
     try:
+        if arguments.json:
+            with arguments.json.open("a"):  # as it will be written: a folder is refused too
+                pass
         run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         arguments.reports_dir.mkdir(parents=True, exist_ok=True)
-        if arguments.json:
-            arguments.json.touch()
     except OSError as error:
         raise Misconfigured(f"a path must be writable: {error.strerror}, {error.filename}") from error
 
@@ -179,6 +180,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         round_deadline=arguments.deadline,
         hostnames="127.0.0.1,localhost",
         autostart=True,
+        max_seats=MAX_SEATS,
         simulation=True,
     )
 

@@ -48,9 +48,11 @@ class Registrar:
                     identity = Identity(role, seat)
                     return identity, slot, await self._certify(key, identity, slot, renewal=known is not None)
                 case Role.REPORTER:
-                    await self._journal.append(
-                        history_pb2.CertificateRevoked(role=role_to_proto(role), reason="a newer reporter enrolled")
-                    )
+                    if self._seats.has_certificate(role):
+                        reason = "a newer reporter enrolled"
+                        await self._journal.append(
+                            history_pb2.CertificateRevoked(role=role_to_proto(role), reason=reason)
+                        )
                     return Identity(role), 0, await self._certify(key, Identity(role), 0, renewal=False)
                 case _:
                     return Identity(role), 0, await self._certify(key, Identity(role), 0, renewal=False)
