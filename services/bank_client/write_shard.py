@@ -47,7 +47,8 @@ def write_holdout(population: str, seed: int, path: Path) -> None:
 
 def _population(name: str) -> ModuleType:
     if name not in POPULATIONS:
-        raise Invalid(f"a population must be one of {', '.join(POPULATIONS)}, got {name!r}")
+        later = " (cards comes with a later version)" if name == "cards" else ""
+        raise Invalid(f"a population must be one of {', '.join(POPULATIONS)}, got {name!r}{later}")
     return POPULATIONS[name]
 
 
