@@ -64,11 +64,6 @@ def from_bytes(data: bytes, manifest: Manifest) -> Vector:
     return vector
 
 
-def vector_sha256(vector: Vector) -> bytes:
-    """By which a vector is fetched; 32 bytes."""
-    return hashlib.sha256(to_bytes(vector)).digest()
-
-
 def model_sha256(manifest: Manifest, run_state: RunState, vector: Vector) -> bytes:
     """SHA-256 of the canonical manifest JSON, the run state and the vector; no time and no run id is in it."""
     digest = hashlib.sha256(manifest.canonical_json())

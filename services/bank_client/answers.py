@@ -94,7 +94,7 @@ class Answers:
             model_sha256 = instruction.model.model_sha256
             requests = released.requests(work.key, session.fencing_number, model_sha256)
             await session.stub.SubmitContribution(requests, timeout=_TIMEOUT)
-            self._log.info("contributed", seat=self._seat, round=work.key, kilobytes=len(released.data) // 1024)
+            self._log.info("contributed", seat=self._seat, round=work.key, left=released.record)
         except grpc.aio.AioRpcError as error:
             reason = error.details()
             self._log.warning("not contributed", seat=self._seat, round=work.key, status=error.code().name, why=reason)

@@ -28,11 +28,12 @@ PROTECTIONS = {
 
 @dataclass(frozen=True)
 class Released:
-    """A contribution that may leave: the bytes, their hash and the disclosure."""
+    """A contribution that may leave: the bytes, their hash, the disclosure, and in words what they are."""
 
     data: bytes
     sha256: bytes
     disclosure: Disclosure | None
+    record: str
 
     def requests(
         self, key: RoundKey, fencing_number: int, model_sha256: bytes
@@ -84,4 +85,6 @@ class ReleaseDoor:
         words = np.concatenate([self._parts[segment] for segment in self._layout.codecs])
         self._layout.check(words)
         data = fixed_point.to_bytes(words)
-        return Released(data, hashlib.sha256(data).digest(), disclosure)
+        record = [f"{s.value}, {8 * codec.length} bytes: {PROTECTIONS[s]}" for s, codec in self._layout.codecs.items()]
+        record += ["disclosure: figures by choice, in the bank's own name"] if disclosure else []
+        return Released(data, hashlib.sha256(data).digest(), disclosure, "; ".join(record))

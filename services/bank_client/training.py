@@ -83,7 +83,7 @@ class Trainer:
             self._network.gradient.zero_()
             # With logit adjustment the loss sees the odds of this bank, and the model learns what banks share.
             logits = self._network(inputs, draws) + self._log_odds
-            binary_cross_entropy_with_logits(logits, labels).backward()  # type: ignore[no-untyped-call]
+            binary_cross_entropy_with_logits(logits, labels).backward()  # type: ignore[no-untyped-call]  # torch's own gap
             adam.step()
 
 

@@ -57,7 +57,7 @@ def with_key(**parts: object) -> Callable[[Upload], list[Request]]:
 
 
 def with_disclosure(**figures: float) -> Callable[[Upload], list[Request]]:
-    return lambda upload: replace(upload, disclosure=model_pb2.Disclosure(**figures)).messages  # type: ignore[arg-type]
+    return lambda upload: replace(upload, disclosure=model_pb2.Disclosure(**figures)).messages  # type: ignore[arg-type]  # which figure is the case's to say
 
 
 CASES = [

@@ -108,7 +108,7 @@ def test_sums_of_rows_are_what_standardise_lets_out() -> None:
 
 def test_an_upload_is_one_header_and_chunks_of_a_mebibyte_at_most() -> None:
     data = bytes(range(256)) * 4096 + bytes(8)  # a mebibyte and a word
-    released = Released(data, hashlib.sha256(data).digest(), Disclosure(row_count=5, fraud_rate=0.2))
+    released = Released(data, hashlib.sha256(data).digest(), Disclosure(row_count=5, fraud_rate=0.2), "")
     first, *chunks = released.requests(RoundKey("run", 2, 1), 3, b"m" * 32)
     header = first.header
     assert round_key_from_proto(header.key) == RoundKey("run", 2, 1)
@@ -120,9 +120,19 @@ def test_an_upload_is_one_header_and_chunks_of_a_mebibyte_at_most() -> None:
 
 
 def test_a_bank_that_discloses_nothing_sends_no_disclosure() -> None:
-    first = next(Released(b"", b"", None).requests(RoundKey("run", 1, 1), 1, b""))
+    first = next(Released(b"", b"", None, "").requests(RoundKey("run", 1, 1), 1, b""))
     assert not first.header.HasField("disclosure")
 
 
 def test_every_segment_names_its_protection() -> None:
     assert PROTECTIONS.keys() == set(Segment)
+
+
+def test_a_release_says_what_left_how_large_it_is_and_what_protects_it() -> None:
+    opened = door(Segment.STANDARDISE)
+    opened.standardise(np.array([[1.0, 10.0], [3.0, 10.0]]), LABELS)
+    # 2 features x 2 sums x 4 limbs, rows and frauds: 18 words of 8 bytes
+    alone = "standardise, 144 bytes: sums over all training rows"
+    assert opened.release(None).record == alone
+    named = "disclosure: figures by choice, in the bank's own name"
+    assert opened.release(Disclosure(row_count=2)).record == f"{alone}; {named}"
