@@ -1,7 +1,6 @@
 """EnrolmentService: a join token and a CSR in, a certificate out."""
 
-import hashlib
-from datetime import UTC, timedelta
+from datetime import timedelta
 from typing import Any
 
 import grpc
@@ -107,7 +106,9 @@ class EnrolmentServicer(enrolment_pb2_grpc.EnrolmentServiceServicer):
         role = self._authority.role_of(request.token)
         key = requested_key(request.certificate_request)
         identity, slot, pem = await self._registrar.enrol(role, key)
-        self._log.info("enrolled", who=identity, slot=slot or "-", key=hashlib.sha256(pem).hexdigest()[:12])
+        certificate = x509.load_pem_x509_certificate(pem)
+        fingerprint = certificate.fingerprint(hashes.SHA256()).hex()[:12]  # as in the journal and in refusals
+        self._log.info("enrolled", who=identity, slot=slot or "-", certificate=fingerprint)
         simulated = self._settings.simulation and role is Role.BANK
         response = enrolment_pb2.EnrolResponse(
             role=role_to_proto(role),
@@ -117,6 +118,5 @@ class EnrolmentServicer(enrolment_pb2_grpc.EnrolmentServiceServicer):
             population=self._settings.population if simulated else "",
             population_seed=self._settings.seed if simulated else 0,
         )
-        expiry = x509.load_pem_x509_certificate(pem).not_valid_after_utc
-        response.expiry_time.FromDatetime(expiry.astimezone(UTC))
+        response.expiry_time.FromDatetime(certificate.not_valid_after_utc)
         return response
