@@ -82,7 +82,7 @@ def test_the_aggregator_rotates_its_own_certificate_and_the_banks_stay(tmp_path:
 
 
 def test_a_bank_whose_certificate_ran_out_while_it_was_away_enrols_again_with_its_key(tmp_path: Path) -> None:
-    with network(tmp_path, expected_banks=1, bank_certificate_hours=2 / 3600, lapse_after=60) as present:
+    with network(tmp_path, expected_banks=1, bank_certificate_hours=8 / 3600, lapse_after=60) as present:
         present.give_rows(1, 300)
         present.start_aggregator()
         present.start_banks(1)
