@@ -64,6 +64,6 @@ def _last_words(network: Network) -> str:
 def _remove(network: Network) -> None:
     # A container that Compose made anew keeps its anonymous volumes by name, and `down --volumes` leaves those.
     volumes = network.volumes()
-    network.compose("--profile", "operator", "down", "--volumes", "--remove-orphans", "--rmi", "all", "--timeout", "5")
+    network.down("--volumes", "--remove-orphans", "--rmi", "all", "--timeout", "5")
     if left := volumes & set(docker("volume", "ls", "--quiet").split()):
         docker("volume", "rm", *left)

@@ -51,7 +51,7 @@ def test_down_ends_the_network_and_up_makes_a_new_one(network: Network) -> None:
         return execute(network.containers("aggregator")[0]["Id"], "cat", "/data/authority/ca.pem")
 
     former, volumes = authority(), network.volumes()
-    network.compose("down")
+    network.down()
     assert network.containers() == []
     docker("volume", "rm", *(name for name in volumes if not name.startswith(network.project)))  # down leaves these
     network.compose("up", "--detach")
