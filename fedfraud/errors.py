@@ -6,6 +6,7 @@
     ├── Conflict           ALREADY_EXISTS       a different thing was accepted under the same key
     ├── Fenced             ABORTED              a newer lease of the seat exists
     ├── TooLarge           RESOURCE_EXHAUSTED   more bytes or more calls than allowed
+    ├── NotStored          UNAVAILABLE          the disk is full or fails: nothing changed, try again
     ├── Stalled            DEADLINE_EXCEEDED    the caller stopped sending
     ├── NotFound           NOT_FOUND            no such vector, seat or run
     ├── OutOfRange         OUT_OF_RANGE         beyond the end of what exists
@@ -54,6 +55,12 @@ class TooLarge(FedfraudError):
     """More bytes, seats or calls than allowed."""
 
     status = grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+class NotStored(FedfraudError):
+    """The disk is full or fails: nothing was changed, and nothing is acknowledged."""
+
+    status = grpc.StatusCode.UNAVAILABLE
 
 
 class Stalled(FedfraudError):

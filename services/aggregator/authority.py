@@ -2,21 +2,23 @@
 
 import ipaddress
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fedfraud.channel import KeyPair
-from fedfraud.errors import Unauthenticated
+from fedfraud.errors import Misconfigured, Unauthenticated
 from fedfraud.identity import Identity, Role, key_pem, load_key, new_key, write_durably, write_secret
 
 _CA_LIFETIME = timedelta(days=3650)
 _CLOCK_SKEW = timedelta(minutes=5)
+_DOCUMENT_SIGNING = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.36")  # RFC 9336
 _ENROLLABLE = (Role.BANK, Role.REPORTER, Role.OPERATOR)
 
 
@@ -30,6 +32,7 @@ class Authority:
         self._key = load_key((folder / "ca.key").read_bytes())
         self.ca_pem = (folder / "ca.pem").read_bytes()
         self._certificate = x509.load_pem_x509_certificate(self.ca_pem)
+        self.journal_key, self.journal_certificate_pem = self._journal_pair(folder)
         self._tokens = {role: (folder / f"{role.value}.token").read_text() for role in _ENROLLABLE}
 
     def role_of(self, token: str) -> Role:
@@ -57,6 +60,21 @@ class Authority:
 
         return own
 
+    def _journal_pair(self, folder: Path) -> tuple[Ed25519PrivateKey, bytes]:
+        """The key that signs the journal, made at the first start, and its certificate."""
+        if not (folder / "journal.pem").exists():
+            key = Ed25519PrivateKey.generate()
+            names = [x509.UniformResourceIdentifier(Identity(Role.AGGREGATOR).uri)]
+            pem = self._sign(key.public_key(), "journal", names, _CA_LIFETIME, _DOCUMENT_SIGNING)
+            raw = key.private_bytes_raw()
+            write_secret(folder / "journal.key", raw)
+            write_durably(folder / "journal.pem", pem)
+        try:
+            key = Ed25519PrivateKey.from_private_bytes((folder / "journal.key").read_bytes())
+        except (OSError, ValueError) as error:
+            raise Misconfigured(f"the journal's key must be 32 bytes in {folder / 'journal.key'}: {error}") from error
+        return key, (folder / "journal.pem").read_bytes()
+
     def write_join_folders(self, folder: Path) -> None:
         """Writes `<role>/ca.pem` and `<role>/token` for each role that may enrol; no key is among them."""
         for role in _ENROLLABLE:
@@ -73,9 +91,9 @@ class Authority:
 
     def _sign(
         self,
-        key: ec.EllipticCurvePublicKey,
+        key: ec.EllipticCurvePublicKey | Ed25519PublicKey,
         common_name: str,
-        names: list[x509.GeneralName],
+        names: Sequence[x509.GeneralName],
         lifetime: timedelta,
         usage: x509.ObjectIdentifier,
     ) -> bytes:

@@ -2,19 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 
 from fedfraud.errors import Misconfigured, Stale
 from fedfraud.fixed_point import train_codec
-from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
 from fedfraud.recipe import Recipe, recipe_named
 from fedfraud.v1 import federation_pb2, history_pb2
-from services.aggregator.intake import Intake
-from services.aggregator.journal import Journal
-from services.aggregator.participants import Participants
-from services.aggregator.rounds import RunPlan
-from services.aggregator.runs import Run, new_run_id
+from fedfraud.wire import RoundKey, round_key_from_proto
+from services.aggregator import messages
+from services.aggregator.progress import Progress
+from services.aggregator.runs import Run, Surroundings, new_run_id
+from services.aggregator.seats import Seats
 from services.aggregator.settings import Settings
 
 _REMINDER_SECONDS = 10.0
@@ -31,63 +29,85 @@ class Conductor:
     def __init__(
         self,
         settings: Settings,
-        manifest: Manifest,
-        participants: Participants,
-        intake: Intake,
-        journal: Journal,
-        make_run: Callable[[RunPlan], Run],
-        log: Log,
+        surroundings: Surroundings,
     ) -> None:
         self.run: Run | None = None
         self.waiting_for = ""
+        self.epoch = 0
+        """How often an aggregator began to serve on this journal."""
         self._settings = settings
-        self._manifest = manifest
-        self._participants = participants
-        self._intake = intake
-        self._journal = journal
-        self._make_run = make_run
-        self._log = log
-        self._unfinished = ""
-        self._had_a_run = False
+        self._around = surroundings
+        self._participants = surroundings.participants
+        self._intake = surroundings.intake
+        self._journal = surroundings.journal
+        self._log = surroundings.log
+        self._progress: Progress | None = None
+        self._starting = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
     def apply(self, entry: history_pb2.Entry) -> None:
-        """Follows the journal: which run is unfinished."""
+        """Follows the journal: how the newest run stands."""
         match entry.WhichOneof("event"):
+            case "aggregator_started":
+                self.epoch = entry.aggregator_started.epoch
             case "run_started":
-                self._unfinished, self._had_a_run = entry.run_started.run_id, True
-            case "run_finished":
-                self._unfinished = ""
+                self._progress = Progress.begun(entry.run_started)
+            case _ if self._progress is not None:
+                self._progress.apply(entry)
 
-    async def begin(self) -> None:
-        """After the journal was replayed: ends a run that a former process left, then waits for the banks."""
-        if self._unfinished:
-            reason = "the aggregator was restarted during the run"
-            self._log.warning("run failed", run=self._unfinished, reason=reason)
-            await self._journal.append(
-                history_pb2.RunFinished(run_id=self._unfinished, outcome=history_pb2.RUN_OUTCOME_FAILED, reason=reason)
-            )
-        if self._settings.autostart and not self._had_a_run:
+    @property
+    def open_round(self) -> RoundKey | None:
+        """The round whose contributions are still to be added."""
+        return round_key_from_proto(self._progress.open.key) if self._progress and self._progress.open else None
+
+    async def begin(self, seats: Seats) -> None:
+        """After the journal was replayed: goes on with a run that a former process left, or waits for the banks.
+
+        Misconfigured when the files of that run are not as the journal says.
+        """
+        there = frozenset(record.name for record in seats.records.values() if record.present)
+        await self._journal.append(history_pb2.AggregatorStarted(epoch=self.epoch + 1))
+        if self._progress is not None and self._progress.finished is None:
+            await self._resume(self._progress, there)
+        elif self._settings.autostart and self._progress is None:
             self._task = asyncio.create_task(self._automatic_run())
 
-    def start(self, rounds: int, recipe: str, seed: int) -> str:
-        """Begins a run with the banks that are present; returns its id."""
-        if self.run is not None:
-            raise Stale(f"a run must end before the next begins, {self.run.plan.run_id} is going on")
-        plan = self._plan(recipe_named(recipe), rounds, seed)
-        if self._task is not None:
-            self._task.cancel()  # the automatic run that still waits for its banks: this one takes its place
-        self.waiting_for = ""
-        self.run = self._make_run(plan)
-        self._task = asyncio.create_task(self._drive(self.run))
-        return plan.run_id
+    async def _resume(self, progress: Progress, there: frozenset[str]) -> None:
+        if progress.manifest != self._around.manifest:
+            reason = "the aggregator was started again with another population or model"
+            self._log.error("run failed", run=progress.run_id, reason=reason)
+            failed = history_pb2.RunFinished(
+                run_id=progress.run_id, outcome=history_pb2.RUN_OUTCOME_FAILED, reason=reason
+            )
+            await self._journal.append(failed)
+            return
+        run = Run(progress, self._around, there - progress.missed)
+        await run.load()
+        self._log.info("run goes on", run=progress.run_id, committed=progress.committed_count, epoch=self.epoch)
+        self.run = run
+        self._task = asyncio.create_task(self._drive(run))
 
-    def stop(self) -> str:
-        """Asks the present run to end after its open round; returns its id."""
+    async def start(self, rounds: int, recipe: str, seed: int) -> str:
+        """Begins a run with the banks that are present; returns its id once the journal has it."""
+        async with self._starting:
+            if self._progress is not None and self._progress.finished is None:
+                raise Stale(f"a run must end before the next begins, {self._progress.run_id} is going on")
+            run = await self._started(recipe_named(recipe), rounds, seed)
+            if self._task is not None:
+                self._task.cancel()  # the automatic run that still waits for its banks: this one takes its place
+            self.waiting_for = ""
+            self._task = asyncio.create_task(self._drive(run))
+            return run.progress.run_id
+
+    async def stop(self) -> str:
+        """Asks the present run to end after its open round; returns its id once the journal has it."""
         if self.run is None:
             raise Stale("a run must be going on to be stopped, none is")
-        self.run.stop()
-        return self.run.plan.run_id
+        progress = self.run.progress
+        if not progress.stopping:
+            await self._journal.append(history_pb2.RunStopRequested(run_id=progress.run_id))
+            self._participants.notify()
+        return progress.run_id
 
     def welcome_back(self, seat: str) -> None:
         """Tells a bank that has just joined of the open round, if it is to answer it."""
@@ -100,24 +120,28 @@ class Conductor:
             self._task.cancel()
             await asyncio.wait({self._task})
 
-    def _plan(self, recipe: Recipe, rounds: int, seed: int) -> RunPlan:
-        train_codec(self._manifest, recipe).check_capacity()
-        settings = self._settings
-        return RunPlan(
-            new_run_id(),
-            seed,
-            recipe,
-            rounds,
-            settings.effective_quorum,
-            settings.expected_banks,
-            settings.round_deadline,
+    async def _started(self, recipe: Recipe, rounds: int, seed: int) -> Run:
+        """The run, once the journal has its start."""
+        manifest, settings, run_id = self._around.manifest, self._settings, new_run_id()
+        train_codec(manifest, recipe).check_capacity()
+        quorum, expected = settings.effective_quorum, settings.expected_banks
+        await self._journal.append(
+            messages.run_started(run_id, seed, recipe, manifest, rounds=rounds, quorum=quorum, expected_banks=expected)
         )
+        if self._progress is None or self._progress.run_id != run_id:
+            raise RuntimeError(f"the journal must tell of run {run_id}")  # the listener is told before append returns
+        self._log.info("run started", run=run_id, recipe=recipe.name, rounds=rounds)
+        self.run = Run(self._progress, self._around)
+        return self.run
 
     async def _automatic_run(self) -> None:
         await self._banks_present()
         settings = self._settings
-        self.run = self._make_run(self._plan(recipe_named(settings.recipe), settings.rounds, settings.seed))
-        await self._drive(self.run)
+        async with self._starting:
+            if self._progress is not None:  # an operator was quicker
+                return
+            run = await self._started(recipe_named(settings.recipe), settings.rounds, settings.seed)
+        await self._drive(run)
 
     async def _banks_present(self) -> None:
         """Until all expected banks are there, or the quorum after the start wait; says what it waits for."""
@@ -141,16 +165,19 @@ class Conductor:
         try:
             finished = await run.drive()
         except Exception as error:
-            # Not even the run's end could be journalled: the next start marks the run failed.
-            self._log.error("run could not be driven", exc_info=True, run=run.plan.run_id, reason=error)
+            # Not even the run's end could be journalled: the next start goes on with it.
+            self._log.error("run could not be driven", exc_info=True, run=run.progress.run_id, reason=error)
             return
         finally:
             self.run = None
         outcome = OUTCOMES[finished.outcome]
         self._log.info(
-            f"run {outcome}", run=run.plan.run_id, reason=finished.reason or "-", model=finished.model_sha256.hex()[:12]
+            f"run {outcome}",
+            run=run.progress.run_id,
+            reason=finished.reason or "-",
+            model=finished.model_sha256.hex()[:12],
         )
-        ended = federation_pb2.RunEnded(run_id=run.plan.run_id, outcome=outcome)
+        ended = federation_pb2.RunEnded(run_id=run.progress.run_id, outcome=outcome)
         for seat in self._participants.present:
             self._participants.send(seat, federation_pb2.ParticipateResponse(run_ended=ended))
 

@@ -1,23 +1,25 @@
 """Takes contributions in: checks while they arrive, makes them durable, then lets them count."""
 
 import asyncio
+import contextlib
 import hashlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 
 from fedfraud import fixed_point
-from fedfraud.errors import FedfraudError, Invalid, Stale, Stalled, TooLarge
+from fedfraud.errors import FedfraudError, Invalid, NotStored, Stale, Stalled, TooLarge
 from fedfraud.fixed_point import Layout
 from fedfraud.identity import Credential
 from fedfraud.logs import Log
 from fedfraud.v1 import federation_pb2, history_pb2
 from fedfraud.wire import disclosure_from_proto, round_key_from_proto, round_key_to_proto
-from services.aggregator.journal import Journal, Writer
+from services.aggregator.journal import Journal
 from services.aggregator.participants import Participants
 from services.aggregator.rounds import Outcome, Round
 from services.aggregator.seats import Seats
 from services.aggregator.vectors import Vectors
+from services.aggregator.writer import Writer
 
 _REFUSALS_JOURNALLED = 20
 """Refusals of one seat in one round that go into the journal; a caller cannot fill the disk with its faults."""
@@ -33,7 +35,8 @@ class OpenRound:
         self.layout = layout
         self._instruction = instruction
         self._time_left = time_left
-        self.receipts: dict[str, federation_pb2.Receipt] = {}
+        self.sequences: dict[str, int] = {}
+        """The journal entry that accepted each seat's contribution."""
         self.refusals: Counter[str] = Counter()
         self.lock = asyncio.Lock()
         self.answered = asyncio.Event()
@@ -63,6 +66,8 @@ class Intake:
         log: Log,
     ) -> None:
         self.round: OpenRound | None = None
+        """The round that is open or, between two rounds, the one that was last."""
+        self._former: OpenRound | None = None
         self._refusals_before: Counter[str] = Counter()
         self._seats = seats
         self._participants = participants
@@ -71,6 +76,12 @@ class Intake:
         self._vectors = vectors
         self._stall_timeout = stall_timeout
         self._log = log
+
+    def open(self, open_round: OpenRound) -> None:
+        """Takes contributions to this round from now; for the former one only receipts are given again."""
+        self._former, self.round = self.round, open_round
+        if open_round.state.complete:
+            open_round.answered.set()
 
     async def receive(
         self, credential: Credential, requests: AsyncIterator[federation_pb2.SubmitContributionRequest]
@@ -97,9 +108,9 @@ class Intake:
     ) -> federation_pb2.Receipt:
         if self.round is None:
             raise Stale(f"a contribution must answer the open round, none is, got {round_key_from_proto(header.key)}")
-        open_round = self.round
+        open_round = self._named(header) or self.round
         if not self._admit(open_round, credential, header):
-            return open_round.receipts[credential.identity.seat]
+            return await self._receipt(open_round, credential.identity.seat)
         disclosure_from_proto(header.disclosure)
         data = await self._body(requests, 8 * header.word_count)
         sha256 = hashlib.sha256(data).digest()
@@ -112,6 +123,14 @@ class Intake:
         # What is journalled counts, so this is not left half-way when the caller goes away.
         return await asyncio.shield(self._settle(open_round, credential, header, data))
 
+    def _named(self, header: federation_pb2.ContributionHeader) -> OpenRound | None:
+        """The former round, if it is what the contribution names: the answer to the first may have been lost."""
+        former = self._former
+        return former if former and former.state.plan.key == round_key_from_proto(header.key) else None
+
+    async def _receipt(self, open_round: OpenRound, seat: str) -> federation_pb2.Receipt:
+        return await self._journal.receipt(open_round.sequences[seat])
+
     async def _settle(
         self, open_round: OpenRound, credential: Credential, header: federation_pb2.ContributionHeader, data: bytes
     ) -> federation_pb2.Receipt:
@@ -119,9 +138,9 @@ class Intake:
         async with open_round.lock:
             # Since the header another stream, a newer lease, a revocation or the deadline may have come first.
             self._seats.check(credential)
-            if not self._admit(open_round, credential, header):
-                return open_round.receipts[seat]
-            return await self._accept(open_round, seat, header, data)
+            if self._admit(open_round, credential, header):
+                await self._accept(open_round, seat, header, data)
+        return await self._receipt(open_round, seat)
 
     def _admit(self, open_round: OpenRound, credential: Credential, header: federation_pb2.ContributionHeader) -> bool:
         seat = credential.identity.seat
@@ -131,7 +150,7 @@ class Intake:
 
     async def _accept(
         self, open_round: OpenRound, seat: str, header: federation_pb2.ContributionHeader, data: bytes
-    ) -> federation_pb2.Receipt:
+    ) -> None:
         key = open_round.state.plan.key
         await self._writer.run(self._vectors.write_contribution, key, seat, data)
         entry = await self._journal.append(
@@ -143,14 +162,10 @@ class Intake:
                 disclosure=header.disclosure if header.HasField("disclosure") else None,
             )
         )
-        receipt = federation_pb2.Receipt(
-            key=round_key_to_proto(key), seat=seat, vector_sha256=header.vector_sha256, sequence=entry.sequence
-        )
-        open_round.receipts[seat] = receipt
+        open_round.sequences[seat] = entry.sequence
         open_round.state.accept(seat, header.vector_sha256)
         if open_round.state.complete:
             open_round.answered.set()
-        return receipt
 
     async def _body(self, requests: AsyncIterator[federation_pb2.SubmitContributionRequest], size: int) -> bytes:
         data = bytearray()
@@ -183,11 +198,11 @@ class Intake:
         refusals[seat] += 1
         if refusals[seat] > _REFUSALS_JOURNALLED:
             return
-        await self._journal.append(
-            history_pb2.ContributionRefused(
-                key=round_key_to_proto(key), seat=seat, status=refusal.status.name, reason=str(refusal)
-            )
+        refused = history_pb2.ContributionRefused(
+            key=round_key_to_proto(key), seat=seat, status=refusal.status.name, reason=str(refusal)
         )
+        with contextlib.suppress(NotStored):  # the log has it
+            await self._journal.append(refused)
 
 
 def _what(request: federation_pb2.SubmitContributionRequest | None) -> str:

@@ -1,51 +1,40 @@
-"""The journal: an append-only, hash-chained list of entries in SQLite, and the one thread that makes things durable."""
+"""The journal: an append-only list of entries in SQLite, hash-chained and signed, each on disk before it is told."""
 
 import asyncio
-import hashlib
 import sqlite3
-from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from google.protobuf.message import Message
 
+from fedfraud.chain import is_signed, next_head, sign
 from fedfraud.errors import Misconfigured, OutOfRange
-from fedfraud.v1 import history_pb2
+from fedfraud.identity import sync_folder
+from fedfraud.v1 import federation_pb2, history_pb2
+from services.aggregator.writer import Writer
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+NAME = "journal.sqlite3"
+"""Of the file in the aggregator's data folder."""
 _PAGE = 500
 _EVENTS = {
     field.message_type.full_name: field.name
     for field in history_pb2.Entry.DESCRIPTOR.oneofs_by_name["event"].fields
     if field.message_type
 }
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-class Writer:
-    """One thread: whatever must be on disk before it is acknowledged goes through it, in order."""
-
-    def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer")
-
-    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The result of `work`, done by the writer thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **kwargs))
-
-    def close(self) -> None:
-        """Finishes what was begun."""
-        self._thread.shutdown(wait=True)
 
 
 class Journal:
     """Entries count from 1 without a gap; `append` returns when its entry is on disk."""
 
-    def __init__(self, path: Path, writer: Writer) -> None:
+    def __init__(self, path: Path, writer: Writer, key: Ed25519PrivateKey) -> None:
         self._writer = writer
-        self._database = _open(path)
-        self.head, self._chain = _checked_head(self._database)
+        self._key = key
+        with _readable(path):
+            self._database = _open(path)
+            self.head, self._chain = _checked_head(self._database, key)
         self._stored = self.head
         self._grown = asyncio.Event()
         self._listeners: list[Callable[[history_pb2.Entry], None]] = []
@@ -60,11 +49,18 @@ class Journal:
         self._listeners.append(listener)
 
     async def append(self, event: Message) -> history_pb2.Entry:
-        """Stores one event and wakes whoever watches; a caller that goes away meanwhile does not take it back."""
-        return await asyncio.shield(self._append(event))
+        """Stores one event and wakes whoever watches; a caller that goes away meanwhile does not take it back.
 
-    async def _append(self, event: Message) -> history_pb2.Entry:
-        entry = await self._writer.run(self._store, event)
+        NotStored when the disk is full or fails: the journal is as it was.
+        """
+        return await asyncio.shield(self._append(event, self._writer.run))
+
+    async def insist(self, event: Message) -> history_pb2.Entry:
+        """The same for what nobody can be asked to send again: tried until the disk takes it."""
+        return await asyncio.shield(self._append(event, self._writer.insist))
+
+    async def _append(self, event: Message, run: Callable[..., object]) -> history_pb2.Entry:
+        entry: history_pb2.Entry = await run(self._store, event)  # type: ignore[misc]  # either of the writer's two ways
         self.head = max(self.head, entry.sequence)
         for listener in self._listeners:
             listener(entry)
@@ -75,6 +71,14 @@ class Journal:
     async def read(self, after: int) -> list[history_pb2.Entry]:
         """The next entries after a sequence, a page at most."""
         return await self._writer.run(self._load, after)
+
+    async def receipt(self, sequence: int) -> federation_pb2.Receipt:
+        """The signed line of an entry, as its bank gets it."""
+        return await self._writer.run(self._receipt, sequence)
+
+    async def holds(self, sequence: int, head: bytes) -> bool:
+        """Whether this journal had this head after that entry: a bank's receipt says that it had."""
+        return bool(head) and await self._writer.run(self._head_after, sequence) == head
 
     async def watch(self, after: int) -> AsyncGenerator[history_pb2.Entry, None]:
         """All entries after a sequence, then each new one, without end."""
@@ -97,10 +101,11 @@ class Journal:
         getattr(entry, _EVENTS[event.DESCRIPTOR.full_name]).CopyFrom(event)
         entry.time.GetCurrentTime()
         data = entry.SerializeToString(deterministic=True)
-        chain = hashlib.sha256(self._chain + data).digest()
+        head = next_head(self._chain, data)
+        line = (entry.sequence, data, head, sign(self._key, head))
         with self._database:
-            self._database.execute("INSERT INTO entries VALUES (?, ?, ?)", (entry.sequence, data, chain))
-        self._stored, self._chain = entry.sequence, chain
+            self._database.execute("INSERT INTO entries VALUES (?, ?, ?, ?)", line)
+        self._stored, self._chain = entry.sequence, head
         return entry
 
     def _load(self, after: int) -> list[history_pb2.Entry]:
@@ -109,30 +114,77 @@ class Journal:
         )
         return [history_pb2.Entry.FromString(data) for (data,) in rows]
 
+    def _receipt(self, sequence: int) -> federation_pb2.Receipt:
+        row = self._database.execute("SELECT entry, signature FROM entries WHERE sequence = ?", (sequence,)).fetchone()
+        return federation_pb2.Receipt(entry=row[0], previous_head=self._head_after(sequence - 1), signature=row[1])
+
+    def _head_after(self, sequence: int) -> bytes:
+        row = self._database.execute("SELECT head FROM entries WHERE sequence = ?", (sequence,)).fetchone()
+        return bytes(row[0]) if row else b""
+
+
+def read_lines(path: Path) -> Iterator[history_pb2.JournalLine]:
+    """The lines of a journal's file, unchecked, beside an aggregator that may be writing it or after its end."""
+    if not path.is_file():
+        raise Misconfigured(f"a journal must be a file, {path} is none")
+    with _readable(path):
+        database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        try:
+            _check_version(database, path)
+            for entry, head, signature in database.execute(
+                "SELECT entry, head, signature FROM entries ORDER BY sequence"
+            ):
+                yield history_pb2.JournalLine(entry=entry, head=head, signature=signature)
+        finally:
+            database.close()
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """What SQLite says of a file that is no journal, or no longer, in our words."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise Misconfigured(f"a journal must be a whole SQLite file that can be opened: {error}, {path}") from error
+
 
 def _open(path: Path) -> sqlite3.Connection:
     # The connection moves to the writer thread after it was opened; no two threads use it at once.
     database = sqlite3.connect(path, check_same_thread=False)
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = FULL")
-    version = database.execute("PRAGMA user_version").fetchone()[0]
-    if version not in (0, SCHEMA_VERSION):
-        raise Misconfigured(f"the journal's schema version must be {SCHEMA_VERSION}, got {version} in {path}")
+    if database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        _check_version(database, path)
+        return database
     with database:
+        database.execute("BEGIN")  # table and version come together, whatever happens in between
         database.execute(
-            "CREATE TABLE IF NOT EXISTS entries "
-            "(sequence INTEGER PRIMARY KEY, entry BLOB NOT NULL, chain BLOB NOT NULL)"
+            "CREATE TABLE entries "
+            "(sequence INTEGER PRIMARY KEY, entry BLOB NOT NULL, head BLOB NOT NULL, signature BLOB NOT NULL)"
         )
         database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    sync_folder(path.parent)
     return database
 
 
-def _checked_head(database: sqlite3.Connection) -> tuple[int, bytes]:
-    """The last entry's sequence and chain hash, after the whole chain was followed."""
-    head, chain = 0, b""
-    for sequence, data, stored in database.execute("SELECT * FROM entries ORDER BY sequence"):
-        chain = hashlib.sha256(chain + data).digest()
-        if sequence != head + 1 or chain != stored:
+def _check_version(database: sqlite3.Connection, path: Path) -> None:
+    version = database.execute("PRAGMA user_version").fetchone()[0]
+    if version != SCHEMA_VERSION:
+        age = "an older fedfraud wrote it" if version < SCHEMA_VERSION else "a newer fedfraud wrote it"
+        raise Misconfigured(
+            f"a journal's schema version must be {SCHEMA_VERSION}, got {version} in {path}: {age}; "
+            "it is not changed, finish it with that version or begin a new network in another folder"
+        )
+
+
+def _checked_head(database: sqlite3.Connection, key: Ed25519PrivateKey) -> tuple[int, bytes]:
+    """The last entry's sequence and head, after the whole chain was followed and the last signature checked."""
+    last, head, signed = 0, b"", b""
+    for sequence, data, stored, signature in database.execute("SELECT * FROM entries ORDER BY sequence"):
+        head = next_head(head, data)
+        if sequence != last + 1 or head != stored:
             raise Misconfigured(f"journal entries must be whole and in order, got a fault at entry {sequence}")
-        head = sequence
-    return head, chain
+        last, signed = sequence, signature
+    if last and not is_signed(key.public_key(), head, signed):
+        raise Misconfigured(f"a journal must be signed by this aggregator's key, entry {last} is not")
+    return last, head

@@ -3,34 +3,40 @@
 from fedfraud.manifest import Manifest
 from fedfraud.metrics import Scores
 from fedfraud.model import RunState
+from fedfraud.recipe import Recipe
 from fedfraud.v1 import federation_pb2, history_pb2, model_pb2
 from fedfraud.wire import (
     manifest_to_proto,
     recipe_to_proto,
+    round_key_from_proto,
     round_key_to_proto,
     run_state_to_proto,
     scores_to_proto,
+    segments_from_proto,
     segments_to_proto,
 )
 from services.aggregator.averaging import Model
-from services.aggregator.rounds import Plan, RunPlan
+from services.aggregator.progress import Progress
+from services.aggregator.rounds import Plan
 
 
-def run_started(plan: RunPlan, manifest: Manifest) -> history_pb2.RunStarted:
+def run_started(
+    run_id: str, seed: int, recipe: Recipe, manifest: Manifest, *, rounds: int, quorum: int, expected_banks: int
+) -> history_pb2.RunStarted:
     """What the run is to be."""
     return history_pb2.RunStarted(
-        run_id=plan.run_id,
-        seed=plan.seed,
-        recipe=recipe_to_proto(plan.recipe),
+        run_id=run_id,
+        seed=seed,
+        recipe=recipe_to_proto(recipe),
         manifest=manifest_to_proto(manifest),
         aggregation=model_pb2.AGGREGATION_PLAIN,
-        round_count=plan.rounds,
-        quorum=plan.quorum,
-        expected_bank_count=plan.expected_banks,
+        round_count=rounds,
+        quorum=quorum,
+        expected_bank_count=expected_banks,
     )
 
 
-def instruction(run: RunPlan, plan: Plan, present: Model | None) -> federation_pb2.RoundInstruction:
+def instruction(run: Progress, plan: Plan, present: Model | None) -> federation_pb2.RoundInstruction:
     """What a bank of the cohort is asked; there is no model in a preparing round."""
     return federation_pb2.RoundInstruction(
         key=round_key_to_proto(plan.key),
@@ -40,8 +46,22 @@ def instruction(run: RunPlan, plan: Plan, present: Model | None) -> federation_p
         run_state=run_state_to_proto(present.run_state) if present else None,
         recipe=recipe_to_proto(run.recipe),
         seed=run.seed,
-        round_count=run.rounds,
+        round_count=run.round_count,
         final=plan.final,
+    )
+
+
+def plan_of(opened: history_pb2.RoundOpened, word_count: int) -> Plan:
+    """What an opened round asks for, as `round_opened` said it."""
+    return Plan(
+        round_key_from_proto(opened.key),
+        opened.step,
+        segments_from_proto(list(opened.segments)),
+        frozenset(opened.cohort),
+        opened.quorum,
+        opened.model_sha256,
+        word_count,
+        opened.final,
     )
 
 
@@ -69,6 +89,7 @@ def round_committed(
     new_state: RunState | None,
     clipped_share: float,
     seconds: float,
+    velocity_sha256: bytes,
 ) -> history_pb2.RoundCommitted:
     """A round's sum is applied; `pooled` is of the model received, `holdout` of the one produced."""
     return history_pb2.RoundCommitted(
@@ -83,6 +104,7 @@ def round_committed(
         seconds=seconds,
         clipped_share=clipped_share,
         segments=segments_to_proto(plan.segments),
+        velocity_sha256=velocity_sha256,
     )
 
 

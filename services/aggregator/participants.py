@@ -1,14 +1,13 @@
 """The banks that hold a live stream, each under its seat's newest lease."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-
-from google.protobuf.message import Message
+from collections.abc import AsyncIterator
 
 from fedfraud.errors import Fenced, Stale
 from fedfraud.identity import Credential
 from fedfraud.logs import Log
 from fedfraud.v1 import federation_pb2, history_pb2
+from services.aggregator.journal import Journal
 from services.aggregator.rate_limit import RateLimit
 from services.aggregator.seats import Seats
 
@@ -42,9 +41,9 @@ class Participant:
 class Participants:
     """Who is present, and who missed a deadline and has not spoken since."""
 
-    def __init__(self, seats: Seats, append: Callable[[Message], Awaitable[history_pb2.Entry]], log: Log) -> None:
+    def __init__(self, seats: Seats, journal: Journal, log: Log) -> None:
         self._seats = seats
-        self._append = append
+        self._journal = journal
         self._log = log
         self._live: dict[str, Participant] = {}
         self._silent: set[str] = set()
@@ -68,7 +67,7 @@ class Participants:
             self._seats.check_slot(seat)
             number, gone = self._seats.record(seat).fencing_number + 1, False
             try:
-                await self._append(
+                await self._journal.append(
                     history_pb2.LeaseGranted(seat=seat, fencing_number=number, fingerprint=credential.fingerprint)
                 )
             except asyncio.CancelledError:
@@ -91,7 +90,8 @@ class Participants:
         del self._live[participant.seat]
         self.notify()
         self._log.info("left", seat=participant.seat, lease=participant.fencing_number, present=len(self._live))
-        await self._append(history_pb2.SeatAbsent(seat=participant.seat, fencing_number=participant.fencing_number))
+        absent = history_pb2.SeatAbsent(seat=participant.seat, fencing_number=participant.fencing_number)
+        await self._journal.insist(absent)
 
     async def lapse(self, seat: str, reason: str) -> None:
         """The seat's slot is free from here. Refused while the seat is present, and when it is revoked."""
@@ -101,7 +101,7 @@ class Participants:
                 state = "revoked" if record.revoked else "present"
                 raise Stale(f"a seat must be absent to lapse, {seat} is {state}")
             if not record.lapsed:
-                await self._append(history_pb2.SeatLapsed(seat=seat, reason=reason))
+                await self._journal.append(history_pb2.SeatLapsed(seat=seat, reason=reason))
                 self._log.info("seat lapsed", seat=seat, reason=reason)
 
     def send(self, seat: str, message: federation_pb2.ParticipateResponse) -> None:

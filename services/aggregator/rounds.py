@@ -11,7 +11,6 @@ from enum import Enum
 
 from fedfraud.errors import Conflict, Invalid, Stale
 from fedfraud.fixed_point import Segment
-from fedfraud.recipe import Recipe
 from fedfraud.wire import RoundKey
 
 
@@ -21,19 +20,6 @@ class Outcome(Enum):
     OPEN = "open"
     COMMITTED = "committed"
     VOID = "void"
-
-
-@dataclass(frozen=True)
-class RunPlan:
-    """What a run is to be."""
-
-    run_id: str
-    seed: int
-    recipe: Recipe
-    rounds: int
-    quorum: int
-    expected_banks: int
-    round_deadline: float
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,11 @@
-"""One run: the preparing round, the training rounds and the final one, each committed wholly or void."""
+"""One run: the preparing round, the training rounds and the final one, each committed wholly or void.
+
+A run knows where it stands from its progress, which follows the journal: begun anew or after a restart is the same.
+"""
 
 import asyncio
-import itertools
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from secrets import token_hex
@@ -11,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfraud import fixed_point, model
+from fedfraud.errors import NotStored
 from fedfraud.fixed_point import EvaluateCodec, Layout, Segment, Words
 from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
@@ -18,14 +22,16 @@ from fedfraud.metrics import Scores, scores_from_counts
 from fedfraud.model import RunState, Vector
 from fedfraud.v1 import history_pb2, model_pb2
 from fedfraud.wire import RoundKey
-from services.aggregator import averaging, messages
+from services.aggregator import averaging, messages, recovery
 from services.aggregator.averaging import Model
 from services.aggregator.holdout import Holdout
 from services.aggregator.intake import Intake, OpenRound
-from services.aggregator.journal import Journal, Writer
+from services.aggregator.journal import Journal
 from services.aggregator.participants import Participants
-from services.aggregator.rounds import Outcome, Plan, Round, RunPlan
+from services.aggregator.progress import Progress
+from services.aggregator.rounds import Outcome, Plan, Round
 from services.aggregator.vectors import Vectors
+from services.aggregator.writer import Writer
 
 _VOIDS_IN_A_ROW = 3
 
@@ -55,6 +61,10 @@ class Surroundings:
     writer: Writer
     vectors: Vectors
     log: Log
+    round_deadline: float
+    """Seconds that a round waits for its cohort, and a cohort for its quorum."""
+    keep_contributions: bool
+    """Whether contributions outlive their round, for a while."""
 
 
 @dataclass(frozen=True)
@@ -74,58 +84,60 @@ class Closed:
 
 
 class Run:
-    """Drives one run from its first round to its last; the intake fills the rounds."""
+    """Drives one run from where its progress stands to its end; the intake fills the rounds."""
 
-    def __init__(self, plan: RunPlan, surroundings: Surroundings) -> None:
-        self.plan = plan
-        self.committed_count = 0
+    def __init__(self, progress: Progress, around: Surroundings, returning: frozenset[str] = frozenset()) -> None:
+        """`returning` are the banks that were there before a restart: the first cohort waits for them."""
+        self.progress = progress
         self.waiting_for = ""
-        self._around = surroundings
-        self._numbers = itertools.count(1)
+        self._around = around
+        self._returning = returning
         self._model: Model | None = None
-        self._stopping = False
-        self._void_reason = ""
 
-    def stop(self) -> None:
-        """Ends the run after the round that is open."""
-        self._stopping = True
-        self._around.participants.notify()
+    async def load(self) -> None:
+        """Takes up what a former process left; Misconfigured when its files are not as the journal says."""
+        load, check = recovery.load_model, recovery.check_contributions
+        self._model = await asyncio.to_thread(load, self.progress, self._around.vectors)
+        await asyncio.to_thread(check, self.progress, self._around.vectors)
 
     async def drive(self) -> history_pb2.RunFinished:
-        """All rounds; returns and journals how the run ended."""
-        await self._around.journal.append(messages.run_started(self.plan, self._around.manifest))
-        recipe, rounds = self.plan.recipe.name, self.plan.rounds
+        """All rounds that are left; returns and journals how the run ended."""
         self._around.participants.forgive()
-        self._around.log.info("run started", run=self.plan.run_id, recipe=recipe, rounds=rounds)
         outcome, reason = history_pb2.RUN_OUTCOME_FINISHED, ""
         try:
-            await self._prepare()
-            for step in range(1, rounds + 1):
-                await self._train(step)
-            await self._score_final()
+            if self._model is None:
+                await self._prepare()
+            while self.progress.committed_count < self.progress.round_count:
+                await self._train(self.progress.committed_count + 1)
+            if not self.progress.scored:
+                await self._score_final()
         except RunStopped:
             outcome, reason = history_pb2.RUN_OUTCOME_STOPPED, "an operator stopped it"
         except RunFailed as error:
             outcome, reason = history_pb2.RUN_OUTCOME_FAILED, str(error)
+        except NotStored:  # the disk failed for too long: the next start goes on from what it has
+            raise
         except Exception as error:  # whatever it was, the banks and the reporter must hear that the run is over
-            self._around.log.error("a run failed", exc_info=True, run=self.plan.run_id, error=repr(error))
+            self._around.log.error("a run failed", exc_info=True, run=self.progress.run_id, error=repr(error))
             outcome, reason = history_pb2.RUN_OUTCOME_FAILED, f"the aggregator failed: {error}"
         sha256 = self._model.reference.model_sha256 if self._model else b""
-        finished = history_pb2.RunFinished(run_id=self.plan.run_id, outcome=outcome, reason=reason, model_sha256=sha256)
-        await self._around.journal.append(finished)
+        finished = history_pb2.RunFinished(
+            run_id=self.progress.run_id, outcome=outcome, reason=reason, model_sha256=sha256
+        )
+        await self._around.journal.insist(finished)
         return finished
 
     async def _prepare(self) -> None:
         """The standardise round: the run state, and the initial model under it."""
         done = await self._closed_round(0, (Segment.STANDARDISE,))
         opened = fixed_point.standardise_codec(self._around.manifest).decode(done.part(Segment.STANDARDISE))
-        state = averaging.run_state(opened, self.plan.recipe)
-        vector = model.initial_vector(self._around.manifest, self.plan.seed)
+        state = averaging.run_state(opened, self.progress.recipe)
+        vector = model.initial_vector(self._around.manifest, self.progress.seed)
         await self._commit(done, await self._stored(vector, np.zeros(len(vector)), state), new_state=state)
 
     async def _train(self, step: int) -> None:
         """A training round: scores of the model received, then the average of the updates made from it."""
-        before, recipe = self._present(), self.plan.recipe
+        before, recipe = self._present(), self.progress.recipe
         done = await self._closed_round(step, (Segment.EVALUATE, Segment.TRAIN))
         opened = fixed_point.train_codec(self._around.manifest, recipe).decode(done.part(Segment.TRAIN))
         vector, velocity = averaging.server_step(before.vector, before.velocity, opened.average, recipe.momentum)
@@ -133,71 +145,90 @@ class Run:
             raise RunFailed(f"a model must be finite, round {step} made one that is not")
         produced = await self._stored(vector, velocity, before.run_state)
         share = opened.clipped / (len(vector) * len(done.seats))
-        await self._commit(done, produced, pooled=_pooled(done), clipped_share=share)
-        self.committed_count = step
+        momentum = b""
+        if recipe.momentum:
+            write = self._around.vectors.write_velocity
+            momentum = await self._around.writer.insist(write, done.plan.key, velocity.astype("<f8").tobytes())
+        await self._commit(done, produced, pooled=_pooled(done), clipped_share=share, velocity_sha256=momentum)
 
     async def _score_final(self) -> None:
         """The last round: scores of the final model, and what banks disclose of themselves."""
-        done = await self._closed_round(self.plan.rounds + 1, (Segment.EVALUATE,), final=True)
+        done = await self._closed_round(self.progress.round_count + 1, (Segment.EVALUATE,), final=True)
         await self._commit(done, self._present(), pooled=_pooled(done))
 
     async def _closed_round(self, step: int, segments: tuple[Segment, ...], *, final: bool = False) -> Closed:
-        """Opens rounds until one has its quorum; three voids in a row fail the run."""
-        for _ in range(_VOIDS_IN_A_ROW):
+        """Opens rounds, or takes up the open one, until one has its quorum; three voids in a row fail the run."""
+        progress = self.progress
+        while progress.voids < _VOIDS_IN_A_ROW:
             opened_at = time.monotonic()
-            cohort = await self._cohort()
-            layout = Layout(segments, self._around.manifest, self.plan.recipe)
-            sha256 = self._model.reference.model_sha256 if self._model else b""
-            key = RoundKey(self.plan.run_id, next(self._numbers), 1)
-            plan = Plan(key, step, segments, cohort, self.plan.quorum, sha256, layout.length, final)
-            if len(cohort) < plan.quorum:
-                await self._void(plan, [], f"{len(cohort)} banks are ready, the quorum is {plan.quorum}", opened_at)
+            layout = Layout(segments, self._around.manifest, progress.recipe)
+            plan = messages.plan_of(progress.open, layout.length) if progress.open else None
+            if plan is None:
+                cohort = await self._cohort()
+                sha256 = self._model.reference.model_sha256 if self._model else b""
+                key = RoundKey(progress.run_id, progress.last_round + 1, 1)
+                plan = Plan(key, step, segments, cohort, progress.quorum, sha256, layout.length, final)
+            if len(plan.cohort) < plan.quorum:
+                await self._void(
+                    plan, [], f"{len(plan.cohort)} banks are ready, the quorum is {plan.quorum}", opened_at
+                )
             elif closed := await self._hold(plan, layout, opened_at):
                 return closed
         raise RunFailed(
-            f"at most {_VOIDS_IN_A_ROW - 1} rounds in a row may be void, got {_VOIDS_IN_A_ROW}; "
-            f"the last: {self._void_reason}"
+            f"at most {_VOIDS_IN_A_ROW - 1} rounds in a row may be void, got {progress.voids}; "
+            f"the last: {progress.void_reason}"
         )
 
     async def _cohort(self) -> frozenset[str]:
-        """The banks that are ready; waits for a quorum of them until the deadline."""
-        participants, deadline = self._around.participants, time.monotonic() + self.plan.round_deadline
+        """The banks that are ready; waits for a quorum of them (after a restart for all that were there), until the
+        deadline."""
+        around, deadline = self._around, time.monotonic() + self._around.round_deadline
+        quorum, returning, self._returning = self.progress.quorum, self._returning, frozenset()
         try:
-            while len(participants.ready) < self.plan.quorum and not self._stopping:
-                self.waiting_for = f"{self.plan.quorum} banks, {len(participants.ready)} are ready"
+            while not self.progress.stopping:
+                ready = around.participants.ready
+                if len(ready) >= quorum and returning <= ready:
+                    break
+                self.waiting_for = f"{max(quorum, len(returning))} banks, {len(ready)} are ready"
                 async with asyncio.timeout(deadline - time.monotonic()):
-                    await participants.changed.wait()
+                    await around.participants.changed.wait()
         except TimeoutError:
-            self._around.log.warning("too few banks for a round", run=self.plan.run_id, waited_for=self.waiting_for)
+            around.log.warning("too few banks for a round", run=self.progress.run_id, waited_for=self.waiting_for)
         self.waiting_for = ""
-        if self._stopping:
+        if self.progress.stopping:
             raise RunStopped
-        return participants.ready
+        return around.participants.ready
 
     async def _hold(self, plan: Plan, layout: Layout, opened_at: float) -> Closed | None:
-        """One try of a round, from its opening to its sum; None if it is void."""
-        around, deadline = self._around, time.monotonic() + self.plan.round_deadline
-        instruction = messages.instruction(self.plan, plan, self._model)
-        open_round = OpenRound(Round(plan), layout, instruction, lambda: deadline - time.monotonic())
-        await around.journal.append(messages.round_opened(plan))
-        around.intake.round = open_round
-        for seat in plan.cohort:
+        """One try of a round, from its opening, or from where a restart left it, to its sum; None if it is void."""
+        around, deadline = self._around, time.monotonic() + self._around.round_deadline
+        if self.progress.open is None:
+            await around.journal.insist(messages.round_opened(plan))
+        else:
+            around.log.info("round goes on", round=plan.key, answered=len(self.progress.accepted))
+        instruction = messages.instruction(self.progress, plan, self._model)
+        accepted = self.progress.accepted
+        state = Round(plan, answered={seat: one.vector_sha256 for seat, one in accepted.items()})
+        open_round = OpenRound(state, layout, instruction, lambda: deadline - time.monotonic())
+        open_round.sequences.update({seat: one.sequence for seat, one in accepted.items()})
+        around.intake.open(open_round)
+        for seat in state.awaited:
             around.participants.send(seat, open_round.instruction())
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
                 await open_round.answered.wait()
         except TimeoutError:
-            around.log.warning("deadline passed", round=plan.key, awaited=",".join(open_round.state.awaited))
+            around.log.warning("deadline passed", round=plan.key, awaited=",".join(state.awaited))
         async with open_round.lock:
-            outcome = open_round.state.close()
-        for seat in open_round.state.awaited:
+            outcome = state.close()
+        for seat in state.awaited:
             around.participants.missed(seat)
-        seats = sorted(open_round.state.answered)
+        seats = sorted(state.answered)
         if outcome is Outcome.VOID:
             reason = f"{len(seats)} banks answered in time, the quorum is {plan.quorum}"
             await self._void(plan, seats, reason, opened_at)
             return None
-        words, sha256 = await around.writer.run(self._sum, plan, seats)
+        words, sha256 = await around.writer.insist(self._sum, plan, seats)
         return Closed(plan, layout, seats, words, sha256, opened_at)
 
     def _sum(self, plan: Plan, seats: list[str]) -> tuple[Words, bytes]:
@@ -208,7 +239,7 @@ class Run:
 
     async def _stored(self, vector: Vector, velocity: NDArray[np.float64], state: RunState) -> Model:
         """The model, once its vector is on disk."""
-        sha256 = await self._around.writer.run(self._around.vectors.write_model, model.to_bytes(vector))
+        sha256 = await self._around.writer.insist(self._around.vectors.write_model, model.to_bytes(vector))
         reference = model_pb2.ModelReference(
             model_sha256=model.model_sha256(self._around.manifest, state, vector),
             vector_sha256=sha256,
@@ -224,6 +255,7 @@ class Run:
         pooled: Scores | None = None,
         new_state: RunState | None = None,
         clipped_share: float = 0.0,
+        velocity_sha256: bytes = b"",
     ) -> None:
         """One journal entry makes the round's result the present model."""
         around, plan, seconds = self._around, done.plan, time.monotonic() - done.opened_at
@@ -238,31 +270,37 @@ class Run:
             new_state=new_state,
             clipped_share=clipped_share,
             seconds=seconds,
+            velocity_sha256=velocity_sha256,
         )
-        await around.journal.append(entry)
+        await around.journal.insist(entry)
         self._model = produced
-        await around.writer.run(around.vectors.remove_contributions, plan.key)
+        await self._forget(plan.key)
         precision = holdout.average_precision if holdout else None
         around.log.info(
             "round committed",
-            run=self.plan.run_id,
+            run=self.progress.run_id,
             round=plan.key.round,
-            step="final" if plan.final else f"{plan.step}/{self.plan.rounds}" if plan.step else "preparing",
+            step="final" if plan.final else f"{plan.step}/{self.progress.round_count}" if plan.step else "preparing",
             banks=len(done.seats),
             holdout_ap="-" if precision is None else f"{precision:.3f}",
             seconds=f"{seconds:.2f}",
         )
 
     async def _void(self, plan: Plan, seats: list[str], reason: str, opened_at: float) -> None:
-        around, self._void_reason = self._around, reason
-        around.log.warning("round void", run=self.plan.run_id, round=plan.key.round, reason=reason)
-        await around.journal.append(messages.round_void(plan, seats, reason, time.monotonic() - opened_at))
-        await around.writer.run(around.vectors.remove_contributions, plan.key)
+        around = self._around
+        around.log.warning("round void", run=self.progress.run_id, round=plan.key.round, reason=reason)
+        await around.journal.insist(messages.round_void(plan, seats, reason, time.monotonic() - opened_at))
+        await self._forget(plan.key)
+
+    async def _forget(self, key: RoundKey) -> None:
+        if not self._around.keep_contributions:
+            with suppress(NotStored):  # the next start takes away what is left
+                await self._around.writer.run(self._around.vectors.remove_contributions, key)
 
     def _holdout_scores(self, present: Model) -> Scores | None:
         if self._around.holdout is None:
             return None
-        adjusted = self.plan.recipe.logit_adjustment
+        adjusted = self.progress.recipe.logit_adjustment
         return self._around.holdout.scores(
             self._around.manifest, present.run_state, present.vector, logit_adjustment=adjusted
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fedfraud.channel import bind_enrolment, bind_mutual, enrolment_server, mutual_server
-from fedfraud.errors import Misconfigured, Stale
+from fedfraud.errors import Misconfigured, NotStored, Stale
 from fedfraud.health import HealthServer
 from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
@@ -21,10 +21,9 @@ from services.aggregator.conductor import Conductor, check_settings
 from services.aggregator.guard import ErrorMapper, Guard
 from services.aggregator.holdout import Holdout
 from services.aggregator.intake import Intake
-from services.aggregator.journal import Journal, Writer
+from services.aggregator.journal import NAME, Journal
 from services.aggregator.participants import Participants
-from services.aggregator.rounds import RunPlan
-from services.aggregator.runs import Run, Surroundings
+from services.aggregator.runs import Surroundings
 from services.aggregator.seats import Seats
 from services.aggregator.servicers.enrolment import EnrolmentServicer, Registrar
 from services.aggregator.servicers.federation import FederationServicer
@@ -32,8 +31,10 @@ from services.aggregator.servicers.history import HistoryServicer
 from services.aggregator.servicers.operation import OperationServicer
 from services.aggregator.settings import Settings
 from services.aggregator.vectors import Vectors
+from services.aggregator.writer import Writer
 
 _GRACE_SECONDS = 1.0
+_SWEEP_SECONDS = 60.0
 
 
 async def serve(settings: Settings, stop: asyncio.Event, ready: Callable[[int, int], None] = lambda *_: None) -> None:
@@ -42,10 +43,10 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Callable[[int, i
     manifest = manifest_of(settings)
     check_settings(settings, manifest)
     lock = _locked(settings.data_dir)
-    writer = Writer()
-    journal = Journal(settings.data_dir / "journal.sqlite3", writer)
+    authority, writer = Authority(settings.data_dir / "authority"), Writer()
+    journal = Journal(settings.data_dir / NAME, writer, authority.journal_key)
     try:
-        await _serve(settings, manifest, writer, journal, stop, ready, log)
+        await _serve(settings, manifest, authority, writer, journal, stop, ready, log)
     finally:
         writer.close()
         journal.close()
@@ -56,6 +57,7 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Callable[[int, i
 async def _serve(
     settings: Settings,
     manifest: Manifest,
+    authority: Authority,
     writer: Writer,
     journal: Journal,
     stop: asyncio.Event,
@@ -63,24 +65,41 @@ async def _serve(
     log: Log,
 ) -> None:
     vectors, seats = Vectors(settings.data_dir / "vectors"), Seats()
-    authority = Authority(settings.data_dir / "authority")
-    participants = Participants(seats, journal.append, log)
+    vectors.prepare()
+    participants = Participants(seats, journal, log)
     intake = Intake(seats, participants, journal, writer, vectors, settings.stall_timeout, log)
     holdout = Holdout(settings.holdout_file, manifest) if settings.holdout_file else None
-
-    surroundings = Surroundings(manifest, holdout, intake, participants, journal, writer, vectors, log)
-
-    def make_run(plan: RunPlan) -> Run:
-        return Run(plan, surroundings)
-
-    conductor = Conductor(settings, manifest, participants, intake, journal, make_run, log)
+    surroundings = Surroundings(
+        manifest,
+        holdout,
+        intake,
+        participants,
+        journal,
+        writer,
+        vectors,
+        log,
+        settings.round_deadline,
+        keep_contributions=settings.retention_hours > 0,
+    )
+    conductor = Conductor(settings, surroundings)
     registrar = Registrar(settings, authority, seats, journal)
     await journal.replay(seats.apply)
     await journal.replay(conductor.apply)
 
     server, enrolment = mutual_server([Guard(seats, log)]), enrolment_server([ErrorMapper(log)])
     federation_pb2_grpc.add_FederationServiceServicer_to_server(
-        FederationServicer(manifest, participants, conductor, intake, registrar, writer, vectors), server
+        FederationServicer(
+            manifest,
+            participants,
+            conductor,
+            intake,
+            registrar,
+            journal,
+            authority.journal_certificate_pem,
+            writer,
+            vectors,
+        ),
+        server,
     )
     history_pb2_grpc.add_HistoryServiceServicer_to_server(HistoryServicer(journal), server)
     operation_pb2_grpc.add_OperationServiceServicer_to_server(
@@ -100,21 +119,27 @@ async def _serve(
     authority.write_join_folders(settings.join_dir)
 
     health = HealthServer(settings.health_socket) if settings.health_socket else None
+    await conductor.begin(seats)
     await _all_absent(seats, journal)
     await asyncio.gather(server.start(), enrolment.start(), *([health.start()] if health else []))
-    await conductor.begin()
-    if health:
-        await health.set_serving(True)
     log.info("serving", port=port, enrolment_port=enrolment_port, expected_banks=settings.expected_banks)
     ready(port, enrolment_port)
-    lapsing = asyncio.create_task(_lapse(settings, seats, participants)) if settings.simulation else None
+    tasks = [
+        asyncio.create_task(writer.probe(settings.data_dir)),
+        asyncio.create_task(_sweep(settings.retention_hours * 3600, writer, vectors, conductor)),
+    ]
+    if settings.simulation:
+        tasks.append(asyncio.create_task(_lapse(settings, seats, participants)))
+    if health:
+        tasks.append(asyncio.create_task(_say_health(health, writer)))
     await stop.wait()
 
     log.info("stopping")
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
     if health:
         await health.set_serving(False)
-    if lapsing:
-        lapsing.cancel()
     await conductor.close()
     await asyncio.gather(server.stop(_GRACE_SECONDS), enrolment.stop(_GRACE_SECONDS))
     if health:
@@ -149,6 +174,22 @@ async def _all_absent(seats: Seats, journal: Journal) -> None:
             await journal.append(history_pb2.SeatAbsent(seat=record.name, fencing_number=record.fencing_number))
 
 
+async def _say_health(health: HealthServer, writer: Writer) -> None:
+    """SERVING while the disk takes what arrives."""
+    while True:
+        changed = writer.changed
+        await health.set_serving(not writer.failure)
+        await changed.wait()
+
+
+async def _sweep(retention: float, writer: Writer, vectors: Vectors, conductor: Conductor) -> None:
+    """Forgets contributions whose retention is over, now and then each minute."""
+    while True:
+        with contextlib.suppress(NotStored):
+            await writer.run(vectors.sweep, retention, conductor.open_round)
+        await asyncio.sleep(_SWEEP_SECONDS)
+
+
 async def _lapse(settings: Settings, seats: Seats, participants: Participants) -> None:
     """Lets simulated seats lapse that have had no lease for the set time."""
     absent_since: dict[str, float] = {}
@@ -158,6 +199,6 @@ async def _lapse(settings: Settings, seats: Seats, participants: Participants) -
         absent_since = {seat: absent_since.get(seat, now) for seat in away}
         for seat, since in absent_since.items():
             if now - since >= settings.lapse_after:
-                with contextlib.suppress(Stale):  # its bank has just come back
+                with contextlib.suppress(Stale, NotStored):  # its bank has just come back; it is tried again
                     await participants.lapse(seat, f"no lease for {settings.lapse_after:g} s")
         await asyncio.sleep(min(1.0, settings.lapse_after / 4))

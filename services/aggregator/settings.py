@@ -61,6 +61,8 @@ class Settings(BaseSettings):
     """The hyperparameters, by name."""
     seed: int = Field(default=7, ge=0, lt=2**32)
     """The run's seed, and in the simulation the population's."""
+    retention_hours: float = Field(default=0.0, ge=0, le=_TEN_YEARS)
+    """Hours that a contribution is kept once its round is over, so that `verify` can add it again; 0 for not at all."""
     aggregation: Literal["plain", "secure"] = "plain"
     """How contributions reach the aggregator."""
 

@@ -1,11 +1,12 @@
-"""Vectors as files beside the journal: models by their hash, contributions and sums by run, round and seat."""
+"""Vectors as files beside the journal: models by their hash; contributions, sums and momenta by run and round."""
 
 import hashlib
 import shutil
+import time
 from pathlib import Path
 
 from fedfraud.errors import NotFound
-from fedfraud.identity import write_durably
+from fedfraud.identity import make_folder, write_durably
 from fedfraud.wire import RoundKey
 
 
@@ -14,7 +15,12 @@ class Vectors:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        (folder / "models").mkdir(parents=True, exist_ok=True)
+
+    def prepare(self) -> None:
+        """Makes the folder, and takes away what a process that was killed had half written."""
+        make_folder(self._folder / "models")
+        for path in self._folder.rglob(".*"):
+            path.unlink()
 
     def write_model(self, data: bytes) -> bytes:
         """Stores little-endian float32 bytes; returns their SHA-256."""
@@ -33,23 +39,47 @@ class Vectors:
 
     def write_contribution(self, key: RoundKey, seat: str, data: bytes) -> None:
         """Stores a contribution, little-endian uint64."""
-        self._write(self._round(key) / f"{seat}.u64", data)
+        self._write(self.contribution(key, seat), data)
 
     def read_contribution(self, key: RoundKey, seat: str) -> bytes:
         """What `write_contribution` stored."""
-        return (self._round(key) / f"{seat}.u64").read_bytes()
+        return self.contribution(key, seat).read_bytes()
 
     def write_sum(self, key: RoundKey, data: bytes) -> bytes:
         """Stores a committed sum, little-endian uint64; returns its SHA-256."""
-        self._write(self._round(key).with_suffix(".sum.u64"), data)
+        self._write(self.sum(key), data)
         return hashlib.sha256(data).digest()
+
+    def write_velocity(self, key: RoundKey, data: bytes) -> bytes:
+        """Stores the server's momentum after the round, little-endian float64; returns its SHA-256."""
+        self._write(self.velocity(key), data)
+        return hashlib.sha256(data).digest()
+
+    def contribution(self, key: RoundKey, seat: str) -> Path:
+        """Where a seat's contribution lies until its retention is over."""
+        return self._round(key) / f"{seat}.u64"
+
+    def sum(self, key: RoundKey) -> Path:
+        """Where a round's sum lies."""
+        return self._round(key).with_suffix(".sum.u64")
+
+    def velocity(self, key: RoundKey) -> Path:
+        """Where the momentum after a round lies."""
+        return self._round(key).with_suffix(".velocity.f64")
 
     def remove_contributions(self, key: RoundKey) -> None:
         """Forgets the round's contributions; its sum stays."""
         shutil.rmtree(self._round(key), ignore_errors=True)
 
+    def sweep(self, retention: float, besides: RoundKey | None) -> None:
+        """Forgets the contributions of rounds that began `retention` seconds ago and more, but for the open one's."""
+        kept = self._round(besides) if besides else None
+        for path in self._folder.glob("*/*-*"):
+            if path.is_dir() and path != kept and time.time() - path.stat().st_mtime >= retention:
+                shutil.rmtree(path)
+
     def _write(self, path: Path, data: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_durably(path, data)
 
     def _model(self, sha256: bytes) -> Path:

@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 
 from fedfraud import model
-from fedfraud.errors import FedfraudError, Invalid
+from fedfraud.errors import FedfraudError, Invalid, NotStored
 from fedfraud.fixed_point import train_codec
 from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
@@ -25,6 +25,7 @@ from fedfraud.wire import (
     segments_from_proto,
 )
 from services.bank_client.contribution import Contributor, Task
+from services.bank_client.receipts import Receipts
 from services.bank_client.release import Released
 
 _TIMEOUT = 30.0
@@ -58,11 +59,12 @@ class Session:
 class Answers:
     """What a bank does with the rounds that it is asked to answer, over one session after another."""
 
-    def __init__(self, seat: str, manifest: Manifest, contributor: Contributor) -> None:
+    def __init__(self, seat: str, manifest: Manifest, contributor: Contributor, receipts: Receipts) -> None:
         self.manifest = manifest
         self.row_count = contributor.row_count
         self._seat = seat
         self._contributor = contributor
+        self._receipts = receipts
         self._log = Log(seat)
         self._work: Work | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -91,14 +93,16 @@ class Answers:
             if work.prepared is None or _failed(work.prepared):
                 work.prepared = asyncio.create_task(self._prepare(instruction, work, session))
             released = await asyncio.shield(work.prepared)
-            model_sha256 = instruction.model.model_sha256
-            requests = released.requests(work.key, session.fencing_number, model_sha256)
-            await session.stub.SubmitContribution(requests, timeout=_TIMEOUT)
+            answer = await session.stub.SubmitContribution(released.requests(session.fencing_number), timeout=_TIMEOUT)
+            await asyncio.to_thread(self._receipts.keep, answer.receipt, work.key, self._seat, released.sha256)
             self._log.info("contributed", seat=self._seat, round=work.key, left=released.record)
         except grpc.aio.AioRpcError as error:
             reason = error.details()
             self._log.warning("not contributed", seat=self._seat, round=work.key, status=error.code().name, why=reason)
             return error.code() not in _TRANSIENT
+        except (NotStored, OSError) as error:
+            self._log.error("disk fails", seat=self._seat, round=work.key, reason=error)
+            return False
         except FedfraudError as error:
             self._log.error("not released", seat=self._seat, round=work.key, reason=error)
         except Exception:

@@ -15,6 +15,7 @@ from fedfraud.recipe import Recipe
 from fedfraud.wire import Disclosure, RoundKey
 from services.bank_client import evaluation
 from services.bank_client.dataset import Rows, read, split
+from services.bank_client.outbox import Outbox
 from services.bank_client.release import Released, ReleaseDoor
 from services.bank_client.settings import Settings
 
@@ -52,6 +53,7 @@ class Contributor:
         self._holdout = _read_if_there(settings.data_dir / settings.holdout, manifest)
         self._trainer: tuple[Recipe, RunState, object] | None = None
         self._alone: tuple[tuple[int, Recipe, int], tuple[RunState, Vector]] | None = None
+        self._outbox = Outbox(settings.data_dir)
         self._lock = threading.Lock()
 
     @property
@@ -60,16 +62,20 @@ class Contributor:
         return len(self._rows)
 
     def contribute(self, task: Task, cancelled: Callable[[], bool]) -> Released:
-        """The released contribution; raises Cancelled when `cancelled` turns true while it trains.
+        """The released contribution, kept on disk; raises Cancelled when `cancelled` turns true while it trains.
 
         One at a time: a task that was cancelled may still be in its last batch when the next one comes.
         """
         with self._lock:
-            return self._contribute(task, cancelled)
+            kept = self._outbox.find(task.key, task.model_sha256)
+            if kept is None:
+                kept = self._contribute(task, cancelled)
+                self._outbox.keep(kept)
+            return kept
 
     def _contribute(self, task: Task, cancelled: Callable[[], bool]) -> Released:
         ends = time.monotonic() + _ALONE_SHARE * task.time_left
-        door = ReleaseDoor(Layout(task.segments, self._manifest, task.recipe))
+        door = ReleaseDoor(Layout(task.segments, self._manifest, task.recipe), task.key, task.model_sha256)
         for segment in task.segments:
             if segment is Segment.STANDARDISE:
                 door.standardise(self._training.features, self._training.labels)

@@ -19,6 +19,7 @@ from fedfraud.wire import (
 from services.bank_client import enrol
 from services.bank_client.answers import Answers, Session
 from services.bank_client.contribution import Contributor, preload
+from services.bank_client.receipts import Receipts
 from services.bank_client.settings import Settings
 
 _TIMEOUT = 30.0
@@ -41,6 +42,7 @@ class BankClient:
         self._log = Log(self._seat)
         self._connected = False
         self._answers: Answers | None = None
+        self._receipts = Receipts(settings.data_dir)
         self._health: HealthServer | None = None
 
     async def serve(self) -> int:
@@ -96,8 +98,15 @@ class BankClient:
         async with mutual_channel(self._settings.aggregator, join.ca_pem, self._pair) as channel:
             stub = federation_pb2_grpc.FederationServiceStub(channel)
             renewing = asyncio.create_task(self._renew(stub))
-            call = stub.Participate(federation_pb2.ParticipateRequest(protocol_version=PROTOCOL_VERSION))
-            listening = asyncio.create_task(self._listen(call, stub))
+            await asyncio.to_thread(self._receipts.load, join.ca_pem)
+            newest = self._receipts.newest
+            request = federation_pb2.ParticipateRequest(
+                protocol_version=PROTOCOL_VERSION,
+                receipt_sequence=newest.sequence if newest else 0,
+                receipt_head=newest.head if newest else b"",
+            )
+            call = stub.Participate(request)
+            listening = asyncio.create_task(self._listen(call, stub, join.ca_pem))
             try:
                 await asyncio.wait({renewing, listening}, return_when=asyncio.FIRST_COMPLETED)
                 for task in (listening, renewing):
@@ -115,12 +124,13 @@ class BankClient:
         self,
         call: "grpc.aio.UnaryStreamCall[federation_pb2.ParticipateRequest, federation_pb2.ParticipateResponse]",
         stub: "federation_pb2_grpc.FederationServiceAsyncStub",
+        ca_pem: bytes,
     ) -> None:
         session: Session | None = None
         async for message in call:
             match message.WhichOneof("message"):
                 case "welcome":
-                    self._answers = await self._welcomed(message.welcome)
+                    self._answers = await self._welcomed(message.welcome, ca_pem)
                     self._answers.spawn(asyncio.to_thread(preload), "import training")
                     session = Session(stub, message.welcome.fencing_number)
                 case "round" if session and self._answers:
@@ -129,15 +139,18 @@ class BankClient:
                     ended = message.run_ended
                     self._log.info("run ended", seat=self._seat, run=ended.run_id, outcome=ended.outcome)
 
-    async def _welcomed(self, welcome: federation_pb2.Welcome) -> Answers:
-        """Checks that the welcome is ours; reads the dataset unless it was read for this manifest before."""
+    async def _welcomed(self, welcome: federation_pb2.Welcome, ca_pem: bytes) -> Answers:
+        """Checks that the welcome is ours and from a journal that was not put back; reads the dataset unless it was
+        read for this manifest before."""
         if welcome.seat != self._seat:
             raise Invalid(f"a welcome must be for this bank's seat, {self._seat}, got {welcome.seat[:40]!r}")
+        certificate, epoch = welcome.journal_certificate_pem, welcome.epoch
+        await asyncio.to_thread(self._receipts.trust, certificate, ca_pem, epoch)
         self._connected = True
         manifest, answers = manifest_from_proto(welcome.manifest), self._answers
         if answers is None or manifest != answers.manifest:
             contributor = await asyncio.to_thread(Contributor, self._settings, manifest)
-            answers = Answers(self._seat, manifest, contributor)
+            answers = Answers(self._seat, manifest, contributor, self._receipts)
         if self._health:
             await self._health.set_serving(True)
         self._log.info("joined", seat=self._seat, lease=welcome.fencing_number, rows=answers.row_count)

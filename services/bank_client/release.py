@@ -4,10 +4,12 @@ Nothing else in the bank builds an outgoing message with data in it; tests/test_
 """
 
 import hashlib
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from fedfraud import fixed_point
@@ -16,7 +18,14 @@ from fedfraud.errors import Invalid
 from fedfraud.fixed_point import EvaluateCodec, Layout, Segment, StandardiseCodec, TrainCodec, Words
 from fedfraud.model import Vector
 from fedfraud.v1 import federation_pb2
-from fedfraud.wire import Disclosure, RoundKey, disclosure_to_proto, round_key_to_proto
+from fedfraud.wire import (
+    Disclosure,
+    RoundKey,
+    disclosure_from_proto,
+    disclosure_to_proto,
+    round_key_from_proto,
+    round_key_to_proto,
+)
 
 PROTECTIONS = {
     Segment.STANDARDISE: "sums over all training rows",
@@ -28,35 +37,63 @@ PROTECTIONS = {
 
 @dataclass(frozen=True)
 class Released:
-    """A contribution that may leave: the bytes, their hash, the disclosure, and in words what they are."""
+    """A contribution that may leave: what it answers, its bytes, the disclosure, and in words what they are."""
 
+    key: RoundKey
+    model_sha256: bytes
     data: bytes
-    sha256: bytes
     disclosure: Disclosure | None
     record: str
 
-    def requests(
-        self, key: RoundKey, fencing_number: int, model_sha256: bytes
-    ) -> Iterator[federation_pb2.SubmitContributionRequest]:
+    @property
+    def sha256(self) -> bytes:
+        """SHA-256 of the bytes."""
+        return hashlib.sha256(self.data).digest()
+
+    def requests(self, fencing_number: int) -> Iterator[federation_pb2.SubmitContributionRequest]:
         """The messages of one upload: the header, then the integers in chunks."""
-        header = federation_pb2.ContributionHeader(
-            key=round_key_to_proto(key),
+        yield federation_pb2.SubmitContributionRequest(header=self._header(fencing_number))
+        for start in range(0, len(self.data), CHUNK_BYTES):
+            yield federation_pb2.SubmitContributionRequest(chunk=self.data[start : start + CHUNK_BYTES])
+
+    def to_bytes(self) -> bytes:
+        """For the bank's own disk: the upload's header without a lease, after its length, then the integers."""
+        header = self._header(0).SerializeToString()
+        return struct.pack("<q", len(header)) + header + self.data
+
+    @classmethod
+    def from_bytes(cls, stored: bytes) -> "Released":
+        """What `to_bytes` made; refused when it is not whole."""
+        header = federation_pb2.ContributionHeader()
+        try:
+            (length,) = struct.unpack_from("<q", stored)
+            header.ParseFromString(stored[8 : 8 + length])
+        except (struct.error, DecodeError) as error:
+            raise Invalid(f"a stored contribution must be whole, got {len(stored)} other bytes") from error
+        data = stored[8 + length :]
+        if hashlib.sha256(data).digest() != header.vector_sha256:
+            raise Invalid(f"a stored contribution must have its hash, {header.vector_sha256.hex()[:12]}")
+        disclosure = disclosure_from_proto(header.disclosure) if header.HasField("disclosure") else None
+        key = round_key_from_proto(header.key)
+        return cls(key, header.model_sha256, data, disclosure, "as it was kept")
+
+    def _header(self, fencing_number: int) -> federation_pb2.ContributionHeader:
+        return federation_pb2.ContributionHeader(
+            key=round_key_to_proto(self.key),
             fencing_number=fencing_number,
-            model_sha256=model_sha256,
+            model_sha256=self.model_sha256,
             vector_sha256=self.sha256,
             word_count=len(self.data) // 8,
             disclosure=disclosure_to_proto(self.disclosure) if self.disclosure else None,
         )
-        yield federation_pb2.SubmitContributionRequest(header=header)
-        for start in range(0, len(self.data), CHUNK_BYTES):
-            yield federation_pb2.SubmitContributionRequest(chunk=self.data[start : start + CHUNK_BYTES])
 
 
 class ReleaseDoor:
     """Collects the segments of one contribution; each codec refuses what is not finite or out of bounds."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, key: RoundKey, model_sha256: bytes) -> None:
         self._layout = layout
+        self._key, self._model_sha256 = key, model_sha256
         self._parts: dict[Segment, Words] = {}
 
     def standardise(self, features: NDArray[np.float64], labels: NDArray[np.bool_]) -> None:
@@ -87,4 +124,4 @@ class ReleaseDoor:
         data = fixed_point.to_bytes(words)
         record = [f"{s.value}, {8 * codec.length} bytes: {PROTECTIONS[s]}" for s, codec in self._layout.codecs.items()]
         record += ["disclosure: figures by choice, in the bank's own name"] if disclosure else []
-        return Released(data, hashlib.sha256(data).digest(), disclosure, "; ".join(record))
+        return Released(self._key, self._model_sha256, data, disclosure, "; ".join(record))

@@ -13,6 +13,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from fedfraud import enrolment, fixed_point
+from fedfraud.chain import CheckedReceipt, checked_receipt, journal_key
 from fedfraud.channel import CHUNK_BYTES, KeyPair, mutual_channel
 from fedfraud.enrolment import JoinFolder
 from fedfraud.fixed_point import EvaluateCodec, Layout, StandardiseCodec, TrainCodec, Words
@@ -59,6 +60,11 @@ class Aggregator:
     ) -> tuple[enrolment_pb2.EnrolResponse, KeyPair]:
         """Exchanges the role's token for a certificate of the key."""
         return await enrolment.enrol(self.enrolment_address, self.join(role), key or new_key())
+
+    def checked(self, receipt: federation_pb2.Receipt) -> CheckedReceipt:
+        """What the receipt says, if this aggregator signed it."""
+        certificate = (self.settings.data_dir / "authority" / "journal.pem").read_bytes()
+        return checked_receipt(receipt, journal_key(certificate, self.join().ca_pem))
 
     def channel(self, own: KeyPair) -> grpc.aio.Channel:
         """A channel to the mutual port."""

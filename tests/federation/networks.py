@@ -95,6 +95,11 @@ class Network(LocalNetwork):
         self.signal(number, signal.SIGKILL)
         self.processes[f"bank-{number:02d}"].join(10)
 
+    def kill_aggregator(self) -> None:
+        """Ends the aggregator without a word, and waits until it is gone."""
+        self.processes["aggregator"].kill()
+        self.processes["aggregator"].join(10)
+
     def exit_status(self, name: str, seconds: float) -> int | None:
         """How the process ended, at most so much later; None if it did not."""
         self.processes[name].join(seconds)

@@ -13,6 +13,7 @@ import pytest
 
 from fedfraud import fixed_point
 from fedfraud.v1 import federation_pb2, model_pb2
+from fedfraud.wire import round_key_from_proto
 from tests.federation.hands import Messages, Pair, Request, Upload, pair
 from tests.federation.waiting import until
 
@@ -250,7 +251,8 @@ async def test_the_same_contribution_again_gets_its_receipt_again_and_counts_onc
         await network.answer()
         one, two = network.good()
         first = await network.banks[1].submit(two.messages)
-        assert (first.seat, first.vector_sha256) == ("bank-02", hashlib.sha256(two.data).digest())
+        checked = network.aggregator.checked(first)
+        assert (checked.seat, checked.vector_sha256) == ("bank-02", hashlib.sha256(two.data).digest())
         assert await network.banks[1].submit(two.messages) == first
         accepted = network.aggregator.events("contribution_accepted")
         assert [entry.seat for entry in accepted[2:]] == ["bank-02"]
@@ -263,9 +265,25 @@ async def test_a_receipt_names_the_journal_entry_that_holds_the_acceptance(tmp_p
     async with pair(tmp_path) as network:
         receipt = await network.banks[1].submit(network.good()[1].messages)
         (accepted,) = network.aggregator.events("contribution_accepted")
-        assert receipt.key == accepted.key == network.instruction.key
+        assert accepted.key == network.instruction.key
         assert accepted.size_bytes == 8 * (30 * 2 * 4 + 2)
-        assert receipt.sequence == 7  # after two certificates, two leases, the run and the round
+        checked = network.aggregator.checked(receipt)
+        assert checked.key == round_key_from_proto(accepted.key)
+        assert checked.sequence == 8  # after the start, two certificates, two leases, the run and the round
+
+
+async def test_a_round_that_has_closed_gives_its_receipts_again_and_takes_nothing_new(tmp_path: Path) -> None:
+    async with pair(tmp_path) as network:
+        former = network.good()
+        receipts = [await bank.submit(upload.messages) for bank, upload in zip(network.banks, former, strict=True)]
+        network.instruction, _ = [await bank.round() for bank in network.banks]
+        assert await network.banks[0].submit(former[0].messages) == receipts[0]
+        other = former[1].of(former[1].words + np.uint64(1))
+        with pytest.raises(grpc.aio.AioRpcError) as refusal:
+            await network.banks[1].submit(other.messages)
+        assert refusal.value.code() is grpc.StatusCode.ALREADY_EXISTS
+        accepted = network.aggregator.events("contribution_accepted")
+        assert len(accepted) == 2
 
 
 async def test_a_second_different_contribution_is_refused_and_the_first_counts(tmp_path: Path) -> None:

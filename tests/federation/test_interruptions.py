@@ -5,6 +5,9 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
+from fedfraud.errors import Misconfigured
 from fedfraud.v1 import history_pb2
 from tests.federation.networks import FAILED, FINISHED, STOPPED, Network, network
 from tests.federation.oracle import model_sha256
@@ -184,29 +187,90 @@ def test_three_voids_in_a_row_fail_the_run_and_it_says_why(tmp_path: Path) -> No
         assert present.operate("status")[1] == "banks present  1\nwaiting for    an operator to start a run"
 
 
-def test_a_restart_of_the_aggregator_keeps_seats_and_fails_the_unfinished_run(tmp_path: Path) -> None:
-    with network(tmp_path, autostart=True, expected_banks=2, quorum=2, rounds=LONG) as present:
+def test_an_aggregator_that_is_killed_goes_on_with_the_round_and_the_model_is_as_if_nothing_had_happened(
+    tmp_path: Path,
+) -> None:
+    with network(tmp_path, expected_banks=3, rounds=3, seed=7) as present:
+        present.start_aggregator()
+        present.start_banks(1, 2, 3)
+        present.pause(3)
+        run_id = present.start_run()
+        present.accepted(run_id, 1, "bank-01")
+        present.accepted(run_id, 1, "bank-02")
+        before = [entry.SerializeToString() for entry in present.entries()]
+        present.kill_aggregator()
+        present.resume(3)
+        present.start_aggregator()
+        finished = present.run_ended(run_id)
+        assert (finished.outcome, finished.model_sha256.hex()) == (FINISHED, model_sha256("default", 3, 3, 7))
+        assert [entry.SerializeToString() for entry in present.entries()][: len(before)] == before
+        accepted = [(event.key.round, event.seat) for event in present.events("contribution_accepted")]
+        assert len(accepted) == len(set(accepted)) == 3 * 5  # nobody was asked again for what was acknowledged
+        opened = [(event.key.round, event.key.attempt) for event in present.events("round_opened")]
+        assert opened == [(number, 1) for number in range(1, 6)]
+        assert [event.epoch for event in present.events("aggregator_started")] == [1, 2]
+        leases = sorted((event.seat, event.fencing_number) for event in present.events("lease_granted"))
+        assert leases == [(f"bank-0{number}", lease) for number in (1, 2, 3) for lease in (1, 2)]
+
+
+def test_a_run_that_was_asked_to_stop_stops_though_the_aggregator_is_killed_first(tmp_path: Path) -> None:
+    with network(tmp_path, expected_banks=2, quorum=2) as present:
         for number in (1, 2):
             present.give_rows(number, 300)
         present.start_aggregator()
         present.start_banks(1, 2)
+        run_id = present.start_run("--rounds", str(LONG))
         present.wait("round_committed", lambda event: event.step == 1)
-        present.processes["aggregator"].kill()
-        present.processes["aggregator"].join(10)
-        before = [entry.SerializeToString() for entry in present.entries()]
+        present.pause(2)  # the open round waits for it
+        assert present.operate("stop") == (0, f"run {run_id} ends after its open round")
+        present.kill_aggregator()
+        present.resume(2)
         present.start_aggregator()
-        unfinished = present.run_ended()
-        reason = "the aggregator was restarted during the run"
-        assert (unfinished.outcome, unfinished.reason) == (FAILED, reason)
-        for number in (1, 2):
-            present.joined(number, times=2)
-        assert present.run_ended(present.start_run("--rounds", "1")).outcome == FINISHED
-        assert [entry.SerializeToString() for entry in present.entries()][: len(before)] == before
-        leases = [(event.seat, event.fencing_number) for event in present.events("lease_granted")]
-        assert leases[:2] == [("bank-01", 1), ("bank-02", 1)]
-        assert sorted(leases[2:]) == [("bank-01", 2), ("bank-02", 2)]
-        issued = [event.seat for event in present.events("certificate_issued") if event.seat]
-        assert issued == ["bank-01", "bank-02"]
+        finished = present.run_ended(run_id)
+        assert (finished.outcome, finished.reason) == (STOPPED, "an operator stopped it")
+        last = present.events("round_opened")[-1].key.round
+        assert last in {event.key.round for event in present.events("round_committed")}
+
+
+def test_a_journal_that_was_put_back_is_refused_by_the_banks_that_know_better(tmp_path: Path) -> None:
+    with network(tmp_path, expected_banks=1, quorum=1, rounds=1) as present:
+        present.give_rows(1, 300)
+        present.start_aggregator()
+        present.start_banks(1)
+        present.kill_aggregator()
+        older = tmp_path / "older"
+        shutil.copytree(tmp_path / "aggregator", older)
+        present.start_aggregator()
+        present.run_ended(present.start_run())
+        present.kill_aggregator()
+        shutil.rmtree(tmp_path / "aggregator")
+        shutil.copytree(older, tmp_path / "aggregator")
+        present.start_aggregator()
+        assert present.exit_status("bank-01", 20) == 1
+        sentence = "a journal must hold every receipt it gave: bank-01 has one of entry "
+        assert sentence in present.log_file("bank-01").read_text()
+
+
+def test_a_committed_model_that_was_changed_on_disk_is_refused_at_the_start_and_named(tmp_path: Path) -> None:
+    with network(tmp_path, expected_banks=1, quorum=1) as present:
+        present.give_rows(1, 300)
+        present.start_aggregator()
+        present.start_banks(1)
+        present.start_run("--rounds", str(LONG))
+        present.wait("round_committed", lambda event: event.step == 2)
+        present.kill_aggregator()
+        model = present.events("round_committed")[-1].model.vector_sha256.hex()
+        path = tmp_path / "aggregator" / "vectors" / "models" / f"{model}.f32"
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        with pytest.raises(Misconfigured):
+            present.start_aggregator()
+        said = present.log_file("aggregator").read_text()
+        assert "a committed model must have the hash that the journal says" in said
+        assert f"its file {model}.f32 has another" in said
+        path.write_bytes(content)
+        present.start_aggregator()
+        stop_run(present)
 
 
 def test_an_absent_seat_lapses_and_its_slot_goes_to_the_next_new_bank(tmp_path: Path) -> None:

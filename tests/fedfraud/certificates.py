@@ -5,10 +5,12 @@ from datetime import UTC, datetime, timedelta
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from fedfraud.channel import KeyPair
 from fedfraud.identity import key_pem, new_key
 
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | Ed25519PublicKey
 HOST = x509.DNSName("localhost")
 
 
@@ -27,21 +29,24 @@ class SmallCa:
         builder = self._builder(self._name, self._key.public_key()).add_extension(authority, critical=True)
         self.pem = builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
-    def certify(self, key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey, *names: x509.GeneralName) -> bytes:
+    def certify(self, key: PublicKey, *names: x509.GeneralName) -> bytes:
         """A certificate of the key with these subject alternative names, PEM."""
         builder = self._builder(x509.Name([]), key)
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=True)
         return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
+    def journal_pair(self) -> tuple[Ed25519PrivateKey, bytes]:
+        """A key that signs a journal and its certificate, PEM."""
+        key = Ed25519PrivateKey.generate()
+        return key, self.certify(key.public_key(), uri("spiffe://fedfraud/aggregator"))
+
     def pair(self, *names: x509.GeneralName) -> KeyPair:
         """A fresh key and its certificate."""
         key = new_key()
         return KeyPair(key_pem(key), self.certify(key.public_key(), *names))
 
-    def _builder(
-        self, subject: x509.Name, key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey
-    ) -> x509.CertificateBuilder:
+    def _builder(self, subject: x509.Name, key: PublicKey) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
         return x509.CertificateBuilder(
             issuer_name=self._name,

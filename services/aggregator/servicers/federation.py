@@ -16,10 +16,11 @@ from fedfraud.wire import PROTOCOL_VERSION, manifest_to_proto
 from services.aggregator.conductor import Conductor
 from services.aggregator.guard import caller, caller_credential
 from services.aggregator.intake import Intake
-from services.aggregator.journal import Writer
+from services.aggregator.journal import Journal
 from services.aggregator.participants import Participants
 from services.aggregator.servicers.enrolment import Registrar
 from services.aggregator.vectors import Vectors
+from services.aggregator.writer import Writer
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -34,6 +35,8 @@ class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
         conductor: Conductor,
         intake: Intake,
         registrar: Registrar,
+        journal: Journal,
+        journal_certificate_pem: bytes,
         writer: Writer,
         vectors: Vectors,
     ) -> None:
@@ -42,6 +45,8 @@ class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
         self._conductor = conductor
         self._intake = intake
         self._registrar = registrar
+        self._journal = journal
+        self._journal_certificate_pem = journal_certificate_pem
         self._writer = writer
         self._vectors = vectors
 
@@ -52,6 +57,7 @@ class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
         if request.protocol_version != PROTOCOL_VERSION:
             raise Stale(f"the protocol version must be {PROTOCOL_VERSION}, got {request.protocol_version}")
         seat = caller().seat
+        await self._check_receipt(seat, request)
         participant = await self._participants.join(seat, caller_credential())
         try:
             yield federation_pb2.ParticipateResponse(
@@ -59,6 +65,8 @@ class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
                     seat=seat,
                     fencing_number=participant.fencing_number,
                     manifest=manifest_to_proto(self._manifest),
+                    epoch=self._conductor.epoch,
+                    journal_certificate_pem=self._journal_certificate_pem,
                 )
             )
             self._conductor.welcome_back(seat)
@@ -66,6 +74,15 @@ class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
                 yield message
         finally:
             await self._participants.leave(participant)
+
+    async def _check_receipt(self, seat: str, request: federation_pb2.ParticipateRequest) -> None:
+        """Refuses a bank that holds a receipt which this journal did not give: it was put back to an older state."""
+        sequence, head = request.receipt_sequence, request.receipt_head
+        if (sequence or head) and not (0 < sequence < 2**63 and await self._journal.holds(sequence, head)):
+            raise Stale(
+                f"a journal must hold every receipt it gave: {seat} has one of entry {sequence} with the head "
+                f"{head.hex()[:12]}, this journal of {self._journal.head} entries does not"
+            )
 
     async def GetVector(
         self, request: federation_pb2.GetVectorRequest, context: Context

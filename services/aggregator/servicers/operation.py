@@ -53,13 +53,12 @@ class OperationServicer(operation_pb2_grpc.OperationServiceServicer):
         seed = request.seed if request.HasField("seed") else self._settings.seed
         if not 0 <= seed < 2**32:
             raise Invalid(f"a seed must be 0 to {2**32 - 1}, got {seed}")
-        return operation_pb2.StartRunResponse(
-            run_id=self._conductor.start(rounds, request.recipe or self._settings.recipe, seed)
-        )
+        run_id = await self._conductor.start(rounds, request.recipe or self._settings.recipe, seed)
+        return operation_pb2.StartRunResponse(run_id=run_id)
 
     async def StopRun(self, request: operation_pb2.StopRunRequest, context: Context) -> operation_pb2.StopRunResponse:
         """See operation.proto."""
-        return operation_pb2.StopRunResponse(run_id=self._conductor.stop())
+        return operation_pb2.StopRunResponse(run_id=await self._conductor.stop())
 
     async def GetStatus(
         self, request: operation_pb2.GetStatusRequest, context: Context
@@ -70,8 +69,9 @@ class OperationServicer(operation_pb2_grpc.OperationServiceServicer):
         if run is None:
             response.waiting_for = self._conductor.waiting_for or "an operator to start a run"
             return response
-        response.run_id, response.waiting_for = run.plan.run_id, run.waiting_for
-        response.committed_count, response.round_count = run.committed_count, run.plan.rounds
+        progress = run.progress
+        response.run_id, response.waiting_for = progress.run_id, run.waiting_for
+        response.committed_count, response.round_count = progress.committed_count, progress.round_count
         if self._intake.round is not None and self._intake.round.state.outcome is Outcome.OPEN:
             state = self._intake.round.state
             response.key.CopyFrom(round_key_to_proto(state.plan.key))

@@ -87,6 +87,8 @@ def test_secrets_are_their_owners_and_the_join_folders_hold_no_key(tmp_path: Pat
     assert modes == {
         "ca.key": 0o600,
         "ca.pem": 0o644,
+        "journal.key": 0o600,
+        "journal.pem": 0o644,
         **{f"{role}.token": 0o600 for role in ("bank", "reporter", "operator")},
     }
     handed = [path for path in (tmp_path / "join").rglob("*") if path.is_file()]

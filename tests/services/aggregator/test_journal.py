@@ -8,18 +8,23 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from fedfraud.chain import checked_receipt, is_signed, next_head, sign
 from fedfraud.errors import Misconfigured, OutOfRange
 from fedfraud.v1 import history_pb2
-from services.aggregator.journal import Journal, Writer
+from fedfraud.wire import RoundKey
+from services.aggregator.journal import Journal, read_lines
+from services.aggregator.writer import Writer
 
 DEADLINE = 10.0
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 
 
 @contextmanager
 def opened(folder: Path) -> Iterator[Journal]:
     writer = Writer()
-    journal = Journal(folder / "journal.sqlite3", writer)
+    journal = Journal(folder / "journal.sqlite3", writer, KEY)
     try:
         yield journal
     finally:
@@ -33,7 +38,7 @@ def event(number: int) -> history_pb2.SeatAbsent:
 
 def rows(folder: Path) -> list[tuple[int, bytes, bytes]]:
     with closing(sqlite3.connect(folder / "journal.sqlite3")) as database:
-        return database.execute("SELECT sequence, entry, chain FROM entries ORDER BY sequence").fetchall()
+        return database.execute("SELECT sequence, entry, head FROM entries ORDER BY sequence").fetchall()
 
 
 def change(folder: Path, statement: str, *values: object) -> None:
@@ -95,9 +100,68 @@ async def test_an_entry_that_was_taken_out_is_found_at_the_next_start(tmp_path: 
 async def test_a_journal_of_another_version_is_refused(tmp_path: Path) -> None:
     with opened(tmp_path):
         pass
-    change(tmp_path, "PRAGMA user_version = 2")
-    with pytest.raises(Misconfigured, match="schema version must be 1, got 2"), opened(tmp_path):
+    for version, age in ((1, "an older"), (3, "a newer")):
+        change(tmp_path, f"PRAGMA user_version = {version}")
+        before = (tmp_path / "journal.sqlite3").read_bytes()
+        sentence = f"schema version must be 2, got {version} in .*: {age} fedfraud wrote it; it is not changed"
+        with pytest.raises(Misconfigured, match=sentence), opened(tmp_path):
+            pass
+        assert (tmp_path / "journal.sqlite3").read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"no journal", b"SQLite format 3\0" + bytes(4080), bytes(range(256)) * 32])
+async def test_a_file_that_is_no_journal_is_refused_in_words(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "journal.sqlite3").write_bytes(content)
+    with (
+        pytest.raises(Misconfigured, match=r"^a journal must be a whole SQLite file that can be opened: "),
+        opened(tmp_path),
+    ):
         pass
+
+
+async def test_a_page_of_the_file_that_was_overwritten_is_refused_in_words(tmp_path: Path) -> None:
+    with opened(tmp_path) as journal:
+        for number in range(1, 200):
+            await journal.append(event(number))
+    path = tmp_path / "journal.sqlite3"
+    content = bytearray(path.read_bytes())
+    content[3 * 4096 : 4 * 4096] = b"\xee" * 4096
+    path.write_bytes(bytes(content))
+    with pytest.raises(Misconfigured, match=r"^(a journal|journal entries) must be "), opened(tmp_path):
+        pass
+
+
+async def test_a_journal_that_another_key_signed_is_refused(tmp_path: Path) -> None:
+    with opened(tmp_path) as journal:
+        await journal.append(event(1))
+    change(tmp_path, "UPDATE entries SET signature = ?", sign(Ed25519PrivateKey.generate(), rows(tmp_path)[0][2]))
+    sentence = r"^a journal must be signed by this aggregator's key, entry 1 is not$"
+    with pytest.raises(Misconfigured, match=sentence), opened(tmp_path):
+        pass
+
+
+async def test_lines_are_read_beside_the_writer_and_each_is_signed(tmp_path: Path) -> None:
+    with opened(tmp_path) as journal:
+        for number in (1, 2):
+            await journal.append(event(number))
+        lines = list(read_lines(tmp_path / "journal.sqlite3"))
+    assert [history_pb2.Entry.FromString(line.entry).seat_absent.seat for line in lines] == ["bank-01", "bank-02"]
+    assert all(is_signed(KEY.public_key(), line.head, line.signature) for line in lines)
+    assert lines[1].head == next_head(lines[0].head, lines[1].entry)
+
+
+async def test_a_receipt_is_the_line_itself_and_the_journal_knows_its_head(tmp_path: Path) -> None:
+    given = history_pb2.ContributionAccepted(seat="bank-01", vector_sha256=b"v" * 32)
+    given.key.run_id, given.key.round, given.key.attempt = "run", 2, 1
+    with opened(tmp_path) as journal:
+        await journal.append(event(1))
+        entry = await journal.append(given)
+        receipt = checked_receipt(await journal.receipt(entry.sequence), KEY.public_key())
+        assert (receipt.key, receipt.seat, receipt.sequence) == (RoundKey("run", 2, 1), "bank-01", 2)
+        assert receipt.head == rows(tmp_path)[1][2]
+        assert await journal.holds(2, receipt.head)
+        for sequence, head in ((1, receipt.head), (3, receipt.head), (3, b""), (2, b"")):
+            assert not await journal.holds(sequence, head)
 
 
 async def test_a_watcher_hears_what_exists_and_then_each_new_entry(tmp_path: Path) -> None:

@@ -7,14 +7,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedfraud.errors import Fenced, Stale, TooLarge
 from fedfraud.identity import Credential, Identity, Role
 from fedfraud.logs import Log
 from fedfraud.v1 import federation_pb2, history_pb2, model_pb2
-from services.aggregator.journal import Journal, Writer
+from services.aggregator.journal import Journal
 from services.aggregator.participants import Participant, Participants
 from services.aggregator.seats import Seats
+from services.aggregator.writer import Writer
 
 HELLO = federation_pb2.ParticipateResponse()
 LATER = datetime.now(UTC) + timedelta(hours=1)
@@ -39,7 +41,7 @@ class Ground:
 @pytest.fixture
 async def ground(tmp_path: Path) -> AsyncIterator[Ground]:
     writer, seats = Writer(), Seats()
-    journal = Journal(tmp_path / "journal.sqlite3", writer)
+    journal = Journal(tmp_path / "journal.sqlite3", writer, Ed25519PrivateKey.generate())
     await journal.replay(seats.apply)
     for number in (1, 2, 3):
         issued = history_pb2.CertificateIssued(
@@ -47,7 +49,7 @@ async def ground(tmp_path: Path) -> AsyncIterator[Ground]:
         )
         issued.expiry_time.FromDatetime(LATER)
         await journal.append(issued)
-    yield Ground(seats, Participants(seats, journal.append, Log("aggregator")), journal)
+    yield Ground(seats, Participants(seats, journal, Log("aggregator")), journal)
     writer.close()
     journal.close()
 

@@ -18,6 +18,7 @@ def files(folder: Path) -> list[str]:
 
 def test_a_model_is_found_by_its_hash_and_stored_once(tmp_path: Path) -> None:
     vectors = Vectors(tmp_path)
+    vectors.prepare()
     sha256 = vectors.write_model(b"four")
     assert sha256 == vectors.write_model(b"four") == hashlib.sha256(b"four").digest()
     assert vectors.read_model(sha256) == b"four"
@@ -49,3 +50,22 @@ def test_attempts_and_rounds_are_kept_apart(tmp_path: Path) -> None:
     vectors.remove_contributions(KEY)
     assert len(files(tmp_path)) == 3
     assert vectors.read_contribution(RoundKey("run", 2, 2), "bank-01") == b"run/2/2"
+
+
+def test_a_sweep_forgets_contributions_whose_time_is_over_but_not_the_open_rounds(tmp_path: Path) -> None:
+    vectors, open_key = Vectors(tmp_path), RoundKey("run", 3, 1)
+    for key in (KEY, open_key):
+        vectors.write_contribution(key, "bank-01", b"given")
+        vectors.write_sum(key, b"sum")
+    vectors.sweep(3600.0, open_key)
+    assert len(files(tmp_path)) == 4
+    vectors.sweep(0.0, open_key)
+    assert files(tmp_path) == ["run/00002-1.sum.u64", "run/00003-1.sum.u64", "run/00003-1/bank-01.u64"]
+
+
+def test_what_was_half_written_when_a_process_was_killed_is_gone_at_the_next_start(tmp_path: Path) -> None:
+    vectors = Vectors(tmp_path)
+    vectors.write_contribution(KEY, "bank-01", b"whole")
+    (tmp_path / "run" / "00002-1" / ".bank-02.u64.4711").write_bytes(b"ha")
+    vectors.prepare()
+    assert files(tmp_path) == ["run/00002-1/bank-01.u64"]

@@ -1,5 +1,6 @@
 """What a bank answers to each kind of round, from 100 rows of its own."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,10 +36,15 @@ def bank(folder: Path, frauds: int = 20, disclose: str = "rows,fraud_rate,alone,
 
 
 def task(
-    *segments: Segment, final: bool = False, seat: str = "bank-01", step: int = 1, time_left: float = 60.0
+    *segments: Segment,
+    final: bool = False,
+    seat: str = "bank-01",
+    step: int = 1,
+    time_left: float = 60.0,
+    number: int = 2,
 ) -> Task:
     sha256 = model_sha256(MANIFEST, STATE, VECTOR)
-    return Task(RoundKey("run", 2, 1), seat, step, segments, RECIPE, 7, 1, final, sha256, STATE, VECTOR, time_left)
+    return Task(RoundKey("run", number, 1), seat, step, segments, RECIPE, 7, 1, final, sha256, STATE, VECTOR, time_left)
 
 
 def words(released: Released) -> fixed_point.Words:
@@ -65,10 +71,22 @@ def test_training_gives_an_update_with_the_banks_weight_and_the_same_bits_again(
     summed = TrainCodec(MANIFEST.parameter_count, RECIPE.clip).decode(words(released))
     assert summed.weight == 85 * 1000
     assert 0 < np.abs(summed.average).max() < 1
-    assert contributor.contribute(task(Segment.TRAIN), never).sha256 == released.sha256
-    others = [task(Segment.TRAIN, seat="bank-02"), task(Segment.TRAIN, step=2)]
-    hashes = {contributor.contribute(other, never).sha256 for other in others}
-    assert len(hashes | {released.sha256}) == 3
+    others = [
+        task(Segment.TRAIN, number=3),
+        task(Segment.TRAIN, number=4, seat="bank-02"),
+        task(Segment.TRAIN, number=5, step=2),
+    ]
+    hashes = [contributor.contribute(other, never).sha256 for other in others]
+    assert len({*hashes, released.sha256}) == 3
+    assert hashes[0] == released.sha256  # another round that asks for the same
+
+
+def test_a_contribution_that_was_made_is_sent_again_and_not_made_again(tmp_path: Path) -> None:
+    released = bank(tmp_path).contribute(task(Segment.TRAIN), never)
+    again = Contributor(Settings(data_dir=tmp_path), MANIFEST).contribute(task(Segment.TRAIN), lambda: True)
+    assert again.sha256 == released.sha256  # though whoever trains now is stopped at once
+    with pytest.raises(Cancelled):
+        bank(tmp_path).contribute(replace(task(Segment.TRAIN), model_sha256=b"o" * 32), lambda: True)
 
 
 def test_a_round_of_two_segments_is_one_contribution(tmp_path: Path) -> None:
@@ -97,7 +115,7 @@ def test_rows_and_fraud_rate_are_disclosed_each_round_and_precisions_in_the_last
     assert given is not None
     assert (given.row_count, given.fraud_rate) == (100, 0.2)
     assert given.alone is given.federated is given.alone_holdout is given.federated_holdout is None
-    last = contributor.contribute(task(Segment.EVALUATE, final=True), never).disclosure
+    last = contributor.contribute(task(Segment.EVALUATE, final=True, number=3), never).disclosure
     assert last is not None
     for precision in (last.alone, last.federated, last.alone_holdout, last.federated_holdout):
         assert precision is not None

@@ -11,8 +11,10 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedfraud import model
+from fedfraud.chain import next_head, sign
 from fedfraud.channel import bind_mutual, mutual_server
 from fedfraud.errors import Invalid
 from fedfraud.fixed_point import Segment, StandardiseCodec, from_bytes
@@ -20,7 +22,7 @@ from fedfraud.manifest import Manifest
 from fedfraud.model import RunState, initial_vector
 from fedfraud.recipe import Recipe
 from fedfraud.transactions import Feature
-from fedfraud.v1 import federation_pb2, federation_pb2_grpc, model_pb2
+from fedfraud.v1 import federation_pb2, federation_pb2_grpc, history_pb2, model_pb2
 from fedfraud.wire import manifest_to_proto, recipe_to_proto, run_state_to_proto, segments_to_proto
 from services.bank_client.dataset import Rows, write
 from services.bank_client.enrol import store_pair
@@ -56,7 +58,11 @@ def evaluate(number: int) -> Instruction:
 class Line(federation_pb2_grpc.FederationServiceServicer):
     """The aggregator's end of the line, in the test's hands: what it says, and what it has heard."""
 
-    def __init__(self) -> None:
+    def __init__(self, journal: tuple[Ed25519PrivateKey, bytes]) -> None:
+        self.journal = journal
+        self.epoch = 1
+        self.head = b""
+        self.requests: list[federation_pb2.ParticipateRequest] = []
         self.says: asyncio.Queue[Instruction | None] = asyncio.Queue()
         self.vector = VECTOR.tobytes()
         self.holding: asyncio.Event | None = None
@@ -69,8 +75,13 @@ class Line(federation_pb2_grpc.FederationServiceServicer):
     ) -> AsyncIterator[federation_pb2.ParticipateResponse]:
         self.joined += 1
         welcome = federation_pb2.Welcome(
-            seat="bank-01", fencing_number=self.joined, manifest=manifest_to_proto(MANIFEST)
+            seat="bank-01",
+            fencing_number=self.joined,
+            manifest=manifest_to_proto(MANIFEST),
+            epoch=self.epoch,
+            journal_certificate_pem=self.journal[1],
         )
+        self.requests.append(request)
         yield federation_pb2.ParticipateResponse(welcome=welcome)
         while (instruction := await self.says.get()) is not None:
             yield federation_pb2.ParticipateResponse(round=instruction)
@@ -91,7 +102,17 @@ class Line(federation_pb2_grpc.FederationServiceServicer):
     ) -> federation_pb2.SubmitContributionResponse:
         messages = [message async for message in request_iterator]
         self.heard.append((messages[0].header, b"".join(message.chunk for message in messages[1:])))
-        return federation_pb2.SubmitContributionResponse()
+        return federation_pb2.SubmitContributionResponse(receipt=self.receipt(messages[0].header))
+
+    def receipt(self, header: federation_pb2.ContributionHeader) -> federation_pb2.Receipt:
+        """As a faultless aggregator signs it; its journal has nothing but contributions."""
+        entry = history_pb2.Entry(sequence=len(self.heard))
+        accepted = entry.contribution_accepted
+        accepted.key.CopyFrom(header.key)
+        accepted.seat, accepted.vector_sha256 = "bank-01", header.vector_sha256
+        previous, line = self.head, entry.SerializeToString()
+        self.head = next_head(previous, line)
+        return federation_pb2.Receipt(entry=line, previous_head=previous, signature=sign(self.journal[0], self.head))
 
     async def RenewCertificate(
         self, request: federation_pb2.RenewCertificateRequest, context: "grpc.aio.ServicerContext[Any, Any]"
@@ -109,7 +130,8 @@ def rows(path: Path, value: float = 1.0) -> None:
 @asynccontextmanager
 async def bank(home: Path) -> AsyncIterator[tuple[Line, "asyncio.Task[int]"]]:
     """A bank that serves, and the other end of its line."""
-    ca, line, stop = SmallCa(), Line(), asyncio.Event()
+    ca, stop = SmallCa(), asyncio.Event()
+    line = Line(ca.journal_pair())
     own = ca.pair(HOST)
     server = mutual_server([])
     federation_pb2_grpc.add_FederationServiceServicer_to_server(line, server)

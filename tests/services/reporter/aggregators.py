@@ -13,8 +13,10 @@ from fedfraud.enrolment import JoinFolder, enrol
 from fedfraud.identity import new_key
 from fedfraud.v1 import operation_pb2, operation_pb2_grpc
 from services.aggregator import journal as journals
+from services.aggregator.authority import Authority
 from services.aggregator.server import serve
 from services.aggregator.settings import Settings
+from services.aggregator.writer import Writer
 from tests.services.reporter.journals import Journal
 
 
@@ -56,8 +58,9 @@ class Network:
     async def tell(self, told: Journal) -> None:
         """Adds these events to the journal of an aggregator that is down."""
         self.data.mkdir(parents=True, exist_ok=True)
-        writer = journals.Writer()
-        journal = journals.Journal(self.data / "journal.sqlite3", writer)
+        writer = Writer()
+        key = Authority(self.data / "authority").journal_key
+        journal = journals.Journal(self.data / journals.NAME, writer, key)
         for entry in told.entries:
             await journal.append(getattr(entry, entry.WhichOneof("event") or ""))
         writer.close()

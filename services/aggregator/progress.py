@@ -1,0 +1,111 @@
+"""A run as the journal tells it: what is committed, which round is open and who has answered it.
+
+State only changes by `apply`, so a restart that applies the journal again stands where the former process stood.
+"""
+
+from dataclasses import dataclass, field
+
+from fedfraud.manifest import Manifest
+from fedfraud.model import RunState
+from fedfraud.recipe import Recipe
+from fedfraud.v1 import history_pb2, model_pb2
+from fedfraud.wire import (
+    RoundKey,
+    manifest_from_proto,
+    recipe_from_proto,
+    round_key_from_proto,
+    run_state_from_proto,
+)
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A contribution that counts: its SHA-256, and the journal entry that says so."""
+
+    vector_sha256: bytes
+    sequence: int
+
+
+@dataclass
+class Progress:
+    """One run, from its start to its end."""
+
+    run_id: str
+    seed: int
+    recipe: Recipe
+    manifest: Manifest
+    round_count: int
+    quorum: int
+    expected_banks: int
+    committed_count: int = 0
+    """Committed training rounds."""
+    last_round: int = 0
+    """The number of the newest round; rounds count every kind from 1."""
+    voids: int = 0
+    """Void rounds in a row, up to now."""
+    void_reason: str = ""
+    model: model_pb2.ModelReference | None = None
+    run_state: RunState | None = None
+    velocity: tuple[RoundKey, bytes] | None = None
+    """The round after which the server's momentum is stored, and its SHA-256; None while it is zero."""
+    open: history_pb2.RoundOpened | None = None
+    accepted: dict[str, Accepted] = field(default_factory=dict)
+    """By seat, of the round that is open or else was last."""
+    missed: set[str] = field(default_factory=set)
+    """Seats that let their last deadline pass and were not heard of since."""
+    scored: bool = False
+    """Whether the final round is committed."""
+    stopping: bool = False
+    finished: history_pb2.RunFinished | None = None
+
+    @classmethod
+    def begun(cls, started: history_pb2.RunStarted) -> "Progress":
+        """A run of which nothing but its start is known."""
+        return cls(
+            started.run_id,
+            started.seed,
+            recipe_from_proto(started.recipe),
+            manifest_from_proto(started.manifest),
+            started.round_count,
+            started.quorum,
+            started.expected_bank_count,
+        )
+
+    def apply(self, entry: history_pb2.Entry) -> None:
+        """Takes one entry of the journal into account; those of other runs and kinds change nothing here."""
+        match entry.WhichOneof("event"):
+            case "lease_granted":
+                self.missed.discard(entry.lease_granted.seat)
+            case "contribution_refused":
+                self.missed.discard(entry.contribution_refused.seat)
+            case "run_stop_requested" if entry.run_stop_requested.run_id == self.run_id:
+                self.stopping = True
+            case "round_opened" if entry.round_opened.key.run_id == self.run_id:
+                self.open, self.accepted = entry.round_opened, {}
+                self.last_round = entry.round_opened.key.round
+            case "contribution_accepted" if entry.contribution_accepted.key.run_id == self.run_id:
+                accepted = entry.contribution_accepted
+                self.accepted[accepted.seat] = Accepted(accepted.vector_sha256, entry.sequence)
+            case "round_committed" if entry.round_committed.key.run_id == self.run_id:
+                self._committed(entry.round_committed)
+            case "round_void" if entry.round_void.key.run_id == self.run_id:
+                self.voids, self.void_reason = self.voids + 1, entry.round_void.reason
+                self._closed(entry.round_void.key.round)
+            case "run_finished" if entry.run_finished.run_id == self.run_id:
+                self.finished = entry.run_finished
+
+    def _committed(self, committed: history_pb2.RoundCommitted) -> None:
+        self.model, self.voids, self.void_reason = committed.model, 0, ""
+        if committed.HasField("run_state"):
+            self.run_state = run_state_from_proto(committed.run_state, self.manifest)
+        if model_pb2.SEGMENT_KIND_TRAIN in committed.segments:
+            self.committed_count = committed.step
+        if committed.velocity_sha256:
+            self.velocity = round_key_from_proto(committed.key), committed.velocity_sha256
+        self.scored = self.open is not None and self.open.final
+        self._closed(committed.key.round)
+
+    def _closed(self, number: int) -> None:
+        if self.open is not None:
+            self.missed |= set(self.open.cohort) - self.accepted.keys()
+        self.open, self.last_round = None, number

@@ -1,0 +1,68 @@
+"""Loads the files that a run's progress names, and refuses what is not as the journal says: never a guess."""
+
+import hashlib
+
+import numpy as np
+
+from fedfraud import model
+from fedfraud.errors import FedfraudError, Misconfigured
+from fedfraud.wire import RoundKey, round_key_from_proto
+from services.aggregator.averaging import Model
+from services.aggregator.progress import Progress
+from services.aggregator.vectors import Vectors
+
+
+def load_model(progress: Progress, vectors: Vectors) -> Model | None:
+    """The run's present model, None before its first; its vector, its momentum and its hash are checked."""
+    if progress.model is None or progress.run_state is None:
+        return None
+    reference, manifest = progress.model, progress.manifest
+    try:
+        vector = model.from_bytes(vectors.read_model(reference.vector_sha256), manifest)
+    except (OSError, FedfraudError) as error:
+        raise Misconfigured(f"a committed model must be whole on disk: {error}") from error
+    if (
+        hashlib.sha256(model.to_bytes(vector)).digest() != reference.vector_sha256
+        or model.model_sha256(manifest, progress.run_state, vector) != reference.model_sha256
+    ):
+        raise Misconfigured(
+            f"a committed model must have the hash that the journal says, {reference.model_sha256.hex()[:12]}, "
+            f"its file {reference.vector_sha256.hex()}.f32 has another"
+        )
+    return Model(vector, _velocity(progress, vectors, len(vector)), progress.run_state, reference)
+
+
+def check_contributions(progress: Progress, vectors: Vectors) -> None:
+    """Holds the files of the open round's contributions to the hashes that their banks have receipts for."""
+    if progress.open is None:
+        return
+    key = round_key_from_proto(progress.open.key)
+    for seat, accepted in progress.accepted.items():
+        _check_contribution(vectors, key, seat, accepted.vector_sha256)
+
+
+def _check_contribution(vectors: Vectors, key: RoundKey, seat: str, sha256: bytes) -> None:
+    path = vectors.contribution(key, seat)
+    try:
+        found = hashlib.sha256(path.read_bytes()).digest()
+    except OSError as error:
+        raise Misconfigured(f"an accepted contribution must be on disk: {error.strerror}, {path}") from error
+    if found != sha256:
+        raise Misconfigured(
+            f"an accepted contribution must have the hash of its receipt, {sha256.hex()[:12]}, "
+            f"got {found.hex()[:12]} in {path}"
+        )
+
+
+def _velocity(progress: Progress, vectors: Vectors, length: int) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+    if progress.velocity is None:
+        return np.zeros(length)
+    key, sha256 = progress.velocity
+    path = vectors.velocity(key)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise Misconfigured(f"the server's momentum must be on disk: {error.strerror}, {path}") from error
+    if hashlib.sha256(data).digest() != sha256 or len(data) != 8 * length:
+        raise Misconfigured(f"the server's momentum must have the hash that the journal says, {path} has another")
+    return np.frombuffer(data, "<f8")

@@ -1,0 +1,95 @@
+"""The one thread that makes things durable, and whether the disk takes what it is given."""
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from fedfraud.errors import NotStored
+from fedfraud.identity import write_durably
+from fedfraud.logs import Log
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+_PATIENCE_SECONDS = 3600.0
+_PROBE_BYTES = 1 << 16
+_log = Log("aggregator")
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Writer:
+    """Whatever must be on disk before it is acknowledged goes through it, in order."""
+
+    def __init__(self, patience: float = _PATIENCE_SECONDS) -> None:
+        self.failure = ""
+        """What the last work failed with; empty while the disk takes everything."""
+        self.changed = asyncio.Event()
+        self._patience = patience
+        self._thread = ThreadPoolExecutor(1, "writer", initializer=_name_this_thread)
+
+    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The result of `work`, done by the writer thread; NotStored when the disk is full or fails."""
+        try:
+            result = await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **kwargs))
+        except (OSError, sqlite3.Error) as error:
+            self._note(str(error))
+            raise NotStored(f"what arrives must be made durable, the disk said: {error}; try again") from error
+        self._note("")
+        return result
+
+    async def insist(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same, again and again while the disk is full or fails; NotStored when the patience is over.
+
+        For what nobody can be asked to send again; `work` must be one that may be repeated.
+        """
+        deadline, pause = time.monotonic() + self._patience, _FIRST_PAUSE
+        while True:
+            try:
+                return await self.run(work, *args, **kwargs)
+            except NotStored:
+                if time.monotonic() + pause > deadline:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def probe(self, folder: Path) -> None:
+        """While the disk fails, tries it until it takes something again; then waits for the next failure. Endless."""
+        while True:
+            while not self.failure:
+                await self.changed.wait()
+            await asyncio.sleep(_LONGEST_PAUSE / 2)
+            with contextlib.suppress(NotStored):
+                await self.run(_write_and_remove, folder / "probe")
+
+    def close(self) -> None:
+        """Finishes what was begun."""
+        self._thread.shutdown(wait=True)
+
+    def _note(self, failure: str) -> None:
+        if bool(failure) == bool(self.failure):
+            return
+        self.failure = failure
+        if failure:
+            _log.error("disk fails: nothing is acknowledged until it takes data again", reason=failure)
+        else:
+            _log.info("disk takes data again")
+        changed, self.changed = self.changed, asyncio.Event()
+        changed.set()
+
+
+def _name_this_thread() -> None:
+    """So that tools that list threads show which one writes (Linux)."""
+    with contextlib.suppress(OSError):
+        Path(f"/proc/self/task/{threading.get_native_id()}/comm").write_text("writer")
+
+
+def _write_and_remove(path: Path) -> None:
+    try:
+        write_durably(path, bytes(_PROBE_BYTES))
+    finally:
+        path.unlink(missing_ok=True)

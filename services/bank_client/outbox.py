@@ -1,0 +1,36 @@
+"""The one contribution that may have to be sent again: on disk before its first byte leaves."""
+
+from pathlib import Path
+
+from fedfraud.errors import Invalid, NotStored
+from fedfraud.identity import write_secret
+from fedfraud.logs import Log
+from fedfraud.wire import RoundKey
+from services.bank_client.release import Released
+
+_FILE = "contribution.bin"
+
+
+class Outbox:
+    """A bank's newest contribution; a later one takes its place."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / _FILE
+
+    def keep(self, released: Released) -> None:
+        """Durable when it returns; NotStored when the disk is full or fails."""
+        try:
+            write_secret(self._path, released.to_bytes())
+        except OSError as error:
+            raise NotStored(f"a contribution must be on disk before it is sent, the disk said: {error}") from error
+
+    def find(self, key: RoundKey, model_sha256: bytes) -> Released | None:
+        """The contribution to this round on this model, if it is the one that was kept."""
+        try:
+            kept = Released.from_bytes(self._path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, Invalid) as error:
+            Log("bank").warning("kept contribution not readable, made anew", reason=error)
+            return None
+        return kept if (kept.key, kept.model_sha256) == (key, model_sha256) else None
