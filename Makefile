@@ -25,7 +25,7 @@ NETWORK := --banks $(BANKS) --rounds $(ROUNDS) --recipe $(RECIPE) --population $
 	--aggregation $(AGGREGATION) $(if $(PRESET),--preset $(PRESET)) $(if $(RUN_DIR),--run-dir $(RUN_DIR)) \
 	$(if $(KEEP),--keep)
 
-.PHONY: help setup proto demo test unit federation compose lint up down logs run report clean
+.PHONY: help setup proto demo test unit federation compose lint up down logs run verify report clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -90,6 +90,10 @@ logs: ## follow the containers' logs
 run: ## start another run on the network that is up in containers
 	@docker compose ps --quiet --status running aggregator | grep -q . || { echo 'No network is up in containers: start one with docker compose up, or make up.'; exit 1; }
 	docker compose run --rm operator start --rounds $(ROUNDS) --recipe $(RECIPE) --seed $(SEED)
+
+verify: setup ## check a run's journal, sums and models again: RUN_DIR=runs/..., or the newest
+	@run="$(or $(RUN_DIR),$$(ls -td runs/*/ 2>/dev/null | head -n 1))"; test -n "$$run" || { echo 'There is no run yet: make demo makes one.'; exit 1; }; \
+		echo "==> verifying $$run"; $(BIN)/python -m services.aggregator verify --data-dir "$$run/aggregator"
 
 report: setup ## write the report of the last run again, by OpenAI if you give a key
 	@$(BIN)/python -m services.reporter write

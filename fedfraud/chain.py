@@ -65,6 +65,24 @@ def journal_key(certificate_pem: bytes, ca_pem: bytes) -> Ed25519PublicKey:
     return key
 
 
+def checked_line(
+    line: history_pb2.JournalLine, former_head: bytes, sequence: int, key: Ed25519PublicKey
+) -> history_pb2.Entry:
+    """The entry of a journal's line; refused unless it follows from the former head, is signed, and is number
+    `sequence`."""
+    if line.head != next_head(former_head, line.entry):
+        raise Invalid(f"entry {sequence}: a head must follow from the entry and the head before it, it does not")
+    if not is_signed(key, line.head, line.signature):
+        raise Invalid(f"entry {sequence}: a head must be signed by the federation's aggregator, it is not")
+    try:
+        entry = history_pb2.Entry.FromString(line.entry)
+    except DecodeError as error:
+        raise Invalid(f"entry {sequence}: an entry must be a fedfraud.v1.Entry, got other bytes") from error
+    if entry.sequence != sequence:
+        raise Invalid(f"entry {sequence}: entries must count from 1 without a gap, got {entry.sequence}")
+    return entry
+
+
 def checked_receipt(receipt: federation_pb2.Receipt, key: Ed25519PublicKey) -> CheckedReceipt:
     """What the receipt says; refused unless the key signed it and it is about a contribution."""
     head = next_head(receipt.previous_head, receipt.entry)

@@ -1,9 +1,10 @@
-"""`python -m services.aggregator serve` and `... operate COMMAND`."""
+"""`python -m services.aggregator serve`, `... verify`, `... export FILE` and `... operate COMMAND`."""
 
 import argparse
 import asyncio
 import signal
 import sys
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -12,6 +13,7 @@ from fedfraud.logs import Log, configure
 from services.aggregator import operate
 from services.aggregator.server import serve
 from services.aggregator.settings import OperatorSettings, Settings
+from services.aggregator.verify import export, verify
 
 
 def main() -> int:
@@ -19,6 +21,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m services.aggregator", description="The aggregator of fedfraud.")
     commands = parser.add_subparsers(dest="what", required=True, metavar="COMMAND")
     commands.add_parser("serve", help="run rounds until SIGTERM; every setting is an environment variable")
+    verifying = commands.add_parser("verify", help="check a data folder, whole or in use, and say how deep")
+    exporting = commands.add_parser("export", help="write the signed journal for a bank to check its receipts against")
+    exporting.add_argument("file", type=Path, metavar="FILE", help="the file to write")
+    for offline in (verifying, exporting):
+        offline.add_argument("--data-dir", type=Path, metavar="DIR", help="the aggregator's folder (default: DATA_DIR)")
     operate.add_commands(commands.add_parser("operate", help="the operator's commands"))
     arguments = parser.parse_args()
     configure()
@@ -26,6 +33,13 @@ def main() -> int:
         if arguments.what == "operate":
             return operate.main(arguments, OperatorSettings())
         settings = Settings()
+        if arguments.what == "verify":
+            found = verify(arguments.data_dir or settings.data_dir)
+            print(found.text)
+            return 1 if found.faults else 0
+        if arguments.what == "export":
+            print(f"{export(arguments.data_dir or settings.data_dir, arguments.file)} entries in {arguments.file}")
+            return 0
         configure(settings.log_level, settings.log_form)
         asyncio.run(_serve(settings))
     except ValidationError as error:

@@ -108,9 +108,13 @@ class Intake:
     ) -> federation_pb2.Receipt:
         if self.round is None:
             raise Stale(f"a contribution must answer the open round, none is, got {round_key_from_proto(header.key)}")
-        open_round = self._named(header) or self.round
+        seat = credential.identity.seat
+        if self._former and self._counts_already(self._former, seat, header):
+            self._seats.check_lease(seat, header.fencing_number)
+            return await self._receipt(self._former, seat)
+        open_round = self.round
         if not self._admit(open_round, credential, header):
-            return await self._receipt(open_round, credential.identity.seat)
+            return await self._receipt(open_round, seat)
         disclosure_from_proto(header.disclosure)
         data = await self._body(requests, 8 * header.word_count)
         sha256 = hashlib.sha256(data).digest()
@@ -123,10 +127,10 @@ class Intake:
         # What is journalled counts, so this is not left half-way when the caller goes away.
         return await asyncio.shield(self._settle(open_round, credential, header, data))
 
-    def _named(self, header: federation_pb2.ContributionHeader) -> OpenRound | None:
-        """The former round, if it is what the contribution names: the answer to the first may have been lost."""
-        former = self._former
-        return former if former and former.state.plan.key == round_key_from_proto(header.key) else None
+    def _counts_already(self, former: OpenRound, seat: str, header: federation_pb2.ContributionHeader) -> bool:
+        """Whether the former round has it: it closed before the bank had its answer."""
+        same = former.state.answered.get(seat) == header.vector_sha256
+        return same and former.state.plan.key == round_key_from_proto(header.key)
 
     async def _receipt(self, open_round: OpenRound, seat: str) -> federation_pb2.Receipt:
         return await self._journal.receipt(open_round.sequences[seat])

@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from fedfraud.errors import NotFound
@@ -25,14 +26,14 @@ class Vectors:
     def write_model(self, data: bytes) -> bytes:
         """Stores little-endian float32 bytes; returns their SHA-256."""
         sha256 = hashlib.sha256(data).digest()
-        path = self._model(sha256)
+        path = self.model(sha256)
         if not path.exists():
             write_durably(path, data)
         return sha256
 
     def read_model(self, sha256: bytes) -> bytes:
         """The bytes of this hash."""
-        path = self._model(sha256)
+        path = self.model(sha256)
         if len(sha256) != 32 or not path.exists():  # a stranger's bytes make no file name
             raise NotFound(f"a vector must be a model of this network, got {sha256.hex()[:80] or 'none'}")
         return path.read_bytes()
@@ -67,6 +68,16 @@ class Vectors:
         """Where the momentum after a round lies."""
         return self._round(key).with_suffix(".velocity.f64")
 
+    def models(self) -> Iterator[Path]:
+        """The files of all models."""
+        return self._folder.glob("models/*.f32")
+
+    def rounds_and_models(self) -> Iterator[Path]:
+        """The files of all sums, momenta and models: what is kept for good."""
+        yield from self._folder.glob("*/*.sum.u64")
+        yield from self._folder.glob("*/*.velocity.f64")
+        yield from self.models()
+
     def remove_contributions(self, key: RoundKey) -> None:
         """Forgets the round's contributions; its sum stays."""
         shutil.rmtree(self._round(key), ignore_errors=True)
@@ -82,7 +93,8 @@ class Vectors:
         make_folder(path.parent)
         write_durably(path, data)
 
-    def _model(self, sha256: bytes) -> Path:
+    def model(self, sha256: bytes) -> Path:
+        """Where the model of this vector hash lies."""
         return self._folder / "models" / f"{sha256.hex()}.f32"
 
     def _round(self, key: RoundKey) -> Path:

@@ -1,4 +1,4 @@
-"""`python -m services.bank_client enrol | write-shard | write-holdout | serve`."""
+"""`python -m services.bank_client enrol | write-shard | write-holdout | serve | verify`."""
 
 import argparse
 import asyncio
@@ -10,11 +10,13 @@ from pathlib import Path
 import grpc
 from pydantic import ValidationError
 
+from fedfraud.enrolment import JoinFolder
 from fedfraud.errors import FedfraudError, setting_faults
 from fedfraud.logs import Log, configure
 from services.bank_client.enrol import ensure_enrolled
 from services.bank_client.participant import BankClient
 from services.bank_client.settings import Settings
+from services.bank_client.verify import verify
 
 _log = Log("bank")
 
@@ -30,6 +32,8 @@ def main() -> int:
     holdout.add_argument("--seed", type=int, default=7, help="the population's seed (default: 7)")
     holdout.add_argument("file", type=Path, help="the .npz file to write")
     commands.add_parser("serve", help="answer rounds until SIGTERM; every setting is an environment variable")
+    verifying = commands.add_parser("verify", help="check that an exported journal holds every receipt of this bank")
+    verifying.add_argument("export", type=Path, metavar="EXPORT", help="what `services.aggregator export` wrote")
     arguments = parser.parse_args()
     configure()
     try:
@@ -62,6 +66,11 @@ async def _command(arguments: argparse.Namespace, settings: Settings) -> int:
             from services.bank_client.write_shard import write_holdout
 
             write_holdout(arguments.population, arguments.seed, arguments.file)
+        case "verify":
+            join = JoinFolder.read(settings.join_dir)
+            found = verify(settings.data_dir, join.ca_pem, arguments.export)
+            print(found.text)
+            return 1 if found.faults else 0
         case "serve":
             stop = asyncio.Event()
             for number in (signal.SIGTERM, signal.SIGINT):

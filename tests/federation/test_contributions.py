@@ -281,7 +281,7 @@ async def test_a_round_that_has_closed_gives_its_receipts_again_and_takes_nothin
         other = former[1].of(former[1].words + np.uint64(1))
         with pytest.raises(grpc.aio.AioRpcError) as refusal:
             await network.banks[1].submit(other.messages)
-        assert refusal.value.code() is grpc.StatusCode.ALREADY_EXISTS
+        assert refusal.value.code() is grpc.StatusCode.FAILED_PRECONDITION
         accepted = network.aggregator.events("contribution_accepted")
         assert len(accepted) == 2
 

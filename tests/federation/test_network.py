@@ -84,7 +84,13 @@ def test_models_and_sums_stay_under_their_hashes_and_contributions_do_not(three:
         assert hashlib.sha256(model).digest() == event.model.vector_sha256
         assert len(model) == 4 * event.model.parameter_count == 4 * 4097
         assert hashlib.sha256(total).digest() == event.sum_sha256
-    assert len(list((vectors / run_id).iterdir())) == 4
+    momenta = {path.name: path.read_bytes() for path in (vectors / run_id).glob("*.velocity.f64")}
+    assert {event.velocity_sha256 for event in committed} == {
+        b"",
+        *(hashlib.sha256(m).digest() for m in momenta.values()),
+    }
+    assert sorted(momenta) == ["00002-1.velocity.f64", "00003-1.velocity.f64"]  # of the two training rounds
+    assert len(list((vectors / run_id).iterdir())) == 4 + 2
 
 
 def test_the_facts_have_the_keys_that_stay(three: Network) -> None:

@@ -1,0 +1,213 @@
+"""Does a run's arithmetic again from what is on disk: sums from contributions, models from sums, scores from both."""
+
+import hashlib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfraud import fixed_point, model
+from fedfraud.errors import Invalid
+from fedfraud.fixed_point import EvaluateCodec, Layout, Segment, Words
+from fedfraud.metrics import scores_from_counts
+from fedfraud.model import RunState, Vector
+from fedfraud.v1 import history_pb2
+from fedfraud.wire import RoundKey, round_key_from_proto, run_state_from_proto, scores_from_proto, segments_from_proto
+from services.aggregator import averaging
+from services.aggregator.progress import Progress
+from services.aggregator.vectors import Vectors
+
+
+@dataclass
+class Depth:
+    """How far one round could be verified, in words."""
+
+    key: RoundKey
+    step: str
+    outcome: str
+    banks: int
+    contributions: str = "-"
+    sum: str = "-"
+    model: str = "-"
+
+    @property
+    def text(self) -> str:
+        """One line of the table."""
+        head = f"{self.key.run_id:<22}{self.key.round:>6}  {self.step:<10}{self.outcome:<11}{self.banks:>5}"
+        return f"{head}  {self.contributions:<15}{self.sum:<12}{self.model}"
+
+
+class Recomputation:
+    """One run, followed beside its progress. `check` an entry first, then let the progress apply it."""
+
+    def __init__(self, progress: Progress, vectors: Vectors) -> None:
+        self.progress = progress
+        self.depth: Depth | None = None
+        self.named: set[Path] = set()
+        self._vectors = vectors
+        self._vector: Vector | None = None
+        self._velocity: NDArray[np.float64] | None = None
+        self._state: RunState | None = None
+
+    def check(self, entry: history_pb2.Entry) -> None:
+        """Holds the entry to the run so far and to the files that it names; Invalid says what is wrong."""
+        self.depth = None
+        match entry.WhichOneof("event"):
+            case "round_opened":
+                self._opened(entry.round_opened)
+            case "contribution_accepted":
+                self._accepted(entry.contribution_accepted)
+            case "round_committed":
+                self._committed(entry.round_committed)
+            case "round_void":
+                void = entry.round_void
+                self.depth = Depth(round_key_from_proto(void.key), self._step(void.step), "void", len(void.seats))
+                if self.progress.open is not None:
+                    _same("a void round", self._key, self.depth.key)
+            case "run_finished":
+                present = self.progress.model.model_sha256 if self.progress.model else b""
+                _same("a run's model", present.hex(), entry.run_finished.model_sha256.hex())
+
+    def files_of(self, key: RoundKey) -> set[Path]:
+        """What may lie on disk for a round that is still open."""
+        models = set(self._vectors.models())  # one may be there that its commit has not named yet
+        return {self._vectors.sum(key), self._vectors.velocity(key), *models}
+
+    @property
+    def _key(self) -> RoundKey | None:
+        return round_key_from_proto(self.progress.open.key) if self.progress.open else None
+
+    def _step(self, step: int) -> str:
+        count = self.progress.round_count
+        return "preparing" if step == 0 else "final" if step > count else f"{step}/{count}"
+
+    def _opened(self, opened: history_pb2.RoundOpened) -> None:
+        if self.progress.open is not None:
+            raise Invalid(f"a round must end before the next opens, {self._key} had not")
+        _same("rounds, one after the other,", self.progress.last_round + 1, opened.key.round)
+        model_sha256 = self.progress.model.model_sha256 if self.progress.model else b""
+        _same("a round's model", model_sha256.hex(), opened.model_sha256.hex())
+
+    def _accepted(self, accepted: history_pb2.ContributionAccepted) -> None:
+        _same("a contribution's round", self._key, round_key_from_proto(accepted.key))
+        if self.progress.open is not None and accepted.seat not in self.progress.open.cohort:
+            raise Invalid(f"a contribution must come from the cohort, {accepted.seat} is not in it")
+        if accepted.seat in self.progress.accepted:
+            raise Invalid(f"a seat must count once a round, {accepted.seat} counts twice in {self._key}")
+
+    def _committed(self, committed: history_pb2.RoundCommitted) -> None:
+        key = round_key_from_proto(committed.key)
+        self.depth = Depth(key, self._step(committed.step), "committed", len(committed.seats))
+        self.named = {self._vectors.sum(key), self._vectors.velocity(key)}
+        self.named.add(self._vectors.model(committed.model.vector_sha256))
+        _same("a committed round", self._key, key)
+        _same("the seats of a sum", sorted(self.progress.accepted), list(committed.seats))
+        faults = []
+        for part in (self._check_sum, self._check_model):
+            try:
+                part(key, committed, self.depth)
+            except (Invalid, OSError) as error:
+                faults.append(str(error))
+        if faults:
+            raise Invalid("; ".join(faults))
+
+    def _check_sum(self, key: RoundKey, committed: history_pb2.RoundCommitted, depth: Depth) -> None:
+        depth.sum = "wrong"
+        words = self._sum(key, committed)
+        depth.sum, depth.contributions = "whole", "not kept"
+        kept = {seat: self._vectors.contribution(key, seat) for seat in committed.seats}
+        there = {seat: path for seat, path in kept.items() if path.exists()}
+        if not there:
+            return
+        depth.contributions = f"{len(there)} kept"
+        for seat, path in there.items():
+            _hashed(f"the contribution of {seat} to {key}", path, self.progress.accepted[seat].vector_sha256)
+        if len(there) == len(kept):
+            parts = (fixed_point.from_bytes(path.read_bytes()) for path in there.values())
+            if not np.array_equal(averaging.exact_sum(parts, len(words)), words):
+                raise Invalid(f"a sum must be that of its contributions, {key}'s is not")
+            depth.contributions, depth.sum = "added again", "recomputed"
+
+    def _check_model(self, key: RoundKey, committed: history_pb2.RoundCommitted, depth: Depth) -> None:
+        depth.model = "wrong"
+        reference = committed.model
+        data = _hashed(f"the model of {key}", self._vectors.model(reference.vector_sha256), reference.vector_sha256)
+        vector = model.from_bytes(data, self.progress.manifest)
+        if committed.HasField("run_state"):
+            self._state = run_state_from_proto(committed.run_state, self.progress.manifest)
+        if self._state is None:
+            raise Invalid(f"a model must have a run state, {key}'s has none")
+        named = model.model_sha256(self.progress.manifest, self._state, vector)
+        _same(f"the hash of {key}'s model", named.hex(), reference.model_sha256.hex())
+        depth.model = "whole"
+        try:
+            depth.model = self._recomputed(key, committed, vector)
+        finally:
+            self._vector = vector
+
+    def _recomputed(self, key: RoundKey, committed: history_pb2.RoundCommitted, vector: Vector) -> str:
+        """In words, what the model was computed again from; Invalid when something else comes out."""
+        segments = segments_from_proto(list(committed.segments))
+        layout = Layout(segments, self.progress.manifest, self.progress.recipe)
+        words = self._sum(key, committed)
+        if Segment.EVALUATE in segments:
+            _check_scores(key, committed, layout.part(words, Segment.EVALUATE))
+        if Segment.STANDARDISE in segments:
+            opened = fixed_point.standardise_codec(self.progress.manifest).decode(layout.part(words, segments[0]))
+            _same(f"{key}'s run state", averaging.run_state(opened, self.progress.recipe), self._state)
+            expected = model.initial_vector(self.progress.manifest, self.progress.seed)
+            self._velocity = np.zeros(len(expected))
+            return _equal(key, expected, vector, "from sum, seed")
+        if Segment.TRAIN not in segments:
+            return _equal(key, self._vector, vector, "unchanged")
+        return self._trained(key, committed, layout.part(words, Segment.TRAIN), vector)
+
+    def _trained(self, key: RoundKey, committed: history_pb2.RoundCommitted, part: Words, vector: Vector) -> str:
+        if self._vector is None or self._velocity is None:
+            return "whole"  # what it was made from is at fault, and named
+        codec, recipe = fixed_point.train_codec(self.progress.manifest, self.progress.recipe), self.progress.recipe
+        opened = codec.decode(part)
+        expected, self._velocity = averaging.server_step(self._vector, self._velocity, opened.average, recipe.momentum)
+        if committed.velocity_sha256:
+            _hashed(f"the momentum after {key}", self._vectors.velocity(key), committed.velocity_sha256)
+            momentum = hashlib.sha256(self._velocity.astype("<f8").tobytes()).digest()
+            _same(f"the momentum after {key}", momentum.hex(), committed.velocity_sha256.hex())
+        return _equal(key, expected, vector, "from sum")
+
+    def _sum(self, key: RoundKey, committed: history_pb2.RoundCommitted) -> Words:
+        return fixed_point.from_bytes(_hashed(f"the sum of {key}", self._vectors.sum(key), committed.sum_sha256))
+
+
+def _hashed(what: str, path: Path, sha256: bytes) -> bytes:
+    """The file's bytes, if they have this hash."""
+    if not path.exists():
+        raise Invalid(f"{what} must be on disk, {path.name} is missing")
+    data = path.read_bytes()
+    found = hashlib.sha256(data).digest()
+    if found != sha256:
+        raise Invalid(f"{what} must have the hash {sha256.hex()[:12]}, {path.name} has {found.hex()[:12]}")
+    return data
+
+
+def _same(what: str, expected: object, got: object) -> None:
+    if expected != got:
+        raise Invalid(f"{what} must be {str(expected)[:80] or 'none'}, got {str(got)[:80] or 'none'}")
+
+
+def _equal(key: RoundKey, expected: Vector | None, vector: Vector, how: str) -> str:
+    if expected is None:
+        return "whole"
+    if not np.array_equal(expected, vector):
+        raise Invalid(f"a model must be what its sum makes of the former one, {key}'s differs")
+    return how
+
+
+def _check_scores(key: RoundKey, committed: history_pb2.RoundCommitted, part: Words) -> None:
+    codec = EvaluateCodec()
+    expected, got = scores_from_counts(codec.centres(), *codec.decode(part)), scores_from_proto(committed.pooled)
+    for name, value in vars(expected).items():
+        told = getattr(got, name)
+        if told != value and not (told and value and math.isclose(told, value, rel_tol=1e-9)):
+            raise Invalid(f"a round's pooled {name} must be what its sum gives, {value}, {key} has {told}")

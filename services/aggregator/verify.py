@@ -1,0 +1,134 @@
+"""Verifies a data folder: recomputes what its journal and vectors allow, says how deep, and names every fault."""
+
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+
+from google.protobuf.proto import serialize_length_prefixed
+
+from fedfraud.chain import checked_line, journal_key
+from fedfraud.errors import FedfraudError, Invalid, Misconfigured
+from fedfraud.v1 import history_pb2
+from fedfraud.wire import round_key_from_proto
+from services.aggregator.journal import NAME, read_lines
+from services.aggregator.progress import Progress
+from services.aggregator.recomputation import Depth, Recomputation
+from services.aggregator.vectors import Vectors
+
+
+@dataclass
+class Verification:
+    """What was found: `rounds` in the journal's order, `faults` in words, each beginning with where it is."""
+
+    entries: int = 0
+    rounds: list[Depth] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """For a person: the chain, a line a round, and the verdict."""
+        lines = [
+            f"journal  {self.entries} entries: each follows from the former one and is signed, but for what is named"
+        ]
+        header = (
+            f"{'run':<22}{'round':>6}  {'step':<10}{'outcome':<11}{'banks':>5}  {'contributions':<15}{'sum':<12}model"
+        )
+        lines += [header, *(depth.text for depth in self.rounds)] if self.rounds else []
+        lines += [f"FAULT  {fault}" for fault in self.faults]
+        lines.append(f"{len(self.faults)} faults" if self.faults else "verified: nothing is amiss")
+        return "\n".join(lines)
+
+
+def verify(data_dir: Path) -> Verification:
+    """Follows the chain, holds each entry to those before it, and each file to the entry that names it.
+
+    Misconfigured when there is no journal to be read, or no key to check it with.
+    """
+    found, vectors = Verification(), Vectors(data_dir / "vectors")
+    try:
+        authority = data_dir / "authority"
+        key = journal_key((authority / "journal.pem").read_bytes(), (authority / "ca.pem").read_bytes())
+    except OSError as error:
+        raise Misconfigured(f"an aggregator's folder must hold its CA: {error.strerror}, {error.filename}") from error
+    head, account = b"", Account(vectors, found)
+    for line in read_lines(data_dir / NAME):
+        found.entries += 1
+        try:
+            account.take(checked_line(line, head, found.entries, key))
+        except Invalid as error:
+            found.faults.append(str(error))
+        head = line.head
+    account.close()
+    return found
+
+
+def export(data_dir: Path, file: Path) -> int:
+    """Writes the lines as JournalLine says, for banks to check their receipts against; returns how many."""
+    count = 0
+    try:
+        with file.open("wb") as output:
+            for line in read_lines(data_dir / NAME):
+                buffer = BytesIO()
+                serialize_length_prefixed(line, buffer)
+                output.write(buffer.getvalue())
+                count += 1
+    except OSError as error:
+        raise Misconfigured(f"an export must be writable: {error.strerror}, {error.filename}") from error
+    return count
+
+
+class Account:
+    """Takes the entries one by one and holds each to what may follow those before it."""
+
+    def __init__(self, vectors: Vectors, found: Verification) -> None:
+        self._vectors = vectors
+        self._found = found
+        self._epoch = 0
+        self._leases: dict[str, int] = {}
+        self._run: Recomputation | None = None
+        self._named: set[Path] = set()
+
+    def take(self, entry: history_pb2.Entry) -> None:
+        """The next entry; what is wrong with it is added to the faults."""
+        try:
+            self._take(entry)
+        except FedfraudError as error:
+            self._found.faults.append(f"entry {entry.sequence}: {error}")
+
+    def _take(self, entry: history_pb2.Entry) -> None:
+        match entry.WhichOneof("event"):
+            case "aggregator_started":
+                _counts("epochs", entry.aggregator_started.epoch, self._epoch)
+                self._epoch = entry.aggregator_started.epoch
+            case "lease_granted":
+                lease = entry.lease_granted
+                _counts(f"leases of {lease.seat}", lease.fencing_number, self._leases.get(lease.seat, 0))
+                self._leases[lease.seat] = lease.fencing_number
+            case "run_started":
+                if self._run is not None and self._run.progress.finished is None:
+                    raise Invalid(f"a run must end before the next begins, {self._run.progress.run_id} had not")
+                self._run = Recomputation(Progress.begun(entry.run_started), self._vectors)
+            case kind if self._run is not None:
+                self._of_a_run(self._run, kind, entry)
+
+    def _of_a_run(self, run: Recomputation, kind: str | None, entry: history_pb2.Entry) -> None:
+        try:
+            run.check(entry)
+        finally:
+            run.progress.apply(entry)
+            if run.depth is not None and kind in ("round_committed", "round_void"):
+                self._found.rounds.append(run.depth)
+                self._named |= run.named
+
+    def close(self) -> None:
+        """After the last entry: every file that is there must be one that the journal names."""
+        if self._run is not None and self._run.progress.open is not None:
+            self._named |= self._run.files_of(round_key_from_proto(self._run.progress.open.key))
+        for path in self._vectors.rounds_and_models():
+            if path not in self._named:
+                self._found.faults.append(f"{path.name}: a vector must be one that the journal names, this is none")
+
+
+def _counts(what: str, number: int, former: int) -> None:
+    if number != former + 1:
+        raise Invalid(f"{what} must count without a gap, got {number} after {former}")

@@ -1,0 +1,144 @@
+"""What a bank keeps to hold the aggregator to its word: receipts in order, a rising epoch, its one contribution."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fedfraud.chain import next_head, sign
+from fedfraud.errors import Invalid, Stale
+from fedfraud.v1 import federation_pb2, history_pb2
+from fedfraud.wire import RoundKey, round_key_to_proto
+from services.bank_client.outbox import Outbox
+from services.bank_client.receipts import Receipts
+from services.bank_client.release import Released
+from tests.fedfraud.certificates import SmallCa, uri
+
+CA = SmallCa()
+KEY, CERTIFICATE = CA.journal_pair()
+ROUND = RoundKey("run", 2, 1)
+GIVEN = b"v" * 32
+
+
+def receipt(
+    sequence: int, seat: str = "bank-01", key: RoundKey = ROUND, signer: Ed25519PrivateKey = KEY
+) -> federation_pb2.Receipt:
+    entry = history_pb2.Entry(sequence=sequence)
+    accepted = entry.contribution_accepted
+    accepted.key.CopyFrom(round_key_to_proto(key))
+    accepted.seat, accepted.vector_sha256 = seat, GIVEN
+    line, former = entry.SerializeToString(), bytes([sequence]) * 32
+    return federation_pb2.Receipt(entry=line, previous_head=former, signature=sign(signer, next_head(former, line)))
+
+
+def trusting(folder: Path, epoch: int = 1) -> Receipts:
+    receipts = Receipts(folder)
+    receipts.load(CA.pem)
+    receipts.trust(CERTIFICATE, CA.pem, epoch)
+    return receipts
+
+
+def test_receipts_are_there_after_a_restart_and_the_newest_is_known_at_once(tmp_path: Path) -> None:
+    receipts = trusting(tmp_path)
+    assert receipts.newest is None
+    for sequence in (7, 9):
+        receipts.keep(receipt(sequence), ROUND, "bank-01", GIVEN)
+    again = Receipts(tmp_path)
+    again.load(CA.pem)
+    assert again.newest is not None
+    assert (again.newest.sequence, again.newest.head) == (9, next_head(b"\x09" * 32, receipt(9).entry))
+    _, kept = again.read(CA.pem)
+    assert [one.sequence for one in kept] == [7, 9]
+
+
+def test_the_same_receipt_again_is_kept_once(tmp_path: Path) -> None:
+    receipts = trusting(tmp_path)
+    for _ in range(3):
+        receipts.keep(receipt(7), ROUND, "bank-01", GIVEN)
+    assert len(receipts.read(CA.pem)[1]) == 1
+
+
+def test_a_receipt_that_was_half_written_when_the_bank_was_killed_is_cut_off(tmp_path: Path) -> None:
+    trusting(tmp_path).keep(receipt(7), ROUND, "bank-01", GIVEN)
+    whole = (tmp_path / "receipts.bin").read_bytes()
+    for torn in (whole[:1], whole[:40], whole[:-1]):
+        (tmp_path / "receipts.bin").write_bytes(whole + torn)
+        receipts = Receipts(tmp_path)
+        receipts.load(CA.pem)
+        assert (tmp_path / "receipts.bin").read_bytes() == whole
+        assert receipts.newest is not None
+    receipts.trust(CERTIFICATE, CA.pem, 1)
+    receipts.keep(receipt(9), ROUND, "bank-01", GIVEN)
+    assert [one.sequence for one in receipts.read(CA.pem)[1]] == [7, 9]
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (receipt(7, signer=Ed25519PrivateKey.generate()), "a receipt must be signed by the aggregator, got another "),
+        (receipt(7, seat="bank-02"), "a receipt must be for bank-01's contribution to run/2/1, got one of entry 7"),
+        (receipt(7, key=RoundKey("run", 3, 1)), "a receipt must be for bank-01's contribution to run/2/1, got one of "),
+        (federation_pb2.Receipt(), "a receipt must be signed by the aggregator, got another signature over "),
+    ],
+)
+def test_a_receipt_that_is_none_is_refused_and_not_kept(
+    tmp_path: Path, given: federation_pb2.Receipt, sentence: str
+) -> None:
+    receipts = trusting(tmp_path)
+    with pytest.raises(Invalid) as refusal:
+        receipts.keep(given, ROUND, "bank-01", GIVEN)
+    assert sentence in str(refusal.value)
+    assert receipts.read(CA.pem)[1] == []
+
+
+def test_a_signed_line_that_accepts_nothing_is_no_receipt(tmp_path: Path) -> None:
+    entry = history_pb2.Entry(sequence=7, seat_absent=history_pb2.SeatAbsent(seat="bank-01")).SerializeToString()
+    given = federation_pb2.Receipt(entry=entry, previous_head=b"", signature=sign(KEY, next_head(b"", entry)))
+    with pytest.raises(Invalid, match=r"^a receipt must be of an accepted contribution, got seat_absent$"):
+        trusting(tmp_path).keep(given, ROUND, "bank-01", GIVEN)
+
+
+def test_an_epoch_that_falls_is_refused_also_after_a_restart(tmp_path: Path) -> None:
+    trusting(tmp_path, epoch=3)
+    receipts = trusting(tmp_path, epoch=3)
+    with pytest.raises(Stale, match=r"^an aggregator's epoch must be at least 3, which this bank has seen, got 2$"):
+        receipts.trust(CERTIFICATE, CA.pem, 2)
+
+
+def test_a_journal_key_that_is_not_the_aggregators_is_refused(tmp_path: Path) -> None:
+    other, key = SmallCa(), Ed25519PrivateKey.generate().public_key()
+    wrong = [
+        other.journal_pair()[1],
+        CA.certify(key, uri("spiffe://fedfraud/bank/bank-02")),
+        CA.certify(key),
+        CA.pair(uri("spiffe://fedfraud/aggregator")).certificate_pem,
+        b"no certificate",
+        b"",
+    ]
+    for certificate in wrong:
+        with pytest.raises(Invalid, match=r"^a journal's certificate must "):
+            Receipts(tmp_path).trust(certificate, CA.pem, 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_outbox_gives_back_its_one_contribution_to_that_round_and_model_alone(tmp_path: Path) -> None:
+    outbox, released = Outbox(tmp_path), Released(ROUND, b"m" * 32, bytes(80), None, "")
+    assert outbox.find(ROUND, b"m" * 32) is None
+    outbox.keep(released)
+    found = Outbox(tmp_path).find(ROUND, b"m" * 32)
+    assert found is not None
+    assert (found.data, found.sha256) == (released.data, released.sha256)
+    assert outbox.find(RoundKey("run", 2, 2), b"m" * 32) is outbox.find(ROUND, b"o" * 32) is None
+    outbox.keep(replace(released, key=RoundKey("run", 3, 1)))
+    assert outbox.find(ROUND, b"m" * 32) is None
+    (tmp_path / "contribution.bin").write_bytes(b"spoilt")
+    assert outbox.find(RoundKey("run", 3, 1), b"m" * 32) is None
+
+
+async def test_receipts_are_kept_off_the_event_loop_in_the_order_they_came(tmp_path: Path) -> None:
+    receipts = trusting(tmp_path)
+    for sequence in range(1, 6):
+        await asyncio.to_thread(receipts.keep, receipt(sequence), ROUND, "bank-01", GIVEN)
+    assert [one.sequence for one in receipts.read(CA.pem)[1]] == [1, 2, 3, 4, 5]
