@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedfraud.channel import KeyPair, enrolment_channel
 from fedfraud.errors import Misconfigured
-from fedfraud.identity import certificate_request, key_pem
+from fedfraud.identity import certificate_request, key_pem, prove_signing_key
 from fedfraud.v1 import enrolment_pb2, enrolment_pb2_grpc
 
 
@@ -30,11 +31,19 @@ class JoinFolder:
 
 
 async def enrol(
-    address: str, join: JoinFolder, key: ec.EllipticCurvePrivateKey, wait: float = 30.0
+    address: str,
+    join: JoinFolder,
+    key: ec.EllipticCurvePrivateKey,
+    signing_key: Ed25519PrivateKey | None = None,
+    wait: float = 30.0,
 ) -> tuple[enrolment_pb2.EnrolResponse, KeyPair]:
-    """Certifies `key` under the folder's token; waits for the aggregator up to `wait` seconds."""
+    """Certifies `key` under the folder's token, for a bank with the key that it signs with in masked rounds; waits for
+    the aggregator up to `wait` seconds."""
     async with enrolment_channel(address, join.ca_pem) as channel:
         request = enrolment_pb2.EnrolRequest(token=join.token, certificate_request=certificate_request(key))
+        if signing_key is not None:
+            request.signing_key = signing_key.public_key().public_bytes_raw()
+            request.signing_key_proof = prove_signing_key(signing_key, request.certificate_request)
         stub = enrolment_pb2_grpc.EnrolmentServiceStub(channel)
         response = await stub.Enrol(request, timeout=wait, wait_for_ready=True)
     return response, KeyPair(key_pem(key), response.certificate_pem)

@@ -10,12 +10,15 @@ from functools import lru_cache
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from fedfraud.errors import Invalid, Unauthenticated
 
 TRUST_DOMAIN = "spiffe://fedfraud"
+_SIGNING_KEY_PROOF = b"fedfraud/v1/enrolment"
 _SEAT = re.compile(r"bank-[0-9]{2,5}")
 _URI = re.compile(rf"{TRUST_DOMAIN}/(?:(aggregator|reporter|operator)|bank/({_SEAT.pattern}))")
 
@@ -111,6 +114,22 @@ def _kind(key: object) -> str:
     if isinstance(key, ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey):
         return key.curve.name
     return type(key).__name__
+
+
+def prove_signing_key(key: Ed25519PrivateKey, request: bytes) -> bytes:
+    """The key's word, 64 bytes, that whoever sends this certificate request holds it."""
+    return key.sign(_SIGNING_KEY_PROOF + hashlib.sha256(request).digest())
+
+
+def check_signing_key(public_key: bytes, proof: bytes, request: bytes) -> None:
+    """Refuses a signing key, 32 bytes, that did not sign for this certificate request."""
+    try:
+        key = Ed25519PublicKey.from_public_bytes(public_key)
+        key.verify(proof, _SIGNING_KEY_PROOF + hashlib.sha256(request).digest())
+    except (ValueError, InvalidSignature) as error:
+        raise Invalid(
+            f"a bank's signing key must be Ed25519 and sign for its certificate request, got {public_key.hex()[:12]}"
+        ) from error
 
 
 def public_key_sha256(key: ec.EllipticCurvePublicKey) -> bytes:

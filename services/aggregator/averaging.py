@@ -1,7 +1,7 @@
 """Weighted FedAvg (McMahan et al. 2017) over integers: one exact sum, one division, one server step. Pure."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,14 +35,14 @@ def run_state(opened: StandardiseSum, recipe: Recipe) -> RunState:
 
     The scale gives a bank that held all rows the largest weight, so that no bank of the cohort is cut at the cap.
     """
-    pooled = recipe.weight_rule.measure(opened.fraud_count, opened.row_count)
-    return RunState(
-        tuple(opened.means.tolist()),
-        tuple(opened.deviations.tolist()),
-        opened.row_count,
-        opened.fraud_count,
-        WEIGHT_CAP / pooled if pooled > 0 else 1.0,
-    )
+    means, deviations = tuple(opened.means.tolist()), tuple(opened.deviations.tolist())
+    return rescaled(RunState(means, deviations, opened.row_count, opened.fraud_count, 1.0), recipe)
+
+
+def rescaled(state: RunState, recipe: Recipe) -> RunState:
+    """The same sums under another recipe's weights."""
+    pooled = recipe.weight_rule.measure(state.fraud_count, state.row_count)
+    return replace(state, weight_scale=WEIGHT_CAP / pooled if pooled > 0 else 1.0)
 
 
 def server_step(

@@ -3,15 +3,20 @@
 import asyncio
 import time
 
+import numpy as np
+
+from fedfraud import model
 from fedfraud.errors import Misconfigured, Stale
 from fedfraud.fixed_point import train_codec
 from fedfraud.manifest import Manifest
+from fedfraud.model import RunState
 from fedfraud.recipe import Recipe, recipe_named
 from fedfraud.v1 import federation_pb2, history_pb2
 from fedfraud.wire import RoundKey, round_key_from_proto
-from services.aggregator import messages
+from services.aggregator import averaging, messages
+from services.aggregator.averaging import Model
 from services.aggregator.progress import Progress
-from services.aggregator.runs import Run, Surroundings, new_run_id
+from services.aggregator.runs import Run, Surroundings, new_run_id, store_model
 from services.aggregator.seats import Seats
 from services.aggregator.settings import Settings
 
@@ -42,6 +47,9 @@ class Conductor:
         self._journal = surroundings.journal
         self._log = surroundings.log
         self._progress: Progress | None = None
+        self._runs = 0
+        self._state: tuple[Manifest, RunState] | None = None
+        """The newest run state that banks were asked for, and the model's manifest that it belongs to."""
         self._starting = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
@@ -52,8 +60,11 @@ class Conductor:
                 self.epoch = entry.aggregator_started.epoch
             case "run_started":
                 self._progress = Progress.begun(entry.run_started)
+                self._runs += 1
             case _ if self._progress is not None:
                 self._progress.apply(entry)
+                if self._progress.run_state is not None:
+                    self._state = self._progress.manifest, self._progress.run_state
 
     @property
     def open_round(self) -> RoundKey | None:
@@ -87,11 +98,17 @@ class Conductor:
         self.run = run
         self._task = asyncio.create_task(self._drive(run))
 
-    async def start(self, rounds: int, recipe: str, seed: int) -> str:
-        """Begins a run with the banks that are present; returns its id once the journal has it."""
+    async def start(self, rounds: int, recipe: str, seed: int | None) -> str:
+        """Begins a run with the banks that are present; returns its id once the journal has it.
+
+        Without a seed it is the set one; with secure aggregation each further run counts it up, because what a bank
+        trained from the same seed was opened before, perhaps over other banks.
+        """
         async with self._starting:
             if self._progress is not None and self._progress.finished is None:
                 raise Stale(f"a run must end before the next begins, {self._progress.run_id} is going on")
+            if seed is None:
+                seed = (self._settings.seed + (self._runs if self._secure else 0)) % 2**32
             run = await self._started(recipe_named(recipe), rounds, seed)
             if self._task is not None:
                 self._task.cancel()  # the automatic run that still waits for its banks: this one takes its place
@@ -111,8 +128,8 @@ class Conductor:
 
     def welcome_back(self, seat: str) -> None:
         """Tells a bank that has just joined of the open round, if it is to answer it."""
-        if self._intake.round is not None and self._intake.round.awaits(seat):
-            self._participants.send(seat, self._intake.round.instruction())
+        for message in self._intake.round.for_returning(seat) if self._intake.round else []:
+            self._participants.send(seat, message)
 
     async def close(self) -> None:
         """Leaves the run as it stands; the journal has everything that was acknowledged."""
@@ -125,14 +142,38 @@ class Conductor:
         manifest, settings, run_id = self._around.manifest, self._settings, new_run_id()
         train_codec(manifest, recipe).check_capacity()
         quorum, expected = settings.effective_quorum, settings.expected_banks
+        initial = await self._initial(recipe, seed) if self._secure else None
         await self._journal.append(
-            messages.run_started(run_id, seed, recipe, manifest, rounds=rounds, quorum=quorum, expected_banks=expected)
+            messages.run_started(
+                run_id,
+                seed,
+                recipe,
+                manifest,
+                rounds=rounds,
+                quorum=quorum,
+                expected_banks=expected,
+                secure=self._secure,
+                initial=initial,
+            )
         )
         if self._progress is None or self._progress.run_id != run_id:
             raise RuntimeError(f"the journal must tell of run {run_id}")  # the listener is told before append returns
         self._log.info("run started", run=run_id, recipe=recipe.name, rounds=rounds)
         self.run = Run(self._progress, self._around)
+        await self.run.load()
         return self.run
+
+    @property
+    def _secure(self) -> bool:
+        return self._settings.aggregation == "secure"
+
+    async def _initial(self, recipe: Recipe, seed: int) -> Model | None:
+        """The initial model under the state of a former run: the sums that it comes from are opened once."""
+        manifest = self._around.manifest
+        if self._state is None or self._state[0] != manifest:
+            return None
+        state, vector = averaging.rescaled(self._state[1], recipe), model.initial_vector(manifest, seed)
+        return await store_model(self._around, vector, np.zeros(len(vector)), state)
 
     async def _automatic_run(self) -> None:
         await self._banks_present()
@@ -185,9 +226,5 @@ class Conductor:
 def check_settings(settings: Settings, manifest: Manifest) -> None:
     """Refuses to start with what could not be kept: an unknown recipe, a sum that could wrap, a missing mode."""
     train_codec(manifest, recipe_named(settings.recipe)).check_capacity()
-    if settings.aggregation != "plain":
-        raise Misconfigured(
-            f"aggregation must be plain (secure comes with a later version), got {settings.aggregation}"
-        )
     if settings.preset:
         raise Misconfigured(f"the population {settings.population} has no presets, got {settings.preset!r}")

@@ -12,9 +12,11 @@ from fedfraud.errors import FedfraudError, Invalid, NotStored, Stale, Stalled, T
 from fedfraud.fixed_point import Layout
 from fedfraud.identity import Credential
 from fedfraud.logs import Log
+from fedfraud.masking import Masked
 from fedfraud.v1 import federation_pb2, history_pb2
 from fedfraud.wire import disclosure_from_proto, round_key_from_proto, round_key_to_proto
 from services.aggregator.journal import Journal
+from services.aggregator.masked import MaskedRound
 from services.aggregator.participants import Participants
 from services.aggregator.rounds import Outcome, Round
 from services.aggregator.seats import Seats
@@ -29,10 +31,16 @@ class OpenRound:
     """A round among its surroundings: the layout of its contributions, its instruction, and who waits for it."""
 
     def __init__(
-        self, state: Round, layout: Layout, instruction: federation_pb2.RoundInstruction, time_left: Callable[[], float]
+        self,
+        state: Round,
+        layout: Layout,
+        instruction: federation_pb2.RoundInstruction,
+        time_left: Callable[[], float],
+        masked: MaskedRound | None = None,
     ) -> None:
         self.state = state
         self.layout = layout
+        self.masked = masked
         self._instruction = instruction
         self._time_left = time_left
         self.sequences: dict[str, int] = {}
@@ -47,9 +55,21 @@ class OpenRound:
         message.round.time_left.FromTimedelta(timedelta(seconds=max(self._time_left(), 0.0)))
         return message
 
-    def awaits(self, seat: str) -> bool:
-        """Whether the seat has still to answer."""
-        return self.state.outcome is Outcome.OPEN and seat in self.state.awaited
+    @property
+    def awaited(self) -> list[str]:
+        """The seats that are waited for now."""
+        return self.masked.awaited if self.masked else self.state.awaited
+
+    def for_returning(self, seat: str) -> list[federation_pb2.ParticipateResponse]:
+        """What a bank is told that comes back while the round is open: all that it needs to go on, or nothing."""
+        if self.state.outcome is not Outcome.OPEN or seat not in self.state.plan.cohort:
+            return []
+        if self.masked is None:
+            return [self.instruction()] if seat in self.state.awaited else []
+        if seat in self.masked.declined or seat not in self.masked.attempt.expected():
+            return []
+        stage = self.masked.instruction(seat, self._time_left())
+        return [self.instruction(), *([stage] if stage else [])]
 
 
 class Intake:
@@ -80,7 +100,7 @@ class Intake:
     def open(self, open_round: OpenRound) -> None:
         """Takes contributions to this round from now; for the former one only receipts are given again."""
         self._former, self.round = self.round, open_round
-        if open_round.state.complete:
+        if open_round.masked is None and open_round.state.complete:
             open_round.answered.set()
 
     async def receive(
@@ -123,7 +143,8 @@ class Intake:
                 f"a contribution must have the SHA-256 it announced, {header.vector_sha256.hex()[:12]}, "
                 f"got {sha256.hex()[:12]}"
             )
-        await asyncio.to_thread(open_round.layout.check, fixed_point.from_bytes(data))
+        if open_round.masked is None:  # masked words cannot be looked at: their opened sum is
+            await asyncio.to_thread(open_round.layout.check, fixed_point.from_bytes(data))
         # What is journalled counts, so this is not left half-way when the caller goes away.
         return await asyncio.shield(self._settle(open_round, credential, header, data))
 
@@ -134,6 +155,22 @@ class Intake:
 
     async def _receipt(self, open_round: OpenRound, seat: str) -> federation_pb2.Receipt:
         return await self._journal.receipt(open_round.sequences[seat])
+
+    async def answer_stage(self, credential: Credential, request: federation_pb2.AnswerStageRequest) -> None:
+        """Takes a bank's answer to a stage of the open masked round in, durably; refusals are journalled."""
+        seat, key = credential.identity.seat, round_key_from_proto(request.key)
+        self._participants.spoke(seat)
+        try:
+            self._seats.check_lease(seat, request.fencing_number)
+            masked = self.round.masked if self.round else None
+            if self.round is None or masked is None or self.round.state.outcome is not Outcome.OPEN:
+                raise Stale(f"an answer must be to a stage of the open masked round, none is, got one to {key}")
+            if key != self.round.state.plan.key:
+                raise Stale(f"an answer must be to the open round, {self.round.state.plan.key}, got {key}")
+            await asyncio.shield(masked.answer(credential.identity, request.answer))
+        except FedfraudError as refusal:
+            await self._refused(seat, federation_pb2.ContributionHeader(key=request.key), refusal)
+            raise
 
     async def _settle(
         self, open_round: OpenRound, credential: Credential, header: federation_pb2.ContributionHeader, data: bytes
@@ -156,19 +193,30 @@ class Intake:
         self, open_round: OpenRound, seat: str, header: federation_pb2.ContributionHeader, data: bytes
     ) -> None:
         key = open_round.state.plan.key
-        await self._writer.run(self._vectors.write_contribution, key, seat, data)
-        entry = await self._journal.append(
-            history_pb2.ContributionAccepted(
-                key=round_key_to_proto(key),
-                seat=seat,
-                vector_sha256=header.vector_sha256,
-                size_bytes=len(data),
-                disclosure=header.disclosure if header.HasField("disclosure") else None,
+
+        async def store() -> None:
+            await self._writer.run(self._vectors.write_contribution, key, seat, data)
+            entry = await self._journal.append(
+                history_pb2.ContributionAccepted(
+                    key=round_key_to_proto(key),
+                    seat=seat,
+                    vector_sha256=header.vector_sha256,
+                    size_bytes=len(data),
+                    disclosure=header.disclosure if header.HasField("disclosure") else None,
+                    masked_signature=header.masked_signature if open_round.masked else b"",
+                )
             )
-        )
-        open_round.sequences[seat] = entry.sequence
+            open_round.sequences[seat] = entry.sequence
+
+        if open_round.masked:
+            told = Masked(seat, header.vector_sha256, header.masked_signature)
+            await open_round.masked.take_words(told, fixed_point.from_bytes(data), store)
+        else:
+            await store()
         open_round.state.accept(seat, header.vector_sha256)
-        if open_round.state.complete:
+        if open_round.masked:
+            open_round.masked.note()
+        elif open_round.state.complete:
             open_round.answered.set()
 
     async def _body(self, requests: AsyncIterator[federation_pb2.SubmitContributionRequest], size: int) -> bytes:

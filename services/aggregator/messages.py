@@ -1,6 +1,8 @@
 """A run's values as what is journalled and what banks are told. Pure: nothing here decides anything."""
 
 from fedfraud.manifest import Manifest
+from fedfraud.masking_parameters import Parameters, Roster
+from fedfraud.masking_wire import parameters_to_proto, roster_to_proto
 from fedfraud.metrics import Scores
 from fedfraud.model import RunState
 from fedfraud.recipe import Recipe
@@ -21,23 +23,36 @@ from services.aggregator.rounds import Plan
 
 
 def run_started(
-    run_id: str, seed: int, recipe: Recipe, manifest: Manifest, *, rounds: int, quorum: int, expected_banks: int
+    run_id: str,
+    seed: int,
+    recipe: Recipe,
+    manifest: Manifest,
+    *,
+    rounds: int,
+    quorum: int,
+    expected_banks: int,
+    secure: bool,
+    initial: Model | None,
 ) -> history_pb2.RunStarted:
-    """What the run is to be."""
+    """What the run is to be; with an initial model it begins under a former run's state."""
     return history_pb2.RunStarted(
         run_id=run_id,
         seed=seed,
         recipe=recipe_to_proto(recipe),
         manifest=manifest_to_proto(manifest),
-        aggregation=model_pb2.AGGREGATION_PLAIN,
+        aggregation=model_pb2.AGGREGATION_SECURE if secure else model_pb2.AGGREGATION_PLAIN,
         round_count=rounds,
         quorum=quorum,
         expected_bank_count=expected_banks,
+        run_state=run_state_to_proto(initial.run_state) if initial else None,
+        model=initial.reference if initial else None,
     )
 
 
-def instruction(run: Progress, plan: Plan, present: Model | None) -> federation_pb2.RoundInstruction:
-    """What a bank of the cohort is asked; there is no model in a preparing round."""
+def instruction(
+    run: Progress, plan: Plan, present: Model | None, masking: tuple[Parameters, Roster] | None
+) -> federation_pb2.RoundInstruction:
+    """What a bank of the cohort is asked; there is no model in a preparing round, nothing of masking in plain mode."""
     return federation_pb2.RoundInstruction(
         key=round_key_to_proto(plan.key),
         step=plan.step,
@@ -48,6 +63,9 @@ def instruction(run: Progress, plan: Plan, present: Model | None) -> federation_
         seed=run.seed,
         round_count=run.round_count,
         final=plan.final,
+        retry=run.retry,
+        masking=parameters_to_proto(masking[0]) if masking else None,
+        roster=roster_to_proto(masking[1]) if masking else None,
     )
 
 
@@ -62,6 +80,7 @@ def plan_of(opened: history_pb2.RoundOpened, word_count: int) -> Plan:
         opened.model_sha256,
         word_count,
         opened.final,
+        opened.roster_size,
     )
 
 
@@ -75,6 +94,7 @@ def round_opened(plan: Plan) -> history_pb2.RoundOpened:
         quorum=plan.quorum,
         model_sha256=plan.model_sha256,
         final=plan.final,
+        roster_size=plan.roster_size,
     )
 
 
@@ -105,6 +125,18 @@ def round_committed(
         clipped_share=clipped_share,
         segments=segments_to_proto(plan.segments),
         velocity_sha256=velocity_sha256,
+    )
+
+
+def round_abandoned(plan: Plan, seats: list[str], reason: str, seconds: float) -> history_pb2.RoundAbandoned:
+    """A masked round was opened, or may have been, without a result."""
+    return history_pb2.RoundAbandoned(
+        key=round_key_to_proto(plan.key),
+        step=plan.step,
+        seats=seats,
+        reason=reason,
+        seconds=seconds,
+        segments=segments_to_proto(plan.segments),
     )
 
 

@@ -26,6 +26,9 @@ class Accepted:
     sequence: int
 
 
+StageEvent = history_pb2.StageAnswered | history_pb2.ContributionAccepted | history_pb2.StageClosed
+
+
 @dataclass
 class Progress:
     """One run, from its start to its end."""
@@ -56,12 +59,18 @@ class Progress:
     scored: bool = False
     """Whether the final round is committed."""
     stopping: bool = False
+    secure: bool = False
+    """Whether contributions are masked."""
+    retry: int = 0
+    """Rounds in a row that may have been opened without a commit: their inputs are not sent again."""
+    stage_events: list[StageEvent] = field(default_factory=list)
+    """Of the open masked round, in order: what brings an attempt to where it stands."""
     finished: history_pb2.RunFinished | None = None
 
     @classmethod
     def begun(cls, started: history_pb2.RunStarted) -> "Progress":
         """A run of which nothing but its start is known."""
-        return cls(
+        progress = cls(
             started.run_id,
             started.seed,
             recipe_from_proto(started.recipe),
@@ -69,7 +78,12 @@ class Progress:
             started.round_count,
             started.quorum,
             started.expected_bank_count,
+            secure=started.aggregation == model_pb2.AGGREGATION_SECURE,
         )
+        if started.HasField("run_state"):
+            progress.run_state = run_state_from_proto(started.run_state, progress.manifest)
+            progress.model = started.model
+        return progress
 
     def apply(self, entry: history_pb2.Entry) -> None:
         """Takes one entry of the journal into account; those of other runs and kinds change nothing here."""
@@ -81,21 +95,30 @@ class Progress:
             case "run_stop_requested" if entry.run_stop_requested.run_id == self.run_id:
                 self.stopping = True
             case "round_opened" if entry.round_opened.key.run_id == self.run_id:
-                self.open, self.accepted = entry.round_opened, {}
+                self.open, self.accepted, self.stage_events = entry.round_opened, {}, []
                 self.last_round = entry.round_opened.key.round
             case "contribution_accepted" if entry.contribution_accepted.key.run_id == self.run_id:
                 accepted = entry.contribution_accepted
                 self.accepted[accepted.seat] = Accepted(accepted.vector_sha256, entry.sequence)
+                self.stage_events.append(accepted)
+            case "stage_answered" if entry.stage_answered.key.run_id == self.run_id:
+                self.stage_events.append(entry.stage_answered)
+            case "stage_closed" if entry.stage_closed.key.run_id == self.run_id:
+                self.stage_events.append(entry.stage_closed)
             case "round_committed" if entry.round_committed.key.run_id == self.run_id:
                 self._committed(entry.round_committed)
             case "round_void" if entry.round_void.key.run_id == self.run_id:
                 self.voids, self.void_reason = self.voids + 1, entry.round_void.reason
                 self._closed(entry.round_void.key.round)
+            case "round_abandoned" if entry.round_abandoned.key.run_id == self.run_id:
+                self.voids, self.void_reason = self.voids + 1, entry.round_abandoned.reason
+                self.retry += 1
+                self._closed(entry.round_abandoned.key.round)
             case "run_finished" if entry.run_finished.run_id == self.run_id:
                 self.finished = entry.run_finished
 
     def _committed(self, committed: history_pb2.RoundCommitted) -> None:
-        self.model, self.voids, self.void_reason = committed.model, 0, ""
+        self.model, self.voids, self.void_reason, self.retry = committed.model, 0, "", 0
         if committed.HasField("run_state"):
             self.run_state = run_state_from_proto(committed.run_state, self.manifest)
         if model_pb2.SEGMENT_KIND_TRAIN in committed.segments:
@@ -108,4 +131,4 @@ class Progress:
     def _closed(self, number: int) -> None:
         if self.open is not None:
             self.missed |= set(self.open.cohort) - self.accepted.keys()
-        self.open, self.last_round = None, number
+        self.open, self.last_round, self.stage_events = None, number, []

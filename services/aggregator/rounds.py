@@ -24,7 +24,8 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class Plan:
-    """What a round asks for. `step` is the training round the model stands before, 0 in a preparing round."""
+    """What a round asks for. `step` is the training round the model stands before, 0 in a preparing round;
+    `roster_size` how many seats, the first enrolled ones, a masked round's roster has, 0 in plain aggregation."""
 
     key: RoundKey
     step: int
@@ -34,6 +35,7 @@ class Plan:
     model_sha256: bytes
     word_count: int
     final: bool = False
+    roster_size: int = 0
 
 
 @dataclass

@@ -14,22 +14,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfraud import fixed_point, model
-from fedfraud.errors import NotStored
+from fedfraud.errors import Invalid, NotStored
 from fedfraud.fixed_point import EvaluateCodec, Layout, Segment, Words
 from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
+from fedfraud.masking_parameters import Roster, TooFew
+from fedfraud.masking_sum import MaskedSum, Stage
 from fedfraud.metrics import Scores, scores_from_counts
 from fedfraud.model import RunState, Vector
+from fedfraud.thresholds import LEAST_BANKS, sizes
 from fedfraud.v1 import history_pb2, model_pb2
-from fedfraud.wire import RoundKey
-from services.aggregator import averaging, messages, recovery
+from fedfraud.wire import RoundKey, segments_from_proto
+from services.aggregator import averaging, masked, messages, recovery
 from services.aggregator.averaging import Model
 from services.aggregator.holdout import Holdout
 from services.aggregator.intake import Intake, OpenRound
 from services.aggregator.journal import Journal
+from services.aggregator.masked import MaskedRound
 from services.aggregator.participants import Participants
 from services.aggregator.progress import Progress
 from services.aggregator.rounds import Outcome, Plan, Round
+from services.aggregator.seats import Seats
 from services.aggregator.vectors import Vectors
 from services.aggregator.writer import Writer
 
@@ -38,6 +43,10 @@ _VOIDS_IN_A_ROW = 3
 
 class RunFailed(Exception):
     """The run cannot go on; the message says why."""
+
+
+class AlreadyOpened(Exception):
+    """What a round is to ask for was opened before without a commit; it is not asked for again."""
 
 
 class RunStopped(Exception):
@@ -65,6 +74,11 @@ class Surroundings:
     """Seconds that a round waits for its cohort, and a cohort for its quorum."""
     keep_contributions: bool
     """Whether contributions outlive their round, for a while."""
+    stage_deadline: float
+    """Seconds that each stage of a masked round waits, but for the one in which banks train."""
+    federation_id: bytes
+    """SHA-256 of the CA's certificate."""
+    seats: Seats
 
 
 @dataclass(frozen=True)
@@ -129,11 +143,14 @@ class Run:
 
     async def _prepare(self) -> None:
         """The standardise round: the run state, and the initial model under it."""
-        done = await self._closed_round(0, (Segment.STANDARDISE,))
+        try:
+            done = await self._closed_round(0, (Segment.STANDARDISE,))
+        except AlreadyOpened as error:
+            raise RunFailed(f"a scaler must come from sums that are opened once: {error}") from error
         opened = fixed_point.standardise_codec(self._around.manifest).decode(done.part(Segment.STANDARDISE))
         state = averaging.run_state(opened, self.progress.recipe)
         vector = model.initial_vector(self._around.manifest, self.progress.seed)
-        await self._commit(done, await self._stored(vector, np.zeros(len(vector)), state), new_state=state)
+        await self._commit(done, await store_model(self._around, vector, np.zeros(len(vector)), state), new_state=state)
 
     async def _train(self, step: int) -> None:
         """A training round: scores of the model received, then the average of the updates made from it."""
@@ -143,31 +160,35 @@ class Run:
         vector, velocity = averaging.server_step(before.vector, before.velocity, opened.average, recipe.momentum)
         if not np.isfinite(vector).all():
             raise RunFailed(f"a model must be finite, round {step} made one that is not")
-        produced = await self._stored(vector, velocity, before.run_state)
+        produced = await store_model(self._around, vector, velocity, before.run_state)
         share = opened.clipped / (len(vector) * len(done.seats))
         momentum = b""
         if recipe.momentum:
             write = self._around.vectors.write_velocity
             momentum = await self._around.writer.insist(write, done.plan.key, velocity.astype("<f8").tobytes())
-        await self._commit(done, produced, pooled=_pooled(done), clipped_share=share, velocity_sha256=momentum)
+        pooled = _pooled(done) if Segment.EVALUATE in done.plan.segments else None
+        await self._commit(done, produced, pooled=pooled, clipped_share=share, velocity_sha256=momentum)
 
     async def _score_final(self) -> None:
         """The last round: scores of the final model, and what banks disclose of themselves."""
-        done = await self._closed_round(self.progress.round_count + 1, (Segment.EVALUATE,), final=True)
+        try:
+            done = await self._closed_round(self.progress.round_count + 1, (Segment.EVALUATE,), final=True)
+        except AlreadyOpened as error:
+            self._around.log.warning("no scores of the final model", run=self.progress.run_id, reason=error)
+            return
         await self._commit(done, self._present(), pooled=_pooled(done))
 
     async def _closed_round(self, step: int, segments: tuple[Segment, ...], *, final: bool = False) -> Closed:
         """Opens rounds, or takes up the open one, until one has its quorum; three voids in a row fail the run."""
-        progress = self.progress
+        progress, around = self.progress, self._around
         while progress.voids < _VOIDS_IN_A_ROW:
             opened_at = time.monotonic()
-            layout = Layout(segments, self._around.manifest, progress.recipe)
-            plan = messages.plan_of(progress.open, layout.length) if progress.open else None
-            if plan is None:
-                cohort = await self._cohort()
-                sha256 = self._model.reference.model_sha256 if self._model else b""
-                key = RoundKey(progress.run_id, progress.last_round + 1, 1)
-                plan = Plan(key, step, segments, cohort, progress.quorum, sha256, layout.length, final)
+            if progress.open:
+                layout = Layout(segments_from_proto(list(progress.open.segments)), around.manifest, progress.recipe)
+                plan = messages.plan_of(progress.open, layout.length)
+            else:
+                layout = Layout(self._unopened(segments), around.manifest, progress.recipe)
+                plan = self._plan(step, layout, await self._cohort(), final=final)
             if len(plan.cohort) < plan.quorum:
                 await self._void(
                     plan, [], f"{len(plan.cohort)} banks are ready, the quorum is {plan.quorum}", opened_at
@@ -178,6 +199,23 @@ class Run:
             f"at most {_VOIDS_IN_A_ROW - 1} rounds in a row may be void, got {progress.voids}; "
             f"the last: {progress.void_reason}"
         )
+
+    def _unopened(self, segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
+        """What may be asked for: after an opening without a commit, an update that is trained anew and nothing else."""
+        if not self.progress.retry:
+            return segments
+        if Segment.TRAIN not in segments:
+            raise AlreadyOpened(self.progress.void_reason)
+        return (Segment.TRAIN,)
+
+    def _plan(self, step: int, layout: Layout, cohort: frozenset[str], *, final: bool) -> Plan:
+        progress, roster_size = self.progress, 0
+        sha256 = self._model.reference.model_sha256 if self._model else b""
+        key, quorum = RoundKey(progress.run_id, progress.last_round + 1, 1), progress.quorum
+        if progress.secure:
+            roster_size = len(self._around.seats.records)
+            quorum = max(quorum, sizes(max(len(cohort), LEAST_BANKS)).quorum)
+        return Plan(key, step, tuple(layout.codecs), cohort, quorum, sha256, layout.length, final, roster_size)
 
     async def _cohort(self) -> frozenset[str]:
         """The banks that are ready; waits for a quorum of them (after a restart for all that were there), until the
@@ -202,18 +240,22 @@ class Run:
     async def _hold(self, plan: Plan, layout: Layout, opened_at: float) -> Closed | None:
         """One try of a round, from its opening, or from where a restart left it, to its sum; None if it is void."""
         around, deadline = self._around, time.monotonic() + self._around.round_deadline
+        attempt = await self._attempt(plan, layout) if self.progress.secure else None
         if self.progress.open is None:
             await around.journal.insist(messages.round_opened(plan))
         else:
             around.log.info("round goes on", round=plan.key, answered=len(self.progress.accepted))
-        instruction = messages.instruction(self.progress, plan, self._model)
+        masking = (attempt.attempt.parameters, attempt.attempt.roster) if attempt else None
+        instruction = messages.instruction(self.progress, plan, self._model, masking)
         accepted = self.progress.accepted
         state = Round(plan, answered={seat: one.vector_sha256 for seat, one in accepted.items()})
-        open_round = OpenRound(state, layout, instruction, lambda: deadline - time.monotonic())
+        open_round = OpenRound(state, layout, instruction, lambda: deadline - time.monotonic(), attempt)
         open_round.sequences.update({seat: one.sequence for seat, one in accepted.items()})
         around.intake.open(open_round)
-        for seat in state.awaited:
+        for seat in open_round.awaited:
             around.participants.send(seat, open_round.instruction())
+        if attempt:
+            return await self._opened(plan, layout, open_round, attempt, opened_at)
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
                 await open_round.answered.wait()
@@ -231,21 +273,66 @@ class Run:
         words, sha256 = await around.writer.insist(self._sum, plan, seats)
         return Closed(plan, layout, seats, words, sha256, opened_at)
 
+    async def _attempt(self, plan: Plan, layout: Layout) -> MaskedRound:
+        """The attempt at its beginning, or where the journal says that it stands."""
+        around, progress = self._around, self.progress
+        roster = Roster.of(around.seats.signing_keys(plan.roster_size))
+        parameters = masked.parameters(plan, layout, progress.recipe, roster, around.federation_id)
+        attempt = MaskedRound(plan, MaskedSum(parameters, roster), around.journal)
+
+        def words(seat: str) -> Words:
+            return fixed_point.from_bytes(around.vectors.read_contribution(plan.key, seat))
+
+        await asyncio.to_thread(attempt.replay, progress.stage_events, words)
+        attempt.note()
+        return attempt
+
+    async def _opened(
+        self, plan: Plan, layout: Layout, open_round: OpenRound, attempt: MaskedRound, opened_at: float
+    ) -> Closed | None:
+        """The stages of a masked round, to its opened sum; None if it is void or abandoned."""
+        around = self._around
+        try:
+            await self._stages(plan, attempt)
+            words = await asyncio.to_thread(attempt.attempt.open)
+            layout.check_sum(words, len(attempt.attempt.survivors))
+            sha256 = await around.writer.insist(around.vectors.write_sum, plan.key, fixed_point.to_bytes(words))
+        except (TooFew, Invalid) as error:
+            reason = f"{error}{attempt.sat_out}"
+            end = self._void if attempt.stage < Stage.CONSENT else self._abandon
+            async with open_round.lock:
+                open_round.state.outcome = Outcome.VOID
+            await end(plan, list(attempt.attempt.survivors), reason, opened_at)
+            return None
+        async with open_round.lock:
+            open_round.state.outcome = Outcome.COMMITTED
+        return Closed(plan, layout, list(attempt.attempt.survivors), words, sha256, opened_at)
+
+    async def _stages(self, plan: Plan, attempt: MaskedRound) -> None:
+        """One stage after the other, each until all have answered or its deadline; TooFew when one cannot go on."""
+        around = self._around
+        while True:
+            seconds = around.round_deadline if attempt.stage is Stage.MASK else around.stage_deadline
+            for seat in attempt.awaited:
+                if told := attempt.instruction(seat, seconds):
+                    around.participants.send(seat, told)
+            try:
+                async with asyncio.timeout(seconds):
+                    await attempt.progressed.wait()
+            except TimeoutError:
+                awaited, stage = ",".join(attempt.awaited), attempt.stage.name.lower()
+                around.log.warning("deadline passed", round=plan.key, stage=stage, awaited=awaited)
+            for seat in attempt.awaited:
+                around.participants.missed(seat)
+            if attempt.stage is Stage.UNMASK:
+                return
+            await attempt.close()
+
     def _sum(self, plan: Plan, seats: list[str]) -> tuple[Words, bytes]:
         vectors = self._around.vectors
         parts = (fixed_point.from_bytes(vectors.read_contribution(plan.key, seat)) for seat in seats)
         words = averaging.exact_sum(parts, plan.word_count)
         return words, vectors.write_sum(plan.key, fixed_point.to_bytes(words))
-
-    async def _stored(self, vector: Vector, velocity: NDArray[np.float64], state: RunState) -> Model:
-        """The model, once its vector is on disk."""
-        sha256 = await self._around.writer.insist(self._around.vectors.write_model, model.to_bytes(vector))
-        reference = model_pb2.ModelReference(
-            model_sha256=model.model_sha256(self._around.manifest, state, vector),
-            vector_sha256=sha256,
-            parameter_count=len(vector),
-        )
-        return Model(vector, velocity, state, reference)
 
     async def _commit(
         self,
@@ -292,6 +379,12 @@ class Run:
         await around.journal.insist(messages.round_void(plan, seats, reason, time.monotonic() - opened_at))
         await self._forget(plan.key)
 
+    async def _abandon(self, plan: Plan, seats: list[str], reason: str, opened_at: float) -> None:
+        around = self._around
+        around.log.warning("round abandoned", run=self.progress.run_id, round=plan.key.round, reason=reason)
+        await around.journal.insist(messages.round_abandoned(plan, seats, reason, time.monotonic() - opened_at))
+        await self._forget(plan.key)
+
     async def _forget(self, key: RoundKey) -> None:
         if not self._around.keep_contributions:
             with suppress(NotStored):  # the next start takes away what is left
@@ -309,6 +402,17 @@ class Run:
         if self._model is None:
             raise RunFailed("a training round must have a model, got none")
         return self._model
+
+
+async def store_model(around: Surroundings, vector: Vector, velocity: NDArray[np.float64], state: RunState) -> Model:
+    """The model, once its vector is on disk."""
+    sha256 = await around.writer.insist(around.vectors.write_model, model.to_bytes(vector))
+    reference = model_pb2.ModelReference(
+        model_sha256=model.model_sha256(around.manifest, state, vector),
+        vector_sha256=sha256,
+        parameter_count=len(vector),
+    )
+    return Model(vector, velocity, state, reference)
 
 
 def _pooled(done: Closed) -> Scores:

@@ -22,6 +22,7 @@ class SeatRecord:
 
     name: str
     slot: int
+    signing_key: bytes = b""
     public_keys: set[bytes] = field(default_factory=set)
     expiry: datetime = _NEVER
     fencing_number: int = 0
@@ -131,6 +132,11 @@ class Seats:
         slot = next(slot for slot in range(1, limit + 2) if slot not in taken) if simulated else 0
         return seat_name(len(self.records) + 1), slot
 
+    def signing_keys(self, size: int | None = None) -> dict[str, bytes]:
+        """The signing key of each seat, of the first `size` that enrolled if that is given."""
+        records = list(self.records.values())[:size]
+        return {record.name: record.signing_key for record in records}
+
     def record(self, seat: str) -> SeatRecord:
         """The seat of that name."""
         if seat not in self.records:
@@ -146,6 +152,7 @@ class Seats:
         if identity.role is Role.BANK:
             record = self.records.setdefault(event.seat, SeatRecord(event.seat, event.slot))
             record.public_keys.add(event.public_key_sha256)
+            record.signing_key = event.signing_key or record.signing_key
             record.expiry, record.slot = expiry, event.slot
 
     def _leased(self, event: history_pb2.LeaseGranted) -> None:

@@ -22,6 +22,7 @@ from services.aggregator.guard import ErrorMapper, Guard
 from services.aggregator.holdout import Holdout
 from services.aggregator.intake import Intake
 from services.aggregator.journal import NAME, Journal
+from services.aggregator.masked import federation_id
 from services.aggregator.participants import Participants
 from services.aggregator.runs import Surroundings
 from services.aggregator.seats import Seats
@@ -80,6 +81,9 @@ async def _serve(
         log,
         settings.round_deadline,
         keep_contributions=settings.retention_hours > 0,
+        stage_deadline=settings.stage_deadline,
+        federation_id=federation_id(authority.ca_pem),
+        seats=seats,
     )
     conductor = Conductor(settings, surroundings)
     registrar = Registrar(settings, authority, seats, journal)

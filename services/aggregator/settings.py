@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fedfraud.fixed_point import MAX_SEATS
+from fedfraud.thresholds import LEAST_BANKS
 
 _DAY = 86_400.0  # seconds
 _TEN_YEARS = 87_600.0  # hours
@@ -63,8 +64,10 @@ class Settings(BaseSettings):
     """The run's seed, and in the simulation the population's."""
     retention_hours: float = Field(default=0.0, ge=0, le=_TEN_YEARS)
     """Hours that a contribution is kept once its round is over, so that `verify` can add it again; 0 for not at all."""
-    aggregation: Literal["plain", "secure"] = "plain"
-    """How contributions reach the aggregator."""
+    aggregation: Literal["plain", "secure"] = "secure"
+    """How contributions reach the aggregator: masked, so that it learns their sum alone, or plain."""
+    stage_deadline: float = Field(default=10.0, gt=0, le=_DAY)
+    """Seconds that each stage of a masked round waits, but for the one in which banks train: ROUND_DEADLINE."""
 
     bank_certificate_hours: float = Field(default=24 * 30, gt=0, le=_TEN_YEARS)
     """Lifetime of a bank's certificate; a bank renews at half of it."""
@@ -85,6 +88,11 @@ class Settings(BaseSettings):
         if self.effective_quorum > self.expected_banks:
             raise ValueError(
                 f"quorum must be at most the expected banks, {self.expected_banks}, got {self.effective_quorum}"
+            )
+        if self.aggregation == "secure" and self.expected_banks < LEAST_BANKS:
+            raise ValueError(
+                f"secure aggregation must have at least {LEAST_BANKS} expected banks, got {self.expected_banks}: "
+                "a sum of fewer says too much of each; fewer banks need AGGREGATION=plain"
             )
         if self.expected_banks > self.max_seats:
             raise ValueError(f"expected banks must be at most the seats, {self.max_seats}, got {self.expected_banks}")

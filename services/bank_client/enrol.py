@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedfraud import enrolment
 from fedfraud.channel import KeyPair
@@ -16,6 +17,7 @@ from services.bank_client.settings import Settings
 
 _PAIR = "identity.pem"
 _PENDING = "pending-key.pem"
+_SIGNING = "signing.key"
 _ENROLMENT = "enrolment.json"
 _MARK = b"-----BEGIN CERTIFICATE-----"
 
@@ -72,6 +74,21 @@ def renewal_due_in(pair: KeyPair) -> float:
     return (start + (end - start) / 2 - datetime.now(UTC)).total_seconds()
 
 
+def load_signing_key(data_dir: Path) -> Ed25519PrivateKey:
+    """The key that the bank signs with in masked rounds; it stays the same for the seat's life."""
+    try:
+        return Ed25519PrivateKey.from_private_bytes((data_dir / _SIGNING).read_bytes())
+    except (OSError, ValueError) as error:
+        raise Misconfigured(f"a bank must have the signing key that it enrolled with: {error}") from error
+
+
+def _own_signing_key(data_dir: Path) -> Ed25519PrivateKey:
+    """That key, made at the first enrolment."""
+    if not (data_dir / _SIGNING).exists():
+        write_secret(data_dir / _SIGNING, Ed25519PrivateKey.generate().private_bytes_raw())
+    return load_signing_key(data_dir)
+
+
 def _pending_key(data_dir: Path) -> bytes:
     """The key whose seat was asked for: kept, so that a lost answer does not cost a second seat."""
     path = data_dir / _PENDING
@@ -82,7 +99,7 @@ def _pending_key(data_dir: Path) -> bytes:
 
 async def _enrol(settings: Settings, key: bytes) -> None:
     join = JoinFolder.read(settings.join_dir)
-    response, pair = await enrolment.enrol(settings.enrolment, join, load_key(key))
+    response, pair = await enrolment.enrol(settings.enrolment, join, load_key(key), _own_signing_key(settings.data_dir))
     known = Enrolment(response.seat, response.slot, response.population, response.population_seed)
     write_durably(settings.data_dir / _ENROLMENT, json.dumps(asdict(known)).encode())
     store_pair(settings.data_dir, pair)

@@ -8,7 +8,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fedfraud.identity import Identity, Role, public_key_sha256, requested_key
+from fedfraud.errors import Conflict
+from fedfraud.identity import Identity, Role, check_signing_key, public_key_sha256, requested_key
 from fedfraud.logs import Log
 from fedfraud.v1 import enrolment_pb2, enrolment_pb2_grpc, history_pb2
 from fedfraud.wire import role_to_proto
@@ -33,7 +34,9 @@ class Registrar:
         self._journal = journal
         self._renewals: dict[str, RateLimit] = {}
 
-    async def enrol(self, role: Role, key: ec.EllipticCurvePublicKey) -> tuple[Identity, int, bytes]:
+    async def enrol(
+        self, role: Role, key: ec.EllipticCurvePublicKey, signing_key: bytes = b""
+    ) -> tuple[Identity, int, bytes]:
         """A new identity for the key, its slot and its certificate; the same key of a bank gets its seat again."""
         async with self._seats.lock:  # seat, slot and entry are one step: no two banks get the same
             match role:
@@ -41,11 +44,17 @@ class Registrar:
                     known = self._seats.seat_of_key(public_key_sha256(key))
                     if known is not None:
                         seat, slot = known.name, known.slot
+                        if known.signing_key != signing_key:
+                            raise Conflict(
+                                f"a seat must keep its signing key, {known.signing_key.hex()[:12]}, "
+                                f"got {signing_key.hex()[:12]} from {seat}"
+                            )
                     else:
                         limit = self._settings.max_seats
                         seat, slot = self._seats.next_seat(limit, simulated=self._settings.simulation)
-                    identity = Identity(role, seat)
-                    return identity, slot, await self._certify(key, identity, slot, renewal=known is not None)
+                    identity, again = Identity(role, seat), known is not None
+                    pem = await self._certify(key, identity, slot, renewal=again, signing_key=signing_key)
+                    return identity, slot, pem
                 case Role.REPORTER:
                     if self._seats.has_certificate(role):
                         reason = "a newer reporter enrolled"
@@ -61,9 +70,13 @@ class Registrar:
         limit = RateLimit("renewals of one seat", _RENEWALS_PER_SECOND, _RENEWAL_BURST)
         self._renewals.setdefault(seat, limit).take()
         async with self._seats.lock:
-            return await self._certify(key, Identity(Role.BANK, seat), self._seats.record(seat).slot, renewal=True)
+            record = self._seats.record(seat)
+            identity = Identity(Role.BANK, seat)
+            return await self._certify(key, identity, record.slot, renewal=True, signing_key=record.signing_key)
 
-    async def _certify(self, key: ec.EllipticCurvePublicKey, identity: Identity, slot: int, *, renewal: bool) -> bytes:
+    async def _certify(
+        self, key: ec.EllipticCurvePublicKey, identity: Identity, slot: int, *, renewal: bool, signing_key: bytes = b""
+    ) -> bytes:
         pem = self._authority.issue(key, identity, self._lifetime(identity.role))
         certificate = x509.load_pem_x509_certificate(pem)
         event = history_pb2.CertificateIssued(
@@ -73,6 +86,7 @@ class Registrar:
             public_key_sha256=public_key_sha256(key),
             slot=slot,
             renewal=renewal,
+            signing_key=signing_key,
         )
         event.expiry_time.FromDatetime(certificate.not_valid_after_utc)
         await self._journal.append(event)
@@ -105,7 +119,9 @@ class EnrolmentServicer(enrolment_pb2_grpc.EnrolmentServiceServicer):
         self._limit.take()
         role = self._authority.role_of(request.token)
         key = requested_key(request.certificate_request)
-        identity, slot, pem = await self._registrar.enrol(role, key)
+        if role is Role.BANK:
+            check_signing_key(request.signing_key, request.signing_key_proof, request.certificate_request)
+        identity, slot, pem = await self._registrar.enrol(role, key, request.signing_key)
         certificate = x509.load_pem_x509_certificate(pem)
         fingerprint = certificate.fingerprint(hashes.SHA256()).hex()[:12]  # as in the journal and in refusals
         self._log.info("enrolled", who=identity, slot=slot or "-", certificate=fingerprint)

@@ -100,6 +100,13 @@ class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
         receipt = await self._intake.receive(caller_credential(), aiter(request_iterator))
         return federation_pb2.SubmitContributionResponse(receipt=receipt)
 
+    async def AnswerStage(
+        self, request: federation_pb2.AnswerStageRequest, context: Context
+    ) -> federation_pb2.AnswerStageResponse:
+        """See federation.proto."""
+        await self._intake.answer_stage(caller_credential(), request)
+        return federation_pb2.AnswerStageResponse()
+
     async def RenewCertificate(
         self, request: federation_pb2.RenewCertificateRequest, context: Context
     ) -> federation_pb2.RenewCertificateResponse:

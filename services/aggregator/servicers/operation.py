@@ -50,8 +50,8 @@ class OperationServicer(operation_pb2_grpc.OperationServiceServicer):
         rounds = request.round_count or self._settings.rounds
         if not 1 <= rounds <= _MAX_ROUNDS:
             raise Invalid(f"rounds must be 1 to {_MAX_ROUNDS}, got {rounds}")
-        seed = request.seed if request.HasField("seed") else self._settings.seed
-        if not 0 <= seed < 2**32:
+        seed = request.seed if request.HasField("seed") else None
+        if seed is not None and not 0 <= seed < 2**32:
             raise Invalid(f"a seed must be 0 to {2**32 - 1}, got {seed}")
         run_id = await self._conductor.start(rounds, request.recipe or self._settings.recipe, seed)
         return operation_pb2.StartRunResponse(run_id=run_id)
@@ -75,8 +75,8 @@ class OperationServicer(operation_pb2_grpc.OperationServiceServicer):
         if self._intake.round is not None and self._intake.round.state.outcome is Outcome.OPEN:
             state = self._intake.round.state
             response.key.CopyFrom(round_key_to_proto(state.plan.key))
-            response.answered.extend(sorted(state.answered))
-            response.awaited.extend(state.awaited)
+            response.awaited.extend(self._intake.round.awaited)
+            response.answered.extend(sorted(state.plan.cohort - set(response.awaited)))
         return response
 
     async def ListSeats(

@@ -1,0 +1,210 @@
+"""A masked round among its surroundings: its parameters, the answers to its stages, what the next one begins with.
+
+What is answered is in the journal before it is acknowledged, and what a stage begins with before it is sent, so that a
+restart stands in the same stage with the same lists.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from fedfraud.errors import Invalid, NotStored, Stale
+from fedfraud.fixed_point import FRACTION_BITS, WEIGHT_CAP, Layout, Words
+from fedfraud.identity import Identity
+from fedfraud.masking import Advertisement, Consent, Masked, Shares, Unmasking
+from fedfraud.masking_parameters import Parameters, Roster
+from fedfraud.masking_sum import MaskedSum, Stage
+from fedfraud.masking_wire import (
+    advertisement_to_proto,
+    answer_from_proto,
+    answer_to_proto,
+    consent_to_proto,
+    sealed_to_proto,
+)
+from fedfraud.recipe import Recipe
+from fedfraud.thresholds import sizes
+from fedfraud.v1 import federation_pb2, history_pb2, masking_pb2
+from fedfraud.wire import round_key_to_proto
+from services.aggregator.journal import Journal
+from services.aggregator.progress import StageEvent
+from services.aggregator.rounds import Plan
+
+STAGES = {
+    Stage.ADVERTISE: masking_pb2.MASKING_STAGE_ADVERTISE,
+    Stage.SHARE: masking_pb2.MASKING_STAGE_SHARE,
+    Stage.MASK: masking_pb2.MASKING_STAGE_MASK,
+    Stage.CONSENT: masking_pb2.MASKING_STAGE_CONSENT,
+    Stage.UNMASK: masking_pb2.MASKING_STAGE_UNMASK,
+}
+
+
+def federation_id(ca_pem: bytes) -> bytes:
+    """SHA-256 of the CA's certificate: what the federation is called in every signature."""
+    return x509.load_pem_x509_certificate(ca_pem).fingerprint(hashes.SHA256())
+
+
+def parameters(plan: Plan, layout: Layout, recipe: Recipe, roster: Roster, federation: bytes) -> Parameters:
+    """What the attempt is about. Its minimum is the larger of the quorum and the least that an opening may have."""
+    size = sizes(len(plan.cohort))
+    return Parameters(
+        federation,
+        plan.key.run_id,
+        plan.key.round,
+        plan.key.attempt,
+        plan.model_sha256,
+        roster.sha256,
+        tuple(sorted(plan.cohort)),
+        layout.length,
+        tuple(segment.value for segment in layout.codecs),
+        FRACTION_BITS,
+        recipe.clip,
+        WEIGHT_CAP,
+        max(plan.quorum, size.quorum),
+        size.holders,
+        size.threshold,
+    )
+
+
+class MaskedRound:
+    """One attempt: `stage` moves on by `close`, answers come in by `answer` and, masked words, by the intake."""
+
+    def __init__(self, plan: Plan, attempt: MaskedSum, journal: Journal) -> None:
+        self.attempt = attempt
+        self.declined: dict[str, str] = {}
+        """Seats that sit the attempt out, and why."""
+        self.progressed = asyncio.Event()
+        """Set when nobody is waited for any more."""
+        self._plan = plan
+        self._journal = journal
+        self._lock = asyncio.Lock()
+        self.note()
+
+    @property
+    def stage(self) -> Stage:
+        """What is being collected."""
+        return self.attempt.stage
+
+    @property
+    def awaited(self) -> list[str]:
+        """The seats whose answers this stage waits for."""
+        return [seat for seat in self.attempt.missing() if seat not in self.declined]
+
+    @property
+    def sat_out(self) -> str:
+        """For a sentence: who sat the attempt out, and why."""
+        told = ", ".join(f"{seat} ({reason})" for seat, reason in sorted(self.declined.items()))
+        return f"; sat out: {told}" if told else ""
+
+    def note(self) -> None:
+        """Something was answered: whoever waits for the stage's end may look."""
+        if not self.awaited:
+            self.progressed.set()
+
+    async def answer(self, identity: Identity, answer: masking_pb2.StageAnswer) -> None:
+        """Takes a bank's answer in, durably; the same again is nothing new."""
+        async with self._lock:
+            seat = identity.seat
+            if answer.WhichOneof("answer") == "declined":
+                if seat not in self.declined and seat in self._plan.cohort:
+                    await self._journal_answer(seat, answer)
+                    self.decline(seat, answer.declined)
+                return
+            told = answer_from_proto(answer)
+            if told.seat != seat:
+                raise Invalid(f"an answer must be in the caller's own name, {seat}, got one in {told.seat[:40]!r}")
+            if self.take(told):
+                try:
+                    await self._journal_answer(seat, answer_to_proto(told))
+                except NotStored:
+                    self.attempt.forget(seat)
+                    raise
+            self.note()
+
+    def decline(self, seat: str, declined: masking_pb2.Declined) -> None:
+        """The seat sits the attempt out."""
+        self.declined[seat] = _reason(declined)
+        self.note()
+
+    def take(self, answer: Advertisement | Shares | Consent | Unmasking) -> bool:
+        """Counts an answer; False for the very same again."""
+        match answer:
+            case Advertisement():
+                return self.attempt.advertise(answer)
+            case Shares():
+                return self.attempt.share(answer)
+            case Consent():
+                return self.attempt.consent(answer)
+            case Unmasking():
+                return self.attempt.unmask(answer)
+
+    async def take_words(self, masked: Masked, words: Words, store: Callable[[], Awaitable[None]]) -> bool:
+        """Adds a bank's masked words once `store` has made them durable; False for the very same again."""
+        async with self._lock:
+            if not self.attempt.mask(masked, words):
+                return False
+            try:
+                await store()
+            except NotStored:
+                self.attempt.forget(masked.seat, words)
+                raise
+            return True
+
+    async def close(self) -> None:
+        """Ends the stage, durably; TooFew when too few answered."""
+        async with self._lock:
+            closed = self.stage
+            self.attempt.close()
+            key = round_key_to_proto(self._plan.key)
+            await self._journal.insist(history_pb2.StageClosed(key=key, stage=STAGES[closed]))
+            self.progressed.clear()
+            self.note()
+
+    def instruction(self, seat: str, time_left: float) -> federation_pb2.ParticipateResponse | None:
+        """What the present stage begins with for a seat; None at advertise, which the round's instruction begins."""
+        if self.stage is Stage.ADVERTISE:
+            return None
+        told = federation_pb2.StageInstruction(key=round_key_to_proto(self._plan.key), stage=STAGES[self.stage])
+        told.time_left.FromTimedelta(timedelta(seconds=max(time_left, 0.0)))
+        match self.stage:
+            case Stage.SHARE:
+                told.advertisements.extend(advertisement_to_proto(one) for one in self.attempt.advertisements)
+            case Stage.MASK:
+                delivery = self.attempt.delivery(seat)
+                told.seats.extend(delivery.shared)
+                told.sealed.extend(sealed_to_proto(one) for one in delivery.sealed)
+            case Stage.CONSENT:
+                told.seats.extend(self.attempt.survivors)
+            case Stage.UNMASK:
+                told.consents.extend(consent_to_proto(one) for one in self.attempt.consents)
+        return federation_pb2.ParticipateResponse(stage=told)
+
+    def replay(self, events: Sequence[StageEvent], words: Callable[[str], Words]) -> None:
+        """Brings the attempt to where the journal says that it stands; `words` gives a seat's masked words."""
+        stages = {number: stage for stage, number in STAGES.items()}
+        for event in events:
+            match event:
+                case history_pb2.StageAnswered() if event.answer.WhichOneof("answer") == "declined":
+                    self.declined[event.seat] = _reason(event.answer.declined)
+                case history_pb2.StageAnswered():
+                    self.take(answer_from_proto(event.answer))
+                case history_pb2.ContributionAccepted():
+                    told = Masked(event.seat, event.vector_sha256, event.masked_signature)
+                    self.attempt.mask(told, words(event.seat))
+                case history_pb2.StageClosed():
+                    if stages.get(event.stage) is not self.stage:
+                        raise Stale(f"a stage must close in its turn, {self.stage.name.lower()}, got {event.stage}")
+                    self.attempt.close()
+
+    async def _journal_answer(self, seat: str, answer: masking_pb2.StageAnswer) -> None:
+        key = round_key_to_proto(self._plan.key)
+        await self._journal.append(history_pb2.StageAnswered(key=key, seat=seat, answer=answer))
+
+
+def _reason(declined: masking_pb2.Declined) -> str:
+    """In words."""
+    known = declined.reason in masking_pb2.DeclineReason.values()
+    name = masking_pb2.DeclineReason.Name(declined.reason) if known else "unknown"
+    return name.removeprefix("DECLINE_REASON_").lower().replace("_", " ")
