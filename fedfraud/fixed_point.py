@@ -80,18 +80,18 @@ class TrainCodec:
 
     def check(self, words: Words) -> None:
         """Holds one bank's segment to its bounds (plain mode: masked segments cannot be looked at)."""
-        fixed, weight, clipped = self._split(words)
+        weight = self._split(words)[1]
         if not 1 <= weight <= WEIGHT_CAP:
             raise Invalid(f"a weight must be 1 to {WEIGHT_CAP}, got {weight}")
-        bound = weight * self._largest
-        outside = (fixed > bound) | (fixed < -bound)
-        if outside.any():
-            raise Invalid(
-                f"a coordinate must lie within the weight times the clip, ±{bound}, got {fixed[outside][0]} "
-                f"at coordinate {int(np.flatnonzero(outside)[0])}"
-            )
-        if not 0 <= clipped <= self.parameter_count:
-            raise Invalid(f"clipped coordinates must be 0 to {self.parameter_count}, got {clipped}")
+        self._check_bounds(words, 1)
+
+    def check_sum(self, words: Words, contributions: int) -> None:
+        """Holds an opened sum to what so many contributions within their bounds can add up to: a sum beyond proves that
+        one of them was not, and does not say which."""
+        weight, most = self._split(words)[1], contributions * WEIGHT_CAP
+        if not contributions <= weight <= most:
+            raise Invalid(f"a sum of {contributions} weights must be {contributions} to {most}, got {weight}")
+        self._check_bounds(words, contributions)
 
     def decode(self, words: Words) -> TrainSum:
         """The sum over banks to the weighted average: one division, in float64."""
@@ -107,6 +107,19 @@ class TrainCodec:
             raise Misconfigured(
                 f"a clip must be at most {largest:.8f}, or a sum over {MAX_SEATS} seats could wrap, got {self.clip}"
             )
+
+    def _check_bounds(self, words: Words, contributions: int) -> None:
+        """Coordinates within the weight times the clip, and no more clipped than there are."""
+        fixed, weight, clipped = self._split(words)
+        bound, most = weight * self._largest, contributions * self.parameter_count
+        outside = (fixed > bound) | (fixed < -bound)
+        if outside.any():
+            raise Invalid(
+                f"a coordinate must lie within the weight times the clip, ±{bound}, got {fixed[outside][0]} "
+                f"at coordinate {int(np.flatnonzero(outside)[0])}"
+            )
+        if not 0 <= clipped <= most:
+            raise Invalid(f"clipped coordinates must be 0 to {most}, got {clipped}")
 
     def _split(self, words: Words) -> tuple[NDArray[np.int64], int, int]:
         signed = words.view(np.int64)

@@ -1,6 +1,7 @@
 """Values to integers and back: exact sums, bounds that cannot wrap, and a sentence for each refusal."""
 
 import random
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -154,6 +155,30 @@ def test_a_bank_cannot_encode_what_breaks_a_rule(update: NDArray[np.float32], we
 def test_check_refuses_a_train_segment_out_of_bounds(segment: Words, sentence: str) -> None:
     with pytest.raises(Invalid, match=f"^{sentence}$"):
         TrainCodec(2, clip=4.0).check(segment)
+
+
+@pytest.mark.parametrize(
+    ("total", "sentence"),
+    [
+        (words(0, 0, 2, 0), "a sum of 3 weights must be 3 to 3145728, got 2"),
+        (words(0, 0, 3 * WEIGHT_CAP + 1, 0), "a sum of 3 weights must be 3 to 3145728, got 3145729"),
+        (words(0, 0, -1, 0), "a sum of 3 weights must be 3 to 3145728, got -1"),
+        (words(0, 40 * ONE + 1, 10, 0), "weight times the clip, ±671088640, got 671088641 at coordinate 1"),
+        (words(-40 * ONE - 1, 0, 10, 0), "weight times the clip, ±671088640, got -671088641 at coordinate 0"),
+        (words(-(2**63), 0, 10, 0), "got -9223372036854775808 at coordinate 0"),
+        (words(0, 0, 10, 7), "clipped coordinates must be 0 to 6, got 7"),
+        (words(0, 0, 10, -1), "clipped coordinates must be 0 to 6, got -1"),
+    ],
+)
+def test_a_sum_that_three_honest_banks_cannot_have_is_refused(total: Words, sentence: str) -> None:
+    with pytest.raises(Invalid, match=re.escape(sentence)):
+        TrainCodec(2, clip=4.0).check_sum(total, 3)
+
+
+def test_a_sum_at_the_bounds_of_three_banks_is_accepted() -> None:
+    codec, bank = TrainCodec(2, clip=4.0), words(4 * ONE * WEIGHT_CAP, -4 * ONE * WEIGHT_CAP, WEIGHT_CAP, 2)
+    codec.check_sum(added([bank, bank, bank]), 3)
+    codec.check_sum(words(0, 0, 3, 0), 3)
 
 
 def test_check_accepts_a_train_segment_at_its_bounds() -> None:

@@ -1,0 +1,48 @@
+"""Frozen dataclasses as bytes and back, exactly: JSON with bytes in hexadecimal, under a version and the class's name.
+
+Fields may be bool, int, float, str, bytes, tuples of one kind, and further such dataclasses.
+"""
+
+import json
+from dataclasses import asdict, fields, is_dataclass
+from typing import TypeVar, get_args, get_origin, get_type_hints
+
+from fedfraud.errors import Invalid
+
+VERSION = 1
+T = TypeVar("T")
+
+
+def to_bytes(value: object) -> bytes:
+    """Of a dataclass; equal values give equal bytes."""
+    content = {"version": VERSION, "kind": type(value).__name__, "value": asdict(value)}  # type: ignore[call-overload]
+    return json.dumps(content, default=bytes.hex, sort_keys=True, separators=(",", ":")).encode()
+
+
+def from_bytes(kind: type[T], data: bytes) -> T:
+    """What `to_bytes` was given; anything else is refused."""
+    try:
+        content = json.loads(data)
+        value = _built(kind, content["value"])
+        if (content["version"], content["kind"]) != (VERSION, kind.__name__) or not isinstance(value, kind):
+            raise ValueError(f"version {content['version']} of a {content['kind']}")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise Invalid(f"stored bytes must be version {VERSION} of a {kind.__name__}, got {error!r}") from error
+    return value
+
+
+def _built(kind: object, value: object) -> object:
+    if isinstance(kind, type) and is_dataclass(kind) and isinstance(value, dict):
+        hints = get_type_hints(kind)
+        if value.keys() != {field.name for field in fields(kind)}:
+            raise ValueError(f"fields {sorted(value)}")
+        return kind(**{name: _built(hints[name], item) for name, item in value.items()})
+    if get_origin(kind) is tuple and isinstance(value, list):
+        return tuple(_built(get_args(kind)[0], item) for item in value)
+    if kind is bytes and isinstance(value, str):
+        return bytes.fromhex(value)
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        raise ValueError(f"a {type(value).__name__} for a {kind}")
+    return value

@@ -1,0 +1,117 @@
+"""A bank's own word: what it insists on, whatever it is asked, and what it opens once and never again."""
+
+from dataclasses import replace
+
+import pytest
+
+from fedfraud import stored
+from fedfraud.errors import Invalid, Stale
+from fedfraud.masking_parameters import Parameters, Roster
+from fedfraud.masking_policy import Openings, Policy
+from tests.fedfraud.masked_round import DATA, inputs_of, parameters_of, policy_of, roster_of
+
+P = parameters_of(10)
+STRICT = policy_of(10)
+FIRST_USE = replace(STRICT, strict=False, roster=Roster(()))
+OTHER_DATA = bytes(32)
+
+
+def check(parameters: Parameters, policy: Policy = STRICT, roster: Roster | None = None) -> None:
+    policy.check(parameters, roster or roster_of(10), "bank-03", inputs_of(P))
+
+
+def test_an_attempt_as_the_bank_expects_it_is_allowed() -> None:
+    check(P)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"federation_id": bytes(32)}, "a federation must be the bank's own, [0-9a-f]{12}, got 000000000000"),
+        ({"model_sha256": b""}, "a model hash must be that of the model the bank holds, [0-9a-f]{12}, got none"),
+        ({"segments": ("train",)}, r"segments must be those asked for, \('evaluate', 'train'\), got \('train',\)"),
+        ({"word_count": 9}, "words must be those of the segments, 8, got 9"),
+        ({"fraction_bits": 8}, "fraction bits must be the bank's own, 24, got 8"),
+        ({"clip": 4000.0}, "a clip must be the bank's own, 4.0, got 4000.0"),
+        ({"weight_cap": 2**40}, "a weight cap must be the bank's own, 1048576, got 1099511627776"),
+        ({"roster_sha256": bytes(32)}, "a roster must be the parameters'"),
+    ],
+)
+def test_other_values_than_the_banks_own_are_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(Invalid, match=message):
+        check(replace(P, **change))  # type: ignore[arg-type]
+
+
+def test_a_cohort_smaller_than_the_bank_allows_is_refused() -> None:
+    check(P, replace(STRICT, min_cohort=10))
+    with pytest.raises(Invalid, match="a cohort must have at least 11 banks, got 10"):
+        check(P, replace(STRICT, min_cohort=11))
+
+
+def test_a_cohort_without_the_bank_is_refused() -> None:
+    with pytest.raises(Invalid, match="a cohort must have the bank itself, bank-11"):
+        STRICT.check(P, roster_of(10), "bank-11", inputs_of(P))
+
+
+def test_in_strict_mode_the_roster_is_the_file() -> None:
+    larger = replace(P, roster_sha256=roster_of(11).sha256)
+    with pytest.raises(Invalid, match="a roster must be the bank's own"):
+        check(larger, STRICT, roster_of(11))
+
+
+def test_at_first_use_a_roster_may_grow_and_is_remembered() -> None:
+    pinned = FIRST_USE.pinned(roster_of(10))
+    assert pinned.roster == roster_of(10)
+    assert pinned.pinned(roster_of(11)).roster == roster_of(11)
+    assert pinned.pinned(roster_of(9)).roster == roster_of(10)
+
+
+def test_at_first_use_a_known_seat_keeps_its_key() -> None:
+    changed = Roster.of({**roster_of(10).keys, "bank-04": bytes(32)})
+    with pytest.raises(Invalid, match=r"bank-04 must keep its signing key, [0-9a-f]{12}, got 000000000000"):
+        check(replace(P, roster_sha256=changed.sha256), FIRST_USE.pinned(roster_of(10)), changed)
+
+
+def test_a_round_is_opened_once_and_rounds_only_go_on() -> None:
+    opened = Openings().including(replace(P, round=5), DATA)
+    STRICT.check_unopened(replace(P, round=6), DATA, opened)
+    for number in (0, 4, 5):
+        with pytest.raises(Stale, match=f"a round must come after the last one opened, 5, got {number}"):
+            STRICT.check_unopened(replace(P, round=number, attempt=3), DATA, opened)
+
+
+def test_each_run_counts_its_own_rounds_and_an_earlier_run_is_not_forgotten() -> None:
+    opened = Openings().including(replace(P, round=5), DATA).including(replace(P, run_id="run-2", round=0), DATA)
+    STRICT.check_unopened(replace(P, run_id="run-2", round=1), DATA, opened)
+    with pytest.raises(Stale, match="a round must come after the last one opened, 5, got 5"):
+        STRICT.check_unopened(replace(P, round=5), DATA, opened)
+
+
+def test_openings_never_go_back() -> None:
+    opened = Openings().including(replace(P, round=5), DATA)
+    assert opened.including(replace(P, round=3), DATA).last("run-1") == 5
+    assert opened.including(replace(P, round=5), DATA) == opened
+
+
+@pytest.mark.parametrize("segment", ["count", "standardise"])
+def test_static_inputs_are_opened_once_a_version_of_the_data(segment: str) -> None:
+    """Differencing by retry: ten banks' sums in one run, nine's in the next would show the tenth's."""
+    first = replace(P, segments=(segment,))
+    again = replace(first, run_id="run-2", cohort=P.cohort[:9], minimum=7, holders=8, threshold=7)
+    opened = Openings().including(first, DATA)
+    with pytest.raises(Stale, match=f"static inputs must be opened once a version of the data, got {segment} of"):
+        STRICT.check_unopened(again, DATA, opened)
+    STRICT.check_unopened(again, OTHER_DATA, opened)
+    STRICT.check_unopened(replace(again, segments=("evaluate", "train")), DATA, opened)
+
+
+def test_a_bank_may_allow_another_cohort_for_its_static_inputs_by_its_own_setting() -> None:
+    first = replace(P, segments=("standardise",))
+    opened = Openings().including(first, DATA)
+    replace(STRICT, reopen_static=True).check_unopened(replace(first, run_id="run-2"), DATA, opened)
+
+
+def test_openings_and_policy_come_back_from_bytes() -> None:
+    opened = Openings().including(replace(P, segments=("count", "standardise")), DATA)
+    assert stored.from_bytes(Openings, stored.to_bytes(opened)) == opened
+    assert stored.from_bytes(Policy, stored.to_bytes(STRICT)) == STRICT
