@@ -189,6 +189,18 @@ class StandardiseCodec:
                     f"got {total * total} in column {column}"
                 )
 
+    def check_sum(self, words: Words, contributions: int) -> None:
+        """Holds an opened sum to what so many contributions within their bounds can add up to."""
+        rows, frauds, most = int(words[-2]), int(words[-1]), contributions * ROW_CAP
+        if not contributions <= rows <= most or frauds > rows:
+            raise Invalid(
+                f"rows of {contributions} banks must be {contributions} to {most} and frauds at most as many, "
+                f"got {rows} and {frauds}"
+            )
+        for column, (total, squares) in enumerate(self._sums(words)):
+            if not 0 <= squares <= rows * VALUE_CAP**2 or total * total > rows * squares:
+                raise Invalid(f"sums must be of {rows} values below 2**40 and their squares, column {column} is not")
+
     def decode(self, words: Words) -> StandardiseSum:
         """Means and deviations from the exact sums; a deviation of 0 counts as 1."""
         rows, frauds = int(words[-2]), int(words[-1])
@@ -240,6 +252,12 @@ class EvaluateCodec:
         if int(words.sum()) > ROW_CAP:
             raise Invalid(f"a histogram's rows must be at most {ROW_CAP}, got {int(words.sum())}")
 
+    def check_sum(self, words: Words, contributions: int) -> None:
+        """Holds an opened sum to what so many contributions within their bounds can add up to."""
+        most = contributions * ROW_CAP
+        if (words > most).any() or int(words.sum()) > most:
+            raise Invalid(f"histogram counts of {contributions} banks must add up to at most {most}, got more")
+
     def decode(self, words: Words) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The summed counts a bin, (bins,) of legitimate rows and (bins,) of frauds, by rising score."""
         counts = words.view(np.int64)
@@ -276,6 +294,11 @@ class Layout:
                 return words[start : start + codec.length]
             start += codec.length
         raise Invalid(f"no {segment.value} segment in this layout: {[s.value for s in self.codecs]}")
+
+    def check_sum(self, words: Words, contributions: int) -> None:
+        """Holds an opened sum of so many contributions to what they can add up to within their bounds."""
+        for segment, codec in self.codecs.items():
+            codec.check_sum(self.part(words, segment), contributions)
 
     def check(self, words: Words) -> None:
         """Holds one bank's contribution to the length and the bounds of every segment."""

@@ -52,7 +52,7 @@ class BankState:
 
     seat: str
     seed: bytes = field(repr=False)
-    data_sha256: bytes
+    identities: tuple[bytes, ...]
     parameters: Parameters
     roster: Roster
     advertisements: tuple[Advertisement, ...] = ()
@@ -95,10 +95,10 @@ class Masker:
     ) -> "Masker":
         """Takes part in an attempt that the bank's policy allows; `random_bytes(32)` is asked once."""
         policy.check(parameters, roster, seat, inputs)
-        policy.check_unopened(parameters, inputs.data_sha256, openings)
+        policy.check_unopened(parameters, inputs.identities, openings, parameters.cohort)
         if key.public_key().public_bytes_raw() != roster.keys[seat]:
             raise Invalid(f"a roster must have the bank's own key for {seat}, got {roster.keys[seat].hex()[:12]}")
-        return cls(BankState(seat, random_bytes(KEY_BYTES), inputs.data_sha256, parameters, roster), policy, key)
+        return cls(BankState(seat, random_bytes(KEY_BYTES), inputs.identities, parameters, roster), policy, key)
 
     def advertise(self) -> Advertisement:
         """The attempt's public keys, and the hash that holds the bank to its seed."""
@@ -134,16 +134,16 @@ class Masker:
         vector_sha256 = sha256(fixed_point.to_bytes(masked)).digest()
         return signed(Masked(state.seat, vector_sha256), self._key, self._shared), masked
 
-    def consent(self, survivors: Sequence[str], openings: Openings) -> tuple[Consent, Openings]:
+    def consent(self, survivors: Sequence[str], openings: Openings) -> tuple[Consent, dict[bytes, bytes]]:
         """The bank's word for one opening of the round, and the openings with it: to be on disk before it leaves."""
         self._need(self.state.words_sha256, "a masked vector")
         state = self._with(survivors=tuple(survivors))
         if not self.state.survivors:
-            self._policy.check_unopened(state.parameters, state.data_sha256, openings)
+            self._policy.check_unopened(state.parameters, state.identities, openings, state.survivors)
             self._check_survivors(state.survivors)
         self.state = state
         consent = signed(Consent(state.seat), self._key, self._opening)
-        return consent, openings.including(state.parameters, state.data_sha256)
+        return consent, openings.entries(state.parameters, state.identities, state.survivors)
 
     def unmask(self, consents: Sequence[Consent]) -> Unmasking:
         """The shares that open the sum over the survivors, once a quorum has consented to that very sum."""

@@ -1,60 +1,63 @@
 """What a bank insists on before it takes part in a masked sum, whatever the aggregator asks, and what it never opens
 twice. Both are the bank's own files; nothing received changes them but by the functions here."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from fedfraud.errors import Invalid, Stale
-from fedfraud.masking_parameters import Parameters, Roster, check_roster
+from fedfraud.masking_keys import digest
+from fedfraud.masking_parameters import HASH_BYTES, Parameters, Roster, check_roster
 from fedfraud.thresholds import LEAST_BANKS
 
+
+class OpenedBefore(Stale):
+    """Figures of this bank were opened before, over other banks."""
+
+
 STATIC_SEGMENTS = frozenset({"count", "standardise"})
-"""The same figures in every run: summed over two cohorts they would reveal the difference."""
+"""The same figures in every run, so that a run may not simply ask for them again."""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the bank is about to contribute, as it knows it itself: the hash of the model it holds, of the version of
-    its data, the segments and their words."""
+    """What the bank is about to contribute, as it knows it itself: the hash of the model it holds, the segments, for
+    each a hash of all that its figures follow from (the bank's data, the model, the training seed), and the words."""
 
     model_sha256: bytes
-    data_sha256: bytes
     segments: tuple[str, ...]
+    identities: tuple[bytes, ...]
     word_count: int
 
 
 @dataclass(frozen=True)
-class OpenedRound:
-    """The last round of a run that the bank consented to open."""
-
-    run_id: str
-    round: int
-
-
-@dataclass(frozen=True)
-class OpenedInput:
-    """A static segment of a version of the bank's data that it consented to open."""
-
-    segment: str
-    data_sha256: bytes
-
-
-@dataclass(frozen=True)
 class Openings:
-    """All that this bank ever consented to open; kept for ever, and on disk before a Consent leaves."""
+    """All that this bank ever consented to open; kept for ever, and on disk before a Consent leaves.
 
-    rounds: tuple[OpenedRound, ...] = ()
-    inputs: tuple[OpenedInput, ...] = ()
+    A record is two hashes, 32 bytes each. For a figure, digest("opened", segment, identity) and digest("over",
+    survivors): summed over two sets of banks it would reveal their difference. For a run, digest("run", run id) and the
+    last round that was opened, a big-endian integer.
+    """
 
-    def including(self, parameters: Parameters, data_sha256: bytes) -> "Openings":
-        """With this round and its static inputs; the same if they are in it already."""
-        rounds = [opened for opened in self.rounds if opened.run_id != parameters.run_id]
-        rounds.append(OpenedRound(parameters.run_id, max(parameters.round, self.last(parameters.run_id))))
-        inputs = [i for i in _static(parameters, data_sha256) if i not in self.inputs]
-        return replace(self, rounds=tuple(rounds), inputs=(*self.inputs, *inputs))
+    records: Mapping[bytes, bytes] = field(default_factory=dict)
+
+    def entries(
+        self, parameters: Parameters, identities: Sequence[bytes], survivors: Sequence[str]
+    ) -> dict[bytes, bytes]:
+        """The records that an opening adds or changes; none when it is known already."""
+        last = max(parameters.round, self.last(parameters.run_id))
+        entries = {digest("run", parameters.run_id): last.to_bytes(HASH_BYTES)}
+        for segment, identity in zip(parameters.segments, identities, strict=True):
+            entries[_figure(segment, identity)] = _over(survivors)
+        return {key: value for key, value in entries.items() if self.records.get(key) != value}
+
+    def including(self, entries: Mapping[bytes, bytes]) -> "Openings":
+        """With these records."""
+        return Openings({**self.records, **entries})
 
     def last(self, run_id: str) -> int:
         """The last round of the run that was opened, -1 before the first."""
-        return max((opened.round for opened in self.rounds if opened.run_id == run_id), default=-1)
+        record = self.records.get(digest("run", run_id))
+        return -1 if record is None else int.from_bytes(record)
 
 
 @dataclass(frozen=True)
@@ -104,21 +107,29 @@ class Policy:
         if seat not in parameters.cohort:
             raise Invalid(f"a cohort must have the bank itself, {seat}, got {', '.join(parameters.cohort)[:200]}")
 
-    def check_unopened(self, parameters: Parameters, data_sha256: bytes, openings: Openings) -> None:
-        """Refuses a round that is not after the last opened one of its run, and static inputs that were opened."""
+    def check_unopened(
+        self, parameters: Parameters, identities: Sequence[bytes], openings: Openings, banks: Sequence[str]
+    ) -> None:
+        """Refuses a round that is not after the last opened one of its run, and figures that were opened over other
+        banks than these: the cohort when an attempt begins, the survivors when it is to be opened."""
         last = openings.last(parameters.run_id)
         if parameters.round <= last:
             raise Stale(f"a round must come after the last one opened, {last}, got {parameters.round}")
-        for opened in _static(parameters, data_sha256):
-            if opened in openings.inputs and not self.reopen_static:
-                raise Stale(
-                    f"static inputs must be opened once a version of the data, got {opened.segment} of "
-                    f"{data_sha256.hex()[:12]} again"
+        for segment, identity in zip(parameters.segments, identities, strict=True):
+            opened = openings.records.get(_figure(segment, identity), _over(banks))
+            if opened != _over(banks) and not (self.reopen_static and segment in STATIC_SEGMENTS):
+                raise OpenedBefore(
+                    f"figures must be opened over the same banks each time, got {segment} {identity.hex()[:12]} again "
+                    f"over {len(banks)} others"
                 )
 
 
-def _static(parameters: Parameters, data_sha256: bytes) -> list[OpenedInput]:
-    return [OpenedInput(segment, data_sha256) for segment in parameters.segments if segment in STATIC_SEGMENTS]
+def _figure(segment: str, identity: bytes) -> bytes:
+    return digest("opened", segment, identity)
+
+
+def _over(banks: Sequence[str]) -> bytes:
+    return digest("over", tuple(banks))
 
 
 def _shown(value: object) -> object:

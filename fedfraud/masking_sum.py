@@ -61,7 +61,7 @@ class MaskedSum:
         check_roster(parameters, roster)
         self.parameters = parameters
         self.stage = Stage.ADVERTISE
-        self._roster = roster
+        self.roster = roster
         self._advertisements: dict[str, Advertisement] = {}
         self._shares: dict[str, Shares] = {}
         self._masked: dict[str, Masked] = {}
@@ -94,13 +94,19 @@ class MaskedSum:
         """Stage unmask: each share is held to the hash that its dealer signed, so a wrong one names who released it."""
         return self._take(Stage.UNMASK, unmasking, self._unmaskings, self._check_released)
 
+    def forget(self, seat: str, words: Words | None = None) -> None:
+        """Takes back the seat's answer to this stage: it could not be made durable and was not acknowledged."""
+        del self._answers()[seat]
+        if words is not None:
+            self._total -= words
+
     # What the aggregator does.
 
     def missing(self) -> tuple[str, ...]:
         """Who may still answer this stage; nobody once the sum can be opened."""
         if self.stage is Stage.UNMASK and not self._lacking():
             return ()
-        return tuple(seat for seat in self._expected() if seat not in self._answers())
+        return tuple(seat for seat in self.expected() if seat not in self._answers())
 
     def close(self) -> None:
         """Ends the stage with the answers there are; with too few, nothing was opened and nothing can be."""
@@ -135,7 +141,7 @@ class MaskedSum:
         """What was taken in so far."""
         return Transcript(
             self.parameters,
-            self._roster,
+            self.roster,
             self.advertisements,
             _by_seat(self._shares),
             _by_seat(self._masked),
@@ -173,9 +179,9 @@ class MaskedSum:
             raise Conflict(f"a seat answers a stage once, got a second, different {name} from {seat}")
         if stage is not self.stage:
             raise Stale(f"an answer must be to stage {self.stage.name.lower()}, got {name} from {seat}")
-        if seat not in self._expected():
+        if seat not in self.expected():
             raise Stale(f"an answer must come from a seat that answered the stage before, got {name} from {seat}")
-        check_signed(message, self._roster, self._context())
+        check_signed(message, self.roster, self._context())
         check(message)
         answers[seat] = message
         return True
@@ -264,11 +270,12 @@ class MaskedSum:
 
     # What the stages have fixed.
 
-    def _answers(self) -> Mapping[str, object]:
+    def _answers(self) -> dict[str, object]:
         """To this stage, so far."""
-        return (self._advertisements, self._shares, self._masked, self._consents, self._unmaskings)[self.stage]
+        answers = (self._advertisements, self._shares, self._masked, self._consents, self._unmaskings)
+        return answers[self.stage]  # type: ignore[return-value]  # of one kind each
 
-    def _expected(self) -> tuple[str, ...]:
+    def expected(self) -> tuple[str, ...]:
         """Whose answers to this stage count: who answered the one before. To unmask every survivor may."""
         lists = (self.parameters.cohort, self._advertisements, self._shares, self._masked, self._masked)
         return tuple(sorted(lists[self.stage]))

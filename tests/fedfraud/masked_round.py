@@ -72,7 +72,14 @@ def policy_of(banks: int) -> Policy:
 
 
 def inputs_of(parameters: Parameters, data_sha256: bytes = DATA) -> Inputs:
-    return Inputs(parameters.model_sha256, data_sha256, parameters.segments, parameters.word_count)
+    identities = (data_sha256,) * len(parameters.segments)
+    return Inputs(parameters.model_sha256, parameters.segments, identities, parameters.word_count)
+
+
+def opened(parameters: Parameters, openings: Openings | None = None, data_sha256: bytes = DATA) -> Openings:
+    """What a bank remembers once it has opened this attempt over its whole cohort."""
+    known, identities = openings or Openings(), (data_sha256,) * len(parameters.segments)
+    return known.including(known.entries(parameters, identities, parameters.cohort))
 
 
 def words_of(parameters: Parameters, salt: object = "") -> dict[str, Words]:

@@ -7,8 +7,8 @@ import pytest
 from fedfraud import stored
 from fedfraud.errors import Invalid, Stale
 from fedfraud.masking_parameters import Parameters, Roster
-from fedfraud.masking_policy import Openings, Policy
-from tests.fedfraud.masked_round import DATA, inputs_of, parameters_of, policy_of, roster_of
+from fedfraud.masking_policy import OpenedBefore, Openings, Policy
+from tests.fedfraud.masked_round import DATA, inputs_of, opened, parameters_of, policy_of, roster_of
 
 P = parameters_of(10)
 STRICT = policy_of(10)
@@ -72,46 +72,52 @@ def test_at_first_use_a_known_seat_keeps_its_key() -> None:
         check(replace(P, roster_sha256=changed.sha256), FIRST_USE.pinned(roster_of(10)), changed)
 
 
+def unopened(parameters: Parameters, openings: Openings, data: bytes = DATA, policy: Policy = STRICT) -> None:
+    policy.check_unopened(parameters, (data,) * len(parameters.segments), openings, parameters.cohort)
+
+
 def test_a_round_is_opened_once_and_rounds_only_go_on() -> None:
-    opened = Openings().including(replace(P, round=5), DATA)
-    STRICT.check_unopened(replace(P, round=6), DATA, opened)
+    known = opened(replace(P, round=5))
+    unopened(replace(P, round=6), known)
     for number in (0, 4, 5):
         with pytest.raises(Stale, match=f"a round must come after the last one opened, 5, got {number}"):
-            STRICT.check_unopened(replace(P, round=number, attempt=3), DATA, opened)
+            unopened(replace(P, round=number, attempt=3), known)
 
 
 def test_each_run_counts_its_own_rounds_and_an_earlier_run_is_not_forgotten() -> None:
-    opened = Openings().including(replace(P, round=5), DATA).including(replace(P, run_id="run-2", round=0), DATA)
-    STRICT.check_unopened(replace(P, run_id="run-2", round=1), DATA, opened)
+    known = opened(replace(P, run_id="run-2", round=0), opened(replace(P, round=5)))
+    unopened(replace(P, run_id="run-2", round=1), known)
     with pytest.raises(Stale, match="a round must come after the last one opened, 5, got 5"):
-        STRICT.check_unopened(replace(P, round=5), DATA, opened)
+        unopened(replace(P, round=5), known)
 
 
-def test_openings_never_go_back() -> None:
-    opened = Openings().including(replace(P, round=5), DATA)
-    assert opened.including(replace(P, round=3), DATA).last("run-1") == 5
-    assert opened.including(replace(P, round=5), DATA) == opened
+def test_openings_never_go_back_and_what_is_known_adds_nothing() -> None:
+    known = opened(replace(P, round=5))
+    assert opened(replace(P, round=3), known).last("run-1") == 5
+    assert known.entries(replace(P, round=5), (DATA, DATA), P.cohort) == {}
+    assert [len(key + value) for key, value in known.records.items()] == [64] * 3  # the run and two figures
 
 
-@pytest.mark.parametrize("segment", ["count", "standardise"])
-def test_static_inputs_are_opened_once_a_version_of_the_data(segment: str) -> None:
+@pytest.mark.parametrize("segment", ["count", "standardise", "evaluate", "train"])
+def test_figures_are_opened_over_the_same_banks_each_time(segment: str) -> None:
     """Differencing by retry: ten banks' sums in one run, nine's in the next would show the tenth's."""
     first = replace(P, segments=(segment,))
-    again = replace(first, run_id="run-2", cohort=P.cohort[:9], minimum=7, holders=8, threshold=7)
-    opened = Openings().including(first, DATA)
-    with pytest.raises(Stale, match=f"static inputs must be opened once a version of the data, got {segment} of"):
-        STRICT.check_unopened(again, DATA, opened)
-    STRICT.check_unopened(again, OTHER_DATA, opened)
-    STRICT.check_unopened(replace(again, segments=("evaluate", "train")), DATA, opened)
+    fewer = replace(first, run_id="run-2", cohort=P.cohort[:9], minimum=7, holders=8, threshold=7)
+    known = opened(first)
+    with pytest.raises(OpenedBefore, match=f"figures must be opened over the same banks each time, got {segment} "):
+        unopened(fewer, known)
+    unopened(replace(first, run_id="run-2"), known)
+    unopened(fewer, known, OTHER_DATA)
 
 
 def test_a_bank_may_allow_another_cohort_for_its_static_inputs_by_its_own_setting() -> None:
-    first = replace(P, segments=("standardise",))
-    opened = Openings().including(first, DATA)
-    replace(STRICT, reopen_static=True).check_unopened(replace(first, run_id="run-2"), DATA, opened)
+    fewer = replace(P, run_id="run-2", cohort=P.cohort[:9], minimum=7, holders=8, threshold=7)
+    allowing = replace(STRICT, reopen_static=True)
+    static = {"segments": ("standardise",)}
+    unopened(replace(fewer, **static), opened(replace(P, **static)), policy=allowing)  # type: ignore[arg-type]
+    with pytest.raises(OpenedBefore):
+        unopened(fewer, opened(P), policy=allowing)  # an update is not static
 
 
-def test_openings_and_policy_come_back_from_bytes() -> None:
-    opened = Openings().including(replace(P, segments=("count", "standardise")), DATA)
-    assert stored.from_bytes(Openings, stored.to_bytes(opened)) == opened
+def test_a_policy_comes_back_from_bytes() -> None:
     assert stored.from_bytes(Policy, stored.to_bytes(STRICT)) == STRICT
