@@ -26,7 +26,8 @@ from fedfraud.recipe import Recipe, recipe_named
 from fedfraud.transactions import TUTORIAL
 from services.aggregator.averaging import exact_sum, run_state, server_step
 from services.bank_client.dataset import Rows, split
-from services.bank_client.training import Trainer, training_seed, weight
+from services.bank_client.seeds import training_seed
+from services.bank_client.training import Trainer, weight
 from simulation import tutorial
 
 MANIFEST = Manifest("tutorial", TUTORIAL)

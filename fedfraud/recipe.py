@@ -5,6 +5,9 @@ from enum import Enum
 
 from fedfraud.errors import Invalid
 
+CLIP = 4.0
+"""What an update's coordinates are clipped to; in masked rounds banks insist on it."""
+
 
 class WeightRule(Enum):
     """What a bank's weight in the average is proportional to."""
@@ -37,7 +40,7 @@ class Recipe:
     logit_adjustment: bool = False
     weight_rule: WeightRule = WeightRule.ROWS
     momentum: float = 0.0
-    clip: float = 4.0
+    clip: float = CLIP
 
     def __post_init__(self) -> None:
         for rule, held, value in (

@@ -5,25 +5,30 @@ import hashlib
 import random
 import threading
 import time
-from collections.abc import Coroutine
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
 
 from fedfraud import model
-from fedfraud.errors import FedfraudError, Invalid, NotStored
+from fedfraud.errors import Conflict, FedfraudError, Invalid, NotStored
 from fedfraud.fixed_point import train_codec
 from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
-from fedfraud.v1 import federation_pb2, federation_pb2_grpc, model_pb2
+from fedfraud.masking_policy import OpenedBefore
+from fedfraud.masking_wire import answer_to_proto, parameters_from_proto, roster_from_proto
+from fedfraud.v1 import federation_pb2, federation_pb2_grpc, masking_pb2, model_pb2
 from fedfraud.wire import (
     RoundKey,
     recipe_from_proto,
     round_key_from_proto,
+    round_key_to_proto,
     run_state_from_proto,
     segments_from_proto,
 )
+from services.bank_client.attempts import Attempts
 from services.bank_client.contribution import Contributor, Task
 from services.bank_client.receipts import Receipts
 from services.bank_client.release import Released
@@ -41,11 +46,16 @@ _TRANSIENT = (
 
 @dataclass
 class Work:
-    """The answer to one round: prepared once, sent as often as it takes."""
+    """The answer to one round: its task and its contribution are prepared once, and sent as often as it takes."""
 
     key: RoundKey
     cancelled: threading.Event
+    ends: float
+    """When it is of no use any more, by the monotonic clock."""
+    task: asyncio.Task[Task] | None = None
     prepared: asyncio.Task[Released] | None = None
+    advertised: asyncio.Event = field(default_factory=asyncio.Event)
+    """Masked rounds: set when the attempt is on disk and the aggregator knows this bank's keys."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +69,15 @@ class Session:
 class Answers:
     """What a bank does with the rounds that it is asked to answer, over one session after another."""
 
-    def __init__(self, seat: str, manifest: Manifest, contributor: Contributor, receipts: Receipts) -> None:
+    def __init__(
+        self, seat: str, manifest: Manifest, contributor: Contributor, receipts: Receipts, attempts: Attempts
+    ) -> None:
         self.manifest = manifest
         self.row_count = contributor.row_count
         self._seat = seat
         self._contributor = contributor
         self._receipts = receipts
+        self._attempts = attempts
         self._log = Log(seat)
         self._work: Work | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -72,30 +85,44 @@ class Answers:
     def begin(self, instruction: federation_pb2.RoundInstruction, session: Session) -> None:
         """Answers a round; one that is being answered already goes on and is sent under the new lease."""
         key = round_key_from_proto(instruction.key)
+        ends = time.monotonic() + instruction.time_left.ToTimedelta().total_seconds()
         if self._work is None or self._work.key != key:
             self.drop()
-            self._work = Work(key, threading.Event())
-        self.spawn(self._answer(instruction, self._work, session), f"answer {key}")
+            self._work = Work(key, threading.Event(), ends)
+        self._work.ends = ends
+        work, masked = self._work, instruction.HasField("masking")
+        if not masked and self._attempts.insists:
+            self._log.error(
+                "not released", seat=self._seat, round=key, reason="a round must be masked, this one is not"
+            )
+        elif masked:
+            self.spawn(self._until_sent(work, lambda: self._advertise(instruction, work, session)), f"advertise {key}")
+        else:
+            self.spawn(self._until_sent(work, lambda: self._contribute(instruction, work, session)), f"answer {key}")
 
-    async def _answer(self, instruction: federation_pb2.RoundInstruction, work: Work, session: Session) -> None:
-        """Answers a round, again and again while only the line or the aggregator fails and the deadline is ahead."""
-        ends = time.monotonic() + instruction.time_left.ToTimedelta().total_seconds()
+    def stage(self, told: federation_pb2.StageInstruction, session: Session) -> None:
+        """Answers a further stage of the masked round that it takes part in."""
+        work, key = self._work, round_key_from_proto(told.key)
+        if work is None or work.key != key:
+            self._log.warning("stage of another round", seat=self._seat, round=key)
+            return
+        work.ends = time.monotonic() + told.time_left.ToTimedelta().total_seconds()
+        answer = self._mask if told.stage == masking_pb2.MASKING_STAGE_MASK else self._answer_stage
+        self.spawn(self._until_sent(work, lambda: answer(told, work, session)), f"stage {told.stage} of {key}")
+
+    async def _until_sent(self, work: Work, send: Callable[[], Awaitable[None]]) -> None:
+        """Sends an answer, again and again while only the line or the aggregator fails and the deadline is ahead."""
         pause = _FIRST_PAUSE
-        while not await self._answered(instruction, work, session):
-            if time.monotonic() + pause > ends or work.cancelled.is_set():
+        while not await self._sent(work, send):
+            if time.monotonic() + pause > work.ends or work.cancelled.is_set():
                 return
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, no secret
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    async def _answered(self, instruction: federation_pb2.RoundInstruction, work: Work, session: Session) -> bool:
+    async def _sent(self, work: Work, send: Callable[[], Awaitable[None]]) -> bool:
         """One try; False if another may do better."""
         try:
-            if work.prepared is None or _failed(work.prepared):
-                work.prepared = asyncio.create_task(self._prepare(instruction, work, session))
-            released = await asyncio.shield(work.prepared)
-            answer = await session.stub.SubmitContribution(released.requests(session.fencing_number), timeout=_TIMEOUT)
-            await asyncio.to_thread(self._receipts.keep, answer.receipt, work.key, self._seat, released.sha256)
-            self._log.info("contributed", seat=self._seat, round=work.key, left=released.record)
+            await send()
         except grpc.aio.AioRpcError as error:
             reason = error.details()
             self._log.warning("not contributed", seat=self._seat, round=work.key, status=error.code().name, why=reason)
@@ -111,7 +138,83 @@ class Answers:
             self._log.info("round is over", seat=self._seat, round=work.key)
         return True
 
-    async def _prepare(self, instruction: federation_pb2.RoundInstruction, work: Work, session: Session) -> Released:
+    async def _contribute(self, instruction: federation_pb2.RoundInstruction, work: Work, session: Session) -> None:
+        """The answer to a plain round."""
+        self._prepare(instruction, work, session)
+        assert work.prepared is not None  # noqa: S101  # for the type checker: it was just prepared
+        await self._submit(await asyncio.shield(work.prepared), work, session)
+
+    async def _submit(self, released: Released, work: Work, session: Session) -> None:
+        answer = await session.stub.SubmitContribution(released.requests(session.fencing_number), timeout=_TIMEOUT)
+        await asyncio.to_thread(self._receipts.keep, answer.receipt, work.key, self._seat, released.sha256)
+        self._log.info("contributed", seat=self._seat, round=work.key, left=released.record)
+
+    async def _advertise(self, instruction: federation_pb2.RoundInstruction, work: Work, session: Session) -> None:
+        """Stage advertise; what is asked for is computed meanwhile."""
+        self._prepare(instruction, work, session)
+        assert work.task is not None  # noqa: S101  # for the type checker: it was just prepared
+        task = await asyncio.shield(work.task)
+        async with self._declining(work, session):
+            parameters, roster = parameters_from_proto(instruction), roster_from_proto(instruction.roster)
+            inputs = await asyncio.to_thread(self._contributor.inputs, task)
+            answer = await asyncio.to_thread(self._attempts.advertise, parameters, roster, inputs)
+        await self._answer(answer_to_proto(answer), work, session)
+        work.advertised.set()
+
+    async def _answer_stage(self, told: federation_pb2.StageInstruction, work: Work, session: Session) -> None:
+        """Stage share, consent or unmask."""
+        await work.advertised.wait()
+        async with self._declining(work, session):
+            answer = await asyncio.to_thread(self._attempts.answer, told)
+        await self._answer(answer_to_proto(answer), work, session)
+
+    async def _mask(self, told: federation_pb2.StageInstruction, work: Work, session: Session) -> None:
+        """Stage mask: the contribution under its masks."""
+        await work.advertised.wait()
+        assert work.prepared is not None  # noqa: S101  # for the type checker: it was prepared before it advertised
+        async with self._declining(work, session):
+            released = await asyncio.shield(work.prepared)
+            masked = await asyncio.to_thread(self._attempts.mask, told, released)
+        await self._submit(masked, work, session)
+
+    @asynccontextmanager
+    async def _declining(self, work: Work, session: Session) -> AsyncIterator[None]:
+        """Tells the aggregator at once when this bank will not go on, so that nobody waits for it."""
+        try:
+            yield
+        except (NotStored, OSError):
+            raise
+        except FedfraudError as error:
+            match error:
+                case OpenedBefore():
+                    reason = masking_pb2.DECLINE_REASON_OPENED_BEFORE
+                case Conflict():
+                    reason = masking_pb2.DECLINE_REASON_LOST
+                case _:
+                    reason = masking_pb2.DECLINE_REASON_POLICY
+            declined = masking_pb2.Declined(reason=reason)
+            with suppress(grpc.aio.AioRpcError):
+                await self._answer(masking_pb2.StageAnswer(declined=declined), work, session)
+            raise
+
+    async def _answer(self, answer: masking_pb2.StageAnswer, work: Work, session: Session) -> None:
+        request = federation_pb2.AnswerStageRequest(
+            key=round_key_to_proto(work.key), fencing_number=session.fencing_number, answer=answer
+        )
+        await session.stub.AnswerStage(request, timeout=_TIMEOUT)
+
+    def _prepare(self, instruction: federation_pb2.RoundInstruction, work: Work, session: Session) -> None:
+        """Begins to compute what a round asks for, unless that goes on or is done."""
+        if work.task is None or _failed(work.task):
+            work.task = asyncio.create_task(self._task(instruction, work, session))
+        if work.prepared is None or _failed(work.prepared):
+            work.prepared = asyncio.create_task(self._prepared(work.task, work))
+
+    async def _prepared(self, asked: asyncio.Task[Task], work: Work) -> Released:
+        task = await asked
+        return await asyncio.to_thread(self._contributor.contribute, task, work.cancelled.is_set)
+
+    async def _task(self, instruction: federation_pb2.RoundInstruction, work: Work, session: Session) -> Task:
         state = vector = None
         if instruction.HasField("model"):
             state = run_state_from_proto(instruction.run_state, self.manifest)
@@ -126,7 +229,7 @@ class Answers:
         train_codec(self.manifest, recipe).check_capacity()
         if not 1 <= instruction.round_count <= _MOST_ROUNDS:
             raise Invalid(f"a run's rounds must be 1 to {_MOST_ROUNDS}, got {instruction.round_count}")
-        task = Task(
+        return Task(
             key=work.key,
             seat=self._seat,
             step=instruction.step,
@@ -139,8 +242,8 @@ class Answers:
             run_state=state,
             vector=vector,
             time_left=instruction.time_left.ToTimedelta().total_seconds(),
+            retry=instruction.retry,
         )
-        return await asyncio.to_thread(self._contributor.contribute, task, work.cancelled.is_set)
 
     async def _vector(self, reference: model_pb2.ModelReference, session: Session, manifest: Manifest) -> model.Vector:
         request = federation_pb2.GetVectorRequest(vector_sha256=reference.vector_sha256)
@@ -157,8 +260,16 @@ class Answers:
         """Gives up the answer that is being prepared."""
         if self._work is not None:
             self._work.cancelled.set()
-            if self._work.prepared is not None:
-                self._work.prepared.add_done_callback(_failed)  # looked at, so that asyncio does not complain
+            for task in (self._work.task, self._work.prepared):
+                if task is not None:
+                    task.add_done_callback(_failed)  # looked at, so that asyncio does not complain
+
+    async def forget(self) -> None:
+        """The run is over: nothing of its last round stays on disk but receipts and openings."""
+        self.drop()
+        self._work = None
+        await asyncio.to_thread(self._attempts.erase)
+        await asyncio.to_thread(self._contributor.erase)
 
     async def hang_up(self) -> None:
         """The session is over: nothing more is sent under it. What is being prepared goes on; the next one sends it."""
@@ -179,5 +290,5 @@ class Answers:
             self._log.error("a task failed", exc_info=task.exception() or False, seat=self._seat, task=task.get_name())
 
 
-def _failed(task: asyncio.Task[Released]) -> bool:
+def _failed(task: asyncio.Task[Any]) -> bool:
     return task.done() and (task.cancelled() or task.exception() is not None)

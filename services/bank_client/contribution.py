@@ -1,5 +1,6 @@
 """Computes a bank's answer to one round from its own rows: plain functions of data, no gRPC."""
 
+import hashlib
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from fedfraud.errors import Invalid
 from fedfraud.fixed_point import Layout, Segment
 from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
+from fedfraud.masking_policy import Inputs
 from fedfraud.model import RunState, Vector
 from fedfraud.recipe import Recipe
 from fedfraud.wire import Disclosure, RoundKey
@@ -17,6 +19,7 @@ from services.bank_client import evaluation
 from services.bank_client.dataset import Rows, read, split
 from services.bank_client.outbox import Outbox
 from services.bank_client.release import Released, ReleaseDoor
+from services.bank_client.seeds import training_seed
 from services.bank_client.settings import Settings
 
 _ALONE_SHARE = 0.8
@@ -40,6 +43,13 @@ class Task:
     vector: Vector | None
     time_left: float
     """Seconds until the round's deadline, from now."""
+    retry: int = 0
+    """Rounds of this step that were opened without a commit."""
+
+    @property
+    def training_seed(self) -> bytes:
+        """What the update is drawn from, 32 bytes."""
+        return training_seed(self.seed, self.seat, self.step, self.model_sha256, self.retry)
 
 
 class Contributor:
@@ -53,6 +63,7 @@ class Contributor:
         self._holdout = _read_if_there(settings.data_dir / settings.holdout, manifest)
         self._trainer: tuple[Recipe, RunState, object] | None = None
         self._alone: tuple[tuple[int, Recipe, int], tuple[RunState, Vector]] | None = None
+        self._data_sha256 = hashlib.sha256(self._rows.features.tobytes() + self._rows.labels.tobytes()).digest()
         self._outbox = Outbox(settings.data_dir)
         self._lock = threading.Lock()
 
@@ -60,6 +71,22 @@ class Contributor:
     def row_count(self) -> int:
         """The bank's rows, training and validation."""
         return len(self._rows)
+
+    def inputs(self, task: Task) -> Inputs:
+        """What the bank's own policy has to know of a contribution: what each segment's figures follow from."""
+        sources = {
+            Segment.STANDARDISE: b"",
+            Segment.EVALUATE: task.model_sha256,
+            Segment.TRAIN: task.training_seed,
+        }
+        identities = [hashlib.sha256(self._data_sha256 + sources[segment]).digest() for segment in task.segments]
+        layout = Layout(task.segments, self._manifest, task.recipe)
+        names = tuple(segment.value for segment in task.segments)
+        return Inputs(task.model_sha256, names, tuple(identities), layout.length)
+
+    def erase(self) -> None:
+        """The run is over: the contribution that was kept to be sent again goes."""
+        self._outbox.erase()
 
     def contribute(self, task: Task, cancelled: Callable[[], bool]) -> Released:
         """The released contribution, kept on disk; raises Cancelled when `cancelled` turns true while it trains.
@@ -100,8 +127,7 @@ class Contributor:
             self._trainer = (task.recipe, state, trainer)
         kept = self._trainer[2]
         assert isinstance(kept, training.Trainer)  # noqa: S101  # for the type checker
-        seed = training.training_seed(task.seed, task.seat, task.step, task.model_sha256)
-        trained = kept.train(vector, seed, cancelled)
+        trained = kept.train(vector, task.training_seed, cancelled)
         door.train(trained - vector, training.weight(task.recipe, state, self._training))
 
     def _disclosure(self, task: Task, cancelled: Callable[[], bool], ends: float) -> Disclosure | None:

@@ -24,6 +24,10 @@ class Outbox:
         except OSError as error:
             raise NotStored(f"a contribution must be on disk before it is sent, the disk said: {error}") from error
 
+    def erase(self) -> None:
+        """The round is over."""
+        self._path.unlink(missing_ok=True)
+
     def find(self, key: RoundKey, model_sha256: bytes) -> Released | None:
         """The contribution to this round on this model, if it is the one that was kept."""
         try:

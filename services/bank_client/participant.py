@@ -18,6 +18,7 @@ from fedfraud.wire import (
 )
 from services.bank_client import enrol
 from services.bank_client.answers import Answers, Session
+from services.bank_client.attempts import Attempts
 from services.bank_client.contribution import Contributor, preload
 from services.bank_client.receipts import Receipts
 from services.bank_client.settings import Settings
@@ -135,8 +136,12 @@ class BankClient:
                     session = Session(stub, message.welcome.fencing_number)
                 case "round" if session and self._answers:
                     self._answers.begin(message.round, session)
+                case "stage" if session and self._answers:
+                    self._answers.stage(message.stage, session)
                 case "run_ended":
                     ended = message.run_ended
+                    if self._answers:
+                        await self._answers.forget()
                     self._log.info("run ended", seat=self._seat, run=ended.run_id, outcome=ended.outcome)
 
     async def _welcomed(self, welcome: federation_pb2.Welcome, ca_pem: bytes) -> Answers:
@@ -150,7 +155,9 @@ class BankClient:
         manifest, answers = manifest_from_proto(welcome.manifest), self._answers
         if answers is None or manifest != answers.manifest:
             contributor = await asyncio.to_thread(Contributor, self._settings, manifest)
-            answers = Answers(self._seat, manifest, contributor, self._receipts)
+            key = enrol.load_signing_key(self._settings.data_dir)
+            attempts = await asyncio.to_thread(Attempts, self._settings, self._seat, key, ca_pem)
+            answers = Answers(self._seat, manifest, contributor, self._receipts, attempts)
         if self._health:
             await self._health.set_serving(True)
         self._log.info("joined", seat=self._seat, lease=welcome.fencing_number, rows=answers.row_count)

@@ -6,7 +6,7 @@ Nothing else in the bank builds an outgoing message with data in it; tests/test_
 import hashlib
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -44,11 +44,17 @@ class Released:
     data: bytes
     disclosure: Disclosure | None
     record: str
+    masked_signature: bytes = b""
 
     @property
     def sha256(self) -> bytes:
         """SHA-256 of the bytes."""
         return hashlib.sha256(self.data).digest()
+
+    def masked(self, words: Words, signature: bytes) -> "Released":
+        """The same contribution under its masks: uniformly random words to whoever cannot take these off."""
+        data = fixed_point.to_bytes(words)
+        return replace(self, data=data, record=f"masked: {self.record}", masked_signature=signature)
 
     def requests(self, fencing_number: int) -> Iterator[federation_pb2.SubmitContributionRequest]:
         """The messages of one upload: the header, then the integers in chunks."""
@@ -85,6 +91,7 @@ class Released:
             vector_sha256=self.sha256,
             word_count=len(self.data) // 8,
             disclosure=disclosure_to_proto(self.disclosure) if self.disclosure else None,
+            masked_signature=self.masked_signature,
         )
 
 

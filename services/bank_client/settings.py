@@ -6,6 +6,9 @@ from typing import Literal
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from fedfraud.fixed_point import MAX_SEATS
+from fedfraud.thresholds import LEAST_BANKS
+
 DISCLOSURES = ("rows", "fraud_rate", "alone", "federated")
 
 
@@ -28,6 +31,15 @@ class Settings(BaseSettings):
     """The public hold-out's file in the volume, where there is one (simulation only)."""
     disclose: str = ",".join(DISCLOSURES)
     """What the bank gives in its own name: rows, fraud_rate, alone, federated, separated by commas; or none."""
+    aggregation: Literal["plain", "secure"] = "secure"
+    """What the bank insists on: secure contributes to masked rounds alone, plain lets the aggregator see integers."""
+    min_cohort: int = Field(default=LEAST_BANKS, ge=LEAST_BANKS, le=MAX_SEATS)
+    """The least banks of a masked round that this bank takes part in."""
+    roster_file: Path | None = None
+    """The roster as it was given out of band: the bank then believes no other. Without it a new seat's key is believed
+    at first use, and kept."""
+    reopen_static: bool = False
+    """Whether sums of the same rows, for the scaler, may be opened over other banks too, which shows the difference."""
     device: str = "cpu"
     """Where training happens: cpu, or cuda."""
     retry_limit: float = Field(default=5.0, gt=0)

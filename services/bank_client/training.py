@@ -3,8 +3,6 @@
 Equal bits need one thread, whatever the machine's load: importing this module keeps torch to one.
 """
 
-import hashlib
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,10 +16,9 @@ from fedfraud.model import RunState, Vector, initial_vector, model_sha256, prior
 from fedfraud.recipe import Recipe
 from services.bank_client.dataset import Rows
 from services.bank_client.network import FraudNet
+from services.bank_client.seeds import training_seed
 
 torch.set_num_threads(1)
-
-SEED_TAG = b"fedfraud/v1/training seed"
 
 
 class Cancelled(Exception):
@@ -31,14 +28,6 @@ class Cancelled(Exception):
 def never() -> bool:
     """Trains to the end."""
     return False
-
-
-def training_seed(run_seed: int, seat: str, step: int, model_sha256: bytes) -> bytes:
-    """SHA-256 of SEED_TAG, the run's seed (int64), the seat (UTF-8), the step (int32) and the model's hash (32 bytes),
-    integers little-endian. Only the seat's length varies, so that no two inputs give the same bytes."""
-    return hashlib.sha256(
-        SEED_TAG + struct.pack("<q", run_seed) + seat.encode() + struct.pack("<i", step) + model_sha256
-    ).digest()
 
 
 class Trainer:

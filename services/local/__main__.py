@@ -199,7 +199,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--population", default="tutorial", help=f"the simulated world: {', '.join(SCHEMAS)}; cards comes later")
     add("--preset", default="", help="a variant of the population; the tutorial has none")
     add("--seed", type=whole_number(0, 2**32 - 1), default=7, metavar="N", help="seed of the population and of the run")
-    add("--aggregation", choices=("plain", "secure"), default="plain", help="secure comes later and says so")
+    add(
+        "--aggregation",
+        choices=("secure", "plain"),
+        default="secure",
+        help="secure: the aggregator learns sums alone, needs 4 banks; plain: it sees each bank's integers",
+    )
     add(
         "--quorum",
         type=whole_number(0, MAX_SEATS),

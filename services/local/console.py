@@ -53,6 +53,8 @@ class Console:
             case "contribution_refused":
                 refused = entry.contribution_refused
                 self.say(f"refused {refused.seat}: {refused.status}: {refused.reason}")
+            case "round_abandoned":
+                self.say(f"round abandoned: {entry.round_abandoned.reason}")
             case "round_void":
                 self.say(f"round void: {entry.round_void.reason}")
             case "round_committed":

@@ -102,6 +102,7 @@ class LocalNetwork:
             "join_dir": self.join_dir / "bank",
             "data_dir": self.run_dir / name,
             "retry_limit": 1.0,
+            "aggregation": self._settings.aggregation,
         }
         mine = self._context.Event()
         before = self._turns[-1] if self._turns else None

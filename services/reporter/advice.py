@@ -54,7 +54,7 @@ def next_steps(run: RunFacts) -> list[str]:
     steps = [*_after_ending(run), *_after_quality(run)]
     steps += [*_after_losses(run), *_after_trouble(run)]
     if run.run.aggregation == "plain":
-        steps.append("Before real transactions, use an aggregation in which the aggregator learns sums alone.")
+        steps.append("Before real transactions, use secure aggregation, in which the aggregator learns sums alone.")
     return steps or ["Repeat the run with other seeds before deciding: one run is one draw."]
 
 
@@ -150,9 +150,13 @@ def _clipping(run: RunFacts) -> str:
 
 
 def _visible(run: RunFacts) -> str:
-    if run.run.aggregation != "plain":
-        return ""
-    return "Aggregation is plain: single banks' updates are visible to the aggregator and may tell of their rows."
+    if run.run.aggregation == "plain":
+        return "Aggregation is plain: single banks' updates are visible to the aggregator and may tell of their rows."
+    return (
+        "Aggregation is secure: the aggregator learned sums alone. Roster: first use. Banks believe a signing key when "
+        "they first see it, so an aggregator that lied from the beginning could have invented banks; a bank that sets "
+        "ROSTER_FILE, given out of band, rules that out."
+    )
 
 
 def _dropped(run: RunFacts) -> Counter[str]:

@@ -35,13 +35,15 @@ class ScoreFacts(BaseModel):
 
 
 class RunIdentity(BaseModel):
-    """What the run is and how it ended; `outcome` is None while it goes on. `layers` are widths, input to output."""
+    """What the run is and how it ended; `outcome` is None while it goes on. `layers` are widths, input to output;
+    `roster` says how banks know each other's signing keys where contributions are masked."""
 
     id: str
     seed: int
     recipe: str
     population: str
     aggregation: str
+    roster: Literal["first use"] | None = None
     model_sha256: str | None = None
     outcome: Literal["finished", "stopped", "failed"] | None = None
     reason: str = ""

@@ -64,6 +64,7 @@ class Facts:
                 recipe=hyperparameters.pop("name"),
                 population=manifest.population,
                 aggregation=_AGGREGATIONS.get(started.aggregation, "unknown"),
+                roster="first use" if started.aggregation == model_pb2.AGGREGATION_SECURE else None,
                 started_time=time,
                 round_count=started.round_count,
                 quorum=started.quorum,
@@ -86,6 +87,8 @@ class Facts:
             self._commit(run, entry.round_committed)
         elif kind == "round_void" and entry.round_void.key.run_id == run.run.id:
             run.rounds.append(self._round(entry.round_void, "void", entry.round_void.reason))
+        elif kind == "round_abandoned" and entry.round_abandoned.key.run_id == run.run.id:
+            run.rounds.append(self._round(entry.round_abandoned, "abandoned", entry.round_abandoned.reason))
 
     def _open(self, run: RunFacts, opened: history_pb2.RoundOpened) -> None:
         self._cohorts[opened.key.round, opened.key.attempt] = list(opened.cohort)
@@ -125,8 +128,8 @@ class Facts:
 
     def _round(
         self,
-        ended: history_pb2.RoundCommitted | history_pb2.RoundVoid,
-        outcome: Literal["committed", "void"],
+        ended: history_pb2.RoundCommitted | history_pb2.RoundVoid | history_pb2.RoundAbandoned,
+        outcome: Literal["committed", "void", "abandoned"],
         reason: str = "",
     ) -> RoundFacts:
         cohort = self._cohorts.get((ended.key.round, ended.key.attempt), list(ended.seats))

@@ -123,7 +123,8 @@ def _trace(run: RunFacts, written: Written | None, note: str) -> str:
     by = f"Narrative by {inline(written.model, 80)}; verdict, tables and lists by template." if written else ""
     by = by or f"Narrative by template{f': {inline(note)}' if note else ''}".rstrip(".") + "."
     model = run.run.model_sha256 or "none"
+    roster = f" (roster: {run.run.roster})" if run.run.roster else ""
     return (
         f"Run {inline(run.run.id)} · model SHA-256 {inline(model)} · seed {run.run.seed} · recipe "
-        f"{inline(run.run.recipe)} · aggregation {inline(run.run.aggregation)}. {by}"
+        f"{inline(run.run.recipe)} · aggregation {inline(run.run.aggregation)}{roster}. {by}"
     )

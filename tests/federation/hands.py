@@ -11,13 +11,14 @@ from typing import Any, TypeVar
 import grpc
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedfraud import enrolment, fixed_point
 from fedfraud.chain import CheckedReceipt, checked_receipt, journal_key
 from fedfraud.channel import CHUNK_BYTES, KeyPair, mutual_channel
 from fedfraud.enrolment import JoinFolder
 from fedfraud.fixed_point import EvaluateCodec, Layout, StandardiseCodec, TrainCodec, Words
-from fedfraud.identity import certificate_request, key_pem, new_key
+from fedfraud.identity import certificate_request, key_pem, new_key, public_key_sha256
 from fedfraud.v1 import enrolment_pb2, federation_pb2, federation_pb2_grpc, model_pb2
 from fedfraud.wire import manifest_from_proto, recipe_from_proto, segments_from_proto
 from services.aggregator.server import serve
@@ -59,7 +60,10 @@ class Aggregator:
         self, role: str = "bank", key: ec.EllipticCurvePrivateKey | None = None
     ) -> tuple[enrolment_pb2.EnrolResponse, KeyPair]:
         """Exchanges the role's token for a certificate of the key."""
-        return await enrolment.enrol(self.enrolment_address, self.join(role), key or new_key())
+        key = key or new_key()
+        signing = Ed25519PrivateKey.from_private_bytes(public_key_sha256(key.public_key()))  # one a key, for the test
+        own = signing if role == "bank" else None
+        return await enrolment.enrol(self.enrolment_address, self.join(role), key, own)
 
     def checked(self, receipt: federation_pb2.Receipt) -> CheckedReceipt:
         """What the receipt says, if this aggregator signed it."""
@@ -91,6 +95,7 @@ async def aggregator(home: Path, **settings: object) -> AsyncIterator[Aggregator
         "listen": "127.0.0.1:0",
         "enrolment_listen": "127.0.0.1:0",
         "autostart": False,
+        "aggregation": "plain",
     }
     running, stop, ready = Aggregator(Settings(**{**base, **settings})), asyncio.Event(), asyncio.Event()
 

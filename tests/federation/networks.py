@@ -143,7 +143,7 @@ class Network(LocalNetwork):
 @contextlib.contextmanager
 def network(run_dir: Path, **settings: object) -> Iterator[Network]:
     """A network without processes yet; all that the test starts are ended."""
-    base: dict[str, Any] = {"hostnames": "127.0.0.1,localhost", "autostart": False}
+    base: dict[str, Any] = {"hostnames": "127.0.0.1,localhost", "autostart": False, "aggregation": "plain"}
     present = Network(run_dir, Settings(**{**base, **settings}))
     try:
         yield present

@@ -57,6 +57,7 @@ MUTUAL = {
     "FederationService/SubmitContribution": Rpc(
         BANK, Request(header=federation_pb2.ContributionHeader(fencing_number=0)), STALE
     ),
+    "FederationService/AnswerStage": Rpc(BANK, federation_pb2.AnswerStageRequest(), STALE),
     "FederationService/RenewCertificate": Rpc(BANK, federation_pb2.RenewCertificateRequest(), INVALID),
     "HistoryService/WatchHistory": Rpc(REPORTER | OPERATOR, history_pb2.WatchHistoryRequest(), OK),
     "OperationService/StartRun": Rpc(OPERATOR, operation_pb2.StartRunRequest(recipe="unknown"), INVALID),

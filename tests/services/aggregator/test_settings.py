@@ -11,7 +11,13 @@ from services.aggregator.settings import OperatorSettings, Settings
 
 @pytest.mark.parametrize(("banks", "quorum"), [(1, 1), (2, 2), (3, 3), (4, 3), (9, 7), (10, 7), (12, 9), (1000, 667)])
 def test_the_quorum_is_two_thirds_and_one(banks: int, quorum: int) -> None:
-    assert Settings(expected_banks=banks).effective_quorum == quorum
+    assert Settings(expected_banks=banks, aggregation="plain").effective_quorum == quorum
+
+
+def test_masked_rounds_need_four_banks_and_there_is_no_fallback() -> None:
+    assert Settings(expected_banks=4).aggregation == "secure"
+    with pytest.raises(ValidationError, match="secure aggregation must have at least 4 expected banks, got 3"):
+        Settings(expected_banks=3)
 
 
 def test_a_quorum_that_is_set_is_kept() -> None:
@@ -42,7 +48,6 @@ def test_settings_that_cannot_be_kept_are_refused(settings: dict[str, int], sent
         ({"population": "mars"}, Misconfigured, "^population must be one of tutorial, got 'mars'$"),
         ({"preset": "small"}, Misconfigured, "^the population tutorial has no presets, got 'small'$"),
         ({"recipe": "magic"}, Invalid, "^recipe must be one of tutorial, default, got 'magic'$"),
-        ({"aggregation": "secure"}, Misconfigured, r"^aggregation must be plain \(secure comes with a later version\)"),
     ],
 )
 def test_what_this_version_cannot_do_is_refused_at_the_start(

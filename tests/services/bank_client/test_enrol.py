@@ -40,8 +40,13 @@ async def test_a_bank_enrols_once_and_keeps_what_it_was_told(tmp_path: Path) -> 
         first = await ensure_enrolled(chosen)
         assert first == await ensure_enrolled(chosen) == Enrolment("bank-01", 1, "tutorial", 5)
         assert len(running.events("certificate_issued")) == 1
-    assert sorted(path.name for path in (tmp_path / "bank").iterdir()) == ["enrolment.json", "identity.pem"]
-    assert (tmp_path / "bank" / "identity.pem").stat().st_mode & 0o777 == 0o600
+    assert sorted(path.name for path in (tmp_path / "bank").iterdir()) == [
+        "enrolment.json",
+        "identity.pem",
+        "signing.key",
+    ]
+    for secret in ("identity.pem", "signing.key"):
+        assert (tmp_path / "bank" / secret).stat().st_mode & 0o777 == 0o600
     assert read_credential(load_pair(tmp_path / "bank").certificate_pem).identity.seat == "bank-01"
     assert await ensure_enrolled(chosen) == first  # nobody is asked: the aggregator is gone
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import grpc
 import numpy as np
@@ -114,6 +114,11 @@ class Line(federation_pb2_grpc.FederationServiceServicer):
         self.head = next_head(previous, line)
         return federation_pb2.Receipt(entry=line, previous_head=previous, signature=sign(self.journal[0], self.head))
 
+    async def AnswerStage(
+        self, request: federation_pb2.AnswerStageRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> federation_pb2.AnswerStageResponse:
+        raise AssertionError("nothing here is masked")
+
     async def RenewCertificate(
         self, request: federation_pb2.RenewCertificateRequest, context: "grpc.aio.ServicerContext[Any, Any]"
     ) -> federation_pb2.RenewCertificateResponse:
@@ -128,7 +133,9 @@ def rows(path: Path, value: float = 1.0) -> None:
 
 
 @asynccontextmanager
-async def bank(home: Path) -> AsyncIterator[tuple[Line, "asyncio.Task[int]"]]:
+async def bank(
+    home: Path, aggregation: Literal["plain", "secure"] = "plain"
+) -> AsyncIterator[tuple[Line, "asyncio.Task[int]"]]:
     """A bank that serves, and the other end of its line."""
     ca, stop = SmallCa(), asyncio.Event()
     line = Line(ca.journal_pair())
@@ -141,7 +148,10 @@ async def bank(home: Path) -> AsyncIterator[tuple[Line, "asyncio.Task[int]"]]:
     (home / "join" / "ca.pem").write_bytes(ca.pem)
     (home / "join" / "token").write_text("unused")
     store_pair(home, ca.pair(uri("spiffe://fedfraud/bank/bank-01")))
-    settings = Settings(aggregator=f"localhost:{port}", join_dir=home / "join", data_dir=home, retry_limit=0.2)
+    (home / "signing.key").write_bytes(bytes(32))
+    settings = Settings(
+        aggregator=f"localhost:{port}", join_dir=home / "join", data_dir=home, retry_limit=0.2, aggregation=aggregation
+    )
     serving = asyncio.create_task(BankClient(settings, stop).serve())
     try:
         yield line, serving
@@ -284,3 +294,16 @@ async def test_a_dataset_that_is_not_finite_ends_the_bank_before_it_answers(tmp_
             ):
                 await serving
         assert line.heard == []
+
+
+async def test_a_bank_that_insists_on_masks_answers_no_plain_round(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows(tmp_path / "dataset.parquet")
+    with caplog.at_level(logging.ERROR):
+        async with bank(tmp_path, "secure") as (line, _):
+            await line.says.put(standardise(1))
+            await until(lambda: "not released" in caplog.messages, "the bank refuses")
+            assert line.heard == []
+    (refused,) = [getattr(record, "fields", {}) for record in caplog.records if record.msg == "not released"]
+    assert refused["reason"] == "a round must be masked, this one is not"

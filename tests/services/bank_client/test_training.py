@@ -14,7 +14,8 @@ from fedfraud.recipe import WeightRule, recipe_named
 from fedfraud.transactions import Feature
 from services.bank_client.dataset import Rows
 from services.bank_client.network import FraudNet
-from services.bank_client.training import Cancelled, Trainer, train_alone, training_seed, weight
+from services.bank_client.seeds import training_seed
+from services.bank_client.training import Cancelled, Trainer, train_alone, weight
 
 MANIFEST = Manifest("two", (Feature("a", "euro", 2.0**-20), Feature("b", "euro", 2.0**-20)), (8, 4))
 STATE = RunState((0.0, 0.0), (1.0, 1.0), 1000, 100, 1.0)

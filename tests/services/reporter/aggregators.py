@@ -76,6 +76,7 @@ class Network:
             listen=f"127.0.0.1:{self.port}",
             enrolment_listen=f"127.0.0.1:{self.enrolment_port}",
             autostart=False,
+            aggregation="plain",
             expected_banks=1,
             round_deadline=0.05,
             reporter_certificate_hours=self.reporter_hours,

@@ -1,0 +1,181 @@
+"""A bank's part in masked rounds as its disk knows it: the attempt that is going on, the roster, and every opening.
+
+All of an attempt is on disk before the answer that follows from it leaves, and gone when the run is over, or when the
+next round begins. The openings stay for ever.
+"""
+
+import os
+import secrets
+import threading
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fedfraud import fixed_point, stored
+from fedfraud.errors import Conflict, FedfraudError, Invalid, Misconfigured, NotStored
+from fedfraud.fixed_point import FRACTION_BITS, WEIGHT_CAP
+from fedfraud.identity import sync_folder, write_durably, write_secret
+from fedfraud.masking import Advertisement, Consent, Delivery, Shares, Unmasking
+from fedfraud.masking_bank import BankState, Masker
+from fedfraud.masking_parameters import Parameters, Roster
+from fedfraud.masking_policy import Inputs, Openings, Policy
+from fedfraud.masking_wire import advertisement_from_proto, consent_from_proto, sealed_from_proto
+from fedfraud.recipe import CLIP
+from fedfraud.v1 import federation_pb2, masking_pb2
+from services.bank_client.release import Released
+from services.bank_client.settings import Settings
+
+_ATTEMPT, _OPENINGS, _ROSTER = "attempt.json", "openings.bin", "roster.json"
+_RECORD_BYTES = 64
+Answer = Advertisement | Shares | Consent | Unmasking
+
+
+class Attempts:
+    """The masked rounds of one bank, one at a time; every method blocks on the disk and is safe in threads."""
+
+    def __init__(self, settings: Settings, seat: str, key: Ed25519PrivateKey, ca_pem: bytes) -> None:
+        self._folder = settings.data_dir
+        self._seat = seat
+        self._key = key
+        self._lock = threading.Lock()
+        self._openings = Openings(_read_records(self._folder / _OPENINGS))
+        self._policy = Policy(
+            x509.load_pem_x509_certificate(ca_pem).fingerprint(hashes.SHA256()),
+            _read_roster(settings.roster_file or self._folder / _ROSTER, must_exist=settings.roster_file is not None),
+            strict=settings.roster_file is not None,
+            fraction_bits=FRACTION_BITS,
+            clip=CLIP,
+            weight_cap=WEIGHT_CAP,
+            min_cohort=settings.min_cohort,
+            reopen_static=settings.reopen_static,
+        )
+        self.insists = settings.aggregation == "secure"
+        """Whether the bank refuses rounds that are not masked."""
+        self._masker: Masker | None = None
+
+    def advertise(self, parameters: Parameters, roster: Roster, inputs: Inputs) -> Advertisement:
+        """Takes part in an attempt, or goes on with it after a restart; refused where the bank's policy forbids it."""
+        with self._lock:
+            state = self._kept(parameters)
+            if state is not None:
+                if (state.parameters, state.roster) != (parameters, roster):
+                    raise Conflict(f"an attempt must stay what it was, got other parameters for {parameters.run_id}")
+                self._masker = Masker(state, self._policy, self._key)
+            else:
+                self._masker = Masker.begin(
+                    parameters,
+                    roster,
+                    self._seat,
+                    inputs,
+                    self._policy,
+                    self._openings,
+                    self._key,
+                    secrets.token_bytes,
+                )
+                self._pin(roster)
+            advertisement = self._masker.advertise()
+            self._keep()
+            return advertisement
+
+    def answer(self, told: federation_pb2.StageInstruction) -> Answer:
+        """The answer to stage share, consent or unmask."""
+        with self._lock:
+            masker = self._present()
+            answer: Answer
+            match told.stage:
+                case masking_pb2.MASKING_STAGE_SHARE:
+                    answer = masker.share([advertisement_from_proto(one) for one in told.advertisements])
+                case masking_pb2.MASKING_STAGE_CONSENT:
+                    answer, entries = masker.consent(tuple(told.seats), self._openings)
+                    self._append(entries)  # before the consent leaves, and before the state says that it did
+                case masking_pb2.MASKING_STAGE_UNMASK:
+                    answer = masker.unmask([consent_from_proto(one) for one in told.consents])
+                case _:
+                    raise Invalid(f"a stage must be one that is answered, got {told.stage}")
+            self._keep()
+            return answer
+
+    def mask(self, told: federation_pb2.StageInstruction, released: Released) -> Released:
+        """The contribution under its masks."""
+        with self._lock:
+            delivery = Delivery(tuple(told.seats), tuple(sealed_from_proto(one) for one in told.sealed))
+            signed, words = self._present().mask(delivery, fixed_point.from_bytes(released.data))
+            self._keep()
+            return released.masked(words, signed.signature)
+
+    def erase(self) -> None:
+        """The round is over: nothing of it stays but what was opened."""
+        with self._lock:
+            self._masker = None
+            (self._folder / _ATTEMPT).unlink(missing_ok=True)
+
+    def _present(self) -> Masker:
+        if self._masker is None:
+            raise Conflict("a stage must be of the attempt that the bank takes part in, it takes part in none")
+        return self._masker
+
+    def _kept(self, parameters: Parameters) -> BankState | None:
+        """The state on disk, if it is of this attempt."""
+        try:
+            state = BankState.from_bytes((self._folder / _ATTEMPT).read_bytes())
+        except FileNotFoundError:
+            return None
+        ours = state.parameters
+        same = (ours.run_id, ours.round, ours.attempt) == (parameters.run_id, parameters.round, parameters.attempt)
+        return state if same else None
+
+    def _keep(self) -> None:
+        try:
+            write_secret(self._folder / _ATTEMPT, self._present().state.to_bytes())
+        except OSError as error:
+            raise NotStored(f"an attempt must be on disk before it is answered, the disk said: {error}") from error
+
+    def _pin(self, roster: Roster) -> None:
+        """Remembers who is in the roster: a seat keeps its key from here on."""
+        pinned = self._policy.pinned(roster)
+        if pinned.roster != self._policy.roster:
+            write_durably(self._folder / _ROSTER, stored.to_bytes(pinned.roster))
+            self._policy = pinned
+
+    def _append(self, entries: dict[bytes, bytes]) -> None:
+        if not entries:
+            return
+        path = self._folder / _OPENINGS
+        fresh = not path.exists()
+        try:
+            with path.open("ab") as file:
+                file.write(b"".join(key + value for key, value in entries.items()))
+                file.flush()
+                os.fsync(file.fileno())
+            if fresh:
+                sync_folder(self._folder)
+        except OSError as error:
+            raise NotStored(f"an opening must be on disk before it is agreed to, the disk said: {error}") from error
+        self._openings = self._openings.including(entries)
+
+
+def _read_records(path: Path) -> dict[bytes, bytes]:
+    """Every opening; a torn record at the end is of a consent that never left, and is cut off."""
+    if not path.exists():
+        return {}
+    data = path.read_bytes()
+    whole = len(data) - len(data) % _RECORD_BYTES
+    if whole < len(data):
+        with path.open("r+b") as file:
+            file.truncate(whole)
+            os.fsync(file.fileno())
+    starts = range(0, whole, _RECORD_BYTES)
+    return {data[start : start + 32]: data[start + 32 : start + _RECORD_BYTES] for start in starts}
+
+
+def _read_roster(path: Path, *, must_exist: bool) -> Roster:
+    try:
+        return stored.from_bytes(Roster, path.read_bytes())
+    except FileNotFoundError as error:
+        if must_exist:
+            raise Misconfigured(f"ROSTER_FILE must be the roster that was given out of band: {error}") from error
+        return Roster(())
+    except (OSError, FedfraudError) as error:
+        raise Misconfigured(f"a roster must be readable: {error}, {path}") from error
