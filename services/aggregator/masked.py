@@ -11,7 +11,7 @@ from datetime import timedelta
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from fedfraud.errors import Invalid, NotStored, Stale
+from fedfraud.errors import Invalid, NotStored
 from fedfraud.fixed_point import FRACTION_BITS, WEIGHT_CAP, Layout, Words
 from fedfraud.identity import Identity
 from fedfraud.masking import Advertisement, Consent, Masked, Shares, Unmasking
@@ -71,9 +71,9 @@ def parameters(plan: Plan, layout: Layout, recipe: Recipe, roster: Roster, feder
 class MaskedRound:
     """One attempt: `stage` moves on by `close`, answers come in by `answer` and, masked words, by the intake."""
 
-    def __init__(self, plan: Plan, attempt: MaskedSum, journal: Journal) -> None:
+    def __init__(self, plan: Plan, attempt: MaskedSum, declined: dict[str, str], journal: Journal) -> None:
         self.attempt = attempt
-        self.declined: dict[str, str] = {}
+        self.declined = declined
         """Seats that sit the attempt out, and why."""
         self.progressed = asyncio.Event()
         """Set when nobody is waited for any more."""
@@ -115,7 +115,7 @@ class MaskedRound:
             told = answer_from_proto(answer)
             if told.seat != seat:
                 raise Invalid(f"an answer must be in the caller's own name, {seat}, got one in {told.seat[:40]!r}")
-            if self.take(told):
+            if take(self.attempt, told):
                 try:
                     await self._journal_answer(seat, answer_to_proto(told))
                 except NotStored:
@@ -127,18 +127,6 @@ class MaskedRound:
         """The seat sits the attempt out."""
         self.declined[seat] = _reason(declined)
         self.note()
-
-    def take(self, answer: Advertisement | Shares | Consent | Unmasking) -> bool:
-        """Counts an answer; False for the very same again."""
-        match answer:
-            case Advertisement():
-                return self.attempt.advertise(answer)
-            case Shares():
-                return self.attempt.share(answer)
-            case Consent():
-                return self.attempt.consent(answer)
-            case Unmasking():
-                return self.attempt.unmask(answer)
 
     async def take_words(self, masked: Masked, words: Words, store: Callable[[], Awaitable[None]]) -> bool:
         """Adds a bank's masked words once `store` has made them durable; False for the very same again."""
@@ -181,26 +169,42 @@ class MaskedRound:
                 told.consents.extend(consent_to_proto(one) for one in self.attempt.consents)
         return federation_pb2.ParticipateResponse(stage=told)
 
-    def replay(self, events: Sequence[StageEvent], words: Callable[[str], Words]) -> None:
-        """Brings the attempt to where the journal says that it stands; `words` gives a seat's masked words."""
-        stages = {number: stage for stage, number in STAGES.items()}
-        for event in events:
-            match event:
-                case history_pb2.StageAnswered() if event.answer.WhichOneof("answer") == "declined":
-                    self.declined[event.seat] = _reason(event.answer.declined)
-                case history_pb2.StageAnswered():
-                    self.take(answer_from_proto(event.answer))
-                case history_pb2.ContributionAccepted():
-                    told = Masked(event.seat, event.vector_sha256, event.masked_signature)
-                    self.attempt.mask(told, words(event.seat))
-                case history_pb2.StageClosed():
-                    if stages.get(event.stage) is not self.stage:
-                        raise Stale(f"a stage must close in its turn, {self.stage.name.lower()}, got {event.stage}")
-                    self.attempt.close()
-
     async def _journal_answer(self, seat: str, answer: masking_pb2.StageAnswer) -> None:
         key = round_key_to_proto(self._plan.key)
         await self._journal.append(history_pb2.StageAnswered(key=key, seat=seat, answer=answer))
+
+
+def take(attempt: MaskedSum, answer: Advertisement | Shares | Consent | Unmasking) -> bool:
+    """Counts an answer; False for the very same again."""
+    match answer:
+        case Advertisement():
+            return attempt.advertise(answer)
+        case Shares():
+            return attempt.share(answer)
+        case Consent():
+            return attempt.consent(answer)
+        case Unmasking():
+            return attempt.unmask(answer)
+
+
+def replay(attempt: MaskedSum, events: Sequence[StageEvent], words: Callable[[str], Words]) -> dict[str, str]:
+    """Brings a fresh attempt to where the journal says that it stands; `words` gives a seat's masked words. Returns the
+    seats that sit it out, and why."""
+    declined, stages = {}, {number: stage for stage, number in STAGES.items()}
+    for event in events:
+        match event:
+            case history_pb2.StageAnswered() if event.answer.WhichOneof("answer") == "declined":
+                declined[event.seat] = _reason(event.answer.declined)
+            case history_pb2.StageAnswered():
+                take(attempt, answer_from_proto(event.answer))
+            case history_pb2.ContributionAccepted():
+                told = Masked(event.seat, event.vector_sha256, event.masked_signature)
+                attempt.mask(told, words(event.seat))
+            case history_pb2.StageClosed():
+                if stages.get(event.stage) is not attempt.stage:
+                    raise Invalid(f"a stage must close in its turn, {attempt.stage.name.lower()}, got {event.stage}")
+                attempt.close()
+    return declined
 
 
 def _reason(declined: masking_pb2.Declined) -> str:

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from fedfraud import fixed_point, model
 from fedfraud.errors import Invalid
 from fedfraud.fixed_point import EvaluateCodec, Layout, Segment, Words
+from fedfraud.masking_parameters import Roster
+from fedfraud.masking_sum import MaskedSum
 from fedfraud.metrics import scores_from_counts
 from fedfraud.model import RunState, Vector
 from fedfraud.v1 import history_pb2
 from fedfraud.wire import RoundKey, round_key_from_proto, run_state_from_proto, scores_from_proto, segments_from_proto
-from services.aggregator import averaging
+from services.aggregator import averaging, masked, messages
 from services.aggregator.progress import Progress
 from services.aggregator.vectors import Vectors
 
@@ -42,7 +44,12 @@ class Depth:
 class Recomputation:
     """One run, followed beside its progress. `check` an entry first, then let the progress apply it."""
 
-    def __init__(self, progress: Progress, vectors: Vectors) -> None:
+    def __init__(
+        self, progress: Progress, vectors: Vectors, signing_keys: dict[str, bytes], federation_id: bytes
+    ) -> None:
+        """`signing_keys` by seat, in the order of enrolment, grow with the journal."""
+        self._signing_keys = signing_keys
+        self._federation_id = federation_id
         self.progress = progress
         self.depth: Depth | None = None
         self.named: set[Path] = set()
@@ -50,6 +57,21 @@ class Recomputation:
         self._vector: Vector | None = None
         self._velocity: NDArray[np.float64] | None = None
         self._state: RunState | None = None
+
+    def check_start(self, started: history_pb2.RunStarted) -> set[Path]:
+        """A run that begins under a former run's state names an initial model; the files that it names."""
+        if not started.HasField("run_state"):
+            return set()
+        path = self._vectors.model(started.model.vector_sha256)
+        self._state, manifest = self.progress.run_state, self.progress.manifest
+        self._vector = model.initial_vector(manifest, self.progress.seed)
+        self._velocity = np.zeros(len(self._vector))
+        data = _hashed("a run's initial model", path, started.model.vector_sha256)
+        if data != model.to_bytes(self._vector) or self._state is None:
+            raise Invalid(f"an initial model must be that of the run's seed, {path.name} is not")
+        named = model.model_sha256(manifest, self._state, self._vector)
+        _same("the hash of a run's initial model", named.hex(), started.model.model_sha256.hex())
+        return {path}
 
     def check(self, entry: history_pb2.Entry) -> None:
         """Holds the entry to the run so far and to the files that it names; Invalid says what is wrong."""
@@ -62,10 +84,9 @@ class Recomputation:
             case "round_committed":
                 self._committed(entry.round_committed)
             case "round_void":
-                void = entry.round_void
-                self.depth = Depth(round_key_from_proto(void.key), self._step(void.step), "void", len(void.seats))
-                if self.progress.open is not None:
-                    _same("a void round", self._key, self.depth.key)
+                self._ended(entry.round_void, "void")
+            case "round_abandoned":
+                self._ended(entry.round_abandoned, "abandoned")
             case "run_finished":
                 present = self.progress.model.model_sha256 if self.progress.model else b""
                 _same("a run's model", present.hex(), entry.run_finished.model_sha256.hex())
@@ -82,6 +103,12 @@ class Recomputation:
     def _step(self, step: int) -> str:
         count = self.progress.round_count
         return "preparing" if step == 0 else "final" if step > count else f"{step}/{count}"
+
+    def _ended(self, end: history_pb2.RoundVoid | history_pb2.RoundAbandoned, outcome: str) -> None:
+        self.depth = Depth(round_key_from_proto(end.key), self._step(end.step), outcome, len(end.seats))
+        self.named = {self._vectors.sum(self.depth.key)}  # one that was opened and found out of its bounds
+        if self.progress.open is not None:
+            _same(f"a round that is {outcome}", self._key, self.depth.key)
 
     def _opened(self, opened: history_pb2.RoundOpened) -> None:
         if self.progress.open is not None:
@@ -125,10 +152,26 @@ class Recomputation:
         for seat, path in there.items():
             _hashed(f"the contribution of {seat} to {key}", path, self.progress.accepted[seat].vector_sha256)
         if len(there) == len(kept):
-            parts = (fixed_point.from_bytes(path.read_bytes()) for path in there.values())
-            if not np.array_equal(averaging.exact_sum(parts, len(words)), words):
+            again = self._opened_again(there) if self.progress.secure else _added_again(there, len(words))
+            if not np.array_equal(again, words):
                 raise Invalid(f"a sum must be that of its contributions, {key}'s is not")
-            depth.contributions, depth.sum = "added again", "recomputed"
+            depth.contributions = "opened again" if self.progress.secure else "added again"
+            depth.sum = "recomputed"
+
+    def _opened_again(self, there: dict[str, Path]) -> Words:
+        """The sum of masked contributions, from every bank's signed answers: each signature is checked again."""
+        if self.progress.open is None:
+            raise Invalid("a masked round must have been opened, this one was not")
+        opened = self.progress.open
+        layout = Layout(segments_from_proto(list(opened.segments)), self.progress.manifest, self.progress.recipe)
+        roster = Roster.of(dict(list(self._signing_keys.items())[: opened.roster_size]))
+        plan = messages.plan_of(opened, layout.length)
+        parameters = masked.parameters(plan, layout, self.progress.recipe, roster, self._federation_id)
+        attempt = MaskedSum(parameters, roster)
+        masked.replay(
+            attempt, self.progress.stage_events, lambda seat: fixed_point.from_bytes(there[seat].read_bytes())
+        )
+        return attempt.open()
 
     def _check_model(self, key: RoundKey, committed: history_pb2.RoundCommitted, depth: Depth) -> None:
         depth.model = "wrong"
@@ -178,6 +221,10 @@ class Recomputation:
 
     def _sum(self, key: RoundKey, committed: history_pb2.RoundCommitted) -> Words:
         return fixed_point.from_bytes(_hashed(f"the sum of {key}", self._vectors.sum(key), committed.sum_sha256))
+
+
+def _added_again(there: dict[str, Path], word_count: int) -> Words:
+    return averaging.exact_sum((fixed_point.from_bytes(path.read_bytes()) for path in there.values()), word_count)
 
 
 def _hashed(what: str, path: Path, sha256: bytes) -> bytes:

@@ -189,16 +189,19 @@ class Run:
             else:
                 layout = Layout(self._unopened(segments), around.manifest, progress.recipe)
                 plan = self._plan(step, layout, await self._cohort(), final=final)
-            if len(plan.cohort) < plan.quorum:
-                await self._void(
-                    plan, [], f"{len(plan.cohort)} banks are ready, the quorum is {plan.quorum}", opened_at
-                )
+            if len(plan.cohort) < self._least:
+                await self._void(plan, [], f"{len(plan.cohort)} banks are ready, {self._least} are needed", opened_at)
             elif closed := await self._hold(plan, layout, opened_at):
                 return closed
         raise RunFailed(
             f"at most {_VOIDS_IN_A_ROW - 1} rounds in a row may be void, got {progress.voids}; "
             f"the last: {progress.void_reason}"
         )
+
+    @property
+    def _least(self) -> int:
+        """Banks that a round must begin with."""
+        return max(self.progress.quorum, LEAST_BANKS) if self.progress.secure else self.progress.quorum
 
     def _unopened(self, segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
         """What may be asked for: after an opening without a commit, an update that is trained anew and nothing else."""
@@ -221,13 +224,13 @@ class Run:
         """The banks that are ready; waits for a quorum of them (after a restart for all that were there), until the
         deadline."""
         around, deadline = self._around, time.monotonic() + self._around.round_deadline
-        quorum, returning, self._returning = self.progress.quorum, self._returning, frozenset()
+        least, returning, self._returning = self._least, self._returning, frozenset()
         try:
             while not self.progress.stopping:
                 ready = around.participants.ready
-                if len(ready) >= quorum and returning <= ready:
+                if len(ready) >= least and returning <= ready:
                     break
-                self.waiting_for = f"{max(quorum, len(returning))} banks, {len(ready)} are ready"
+                self.waiting_for = f"{max(least, len(returning))} banks, {len(ready)} are ready"
                 async with asyncio.timeout(deadline - time.monotonic()):
                     await around.participants.changed.wait()
         except TimeoutError:
@@ -278,14 +281,13 @@ class Run:
         around, progress = self._around, self.progress
         roster = Roster.of(around.seats.signing_keys(plan.roster_size))
         parameters = masked.parameters(plan, layout, progress.recipe, roster, around.federation_id)
-        attempt = MaskedRound(plan, MaskedSum(parameters, roster), around.journal)
+        attempt = MaskedSum(parameters, roster)
 
         def words(seat: str) -> Words:
             return fixed_point.from_bytes(around.vectors.read_contribution(plan.key, seat))
 
-        await asyncio.to_thread(attempt.replay, progress.stage_events, words)
-        attempt.note()
-        return attempt
+        declined = await asyncio.to_thread(masked.replay, attempt, progress.stage_events, words)
+        return MaskedRound(plan, attempt, declined, around.journal)
 
     async def _opened(
         self, plan: Plan, layout: Layout, open_round: OpenRound, attempt: MaskedRound, opened_at: float

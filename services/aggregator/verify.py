@@ -11,6 +11,7 @@ from fedfraud.errors import FedfraudError, Invalid, Misconfigured
 from fedfraud.v1 import history_pb2
 from fedfraud.wire import round_key_from_proto
 from services.aggregator.journal import NAME, read_lines
+from services.aggregator.masked import federation_id
 from services.aggregator.progress import Progress
 from services.aggregator.recomputation import Depth, Recomputation
 from services.aggregator.vectors import Vectors
@@ -46,11 +47,11 @@ def verify(data_dir: Path) -> Verification:
     """
     found, vectors = Verification(), Vectors(data_dir / "vectors")
     try:
-        authority = data_dir / "authority"
-        key = journal_key((authority / "journal.pem").read_bytes(), (authority / "ca.pem").read_bytes())
+        ca_pem = (data_dir / "authority" / "ca.pem").read_bytes()
+        key = journal_key((data_dir / "authority" / "journal.pem").read_bytes(), ca_pem)
     except OSError as error:
         raise Misconfigured(f"an aggregator's folder must hold its CA: {error.strerror}, {error.filename}") from error
-    head, account = b"", Account(vectors, found)
+    head, account = b"", Account(vectors, found, federation_id(ca_pem))
     for line in read_lines(data_dir / NAME):
         found.entries += 1
         try:
@@ -80,7 +81,9 @@ def export(data_dir: Path, file: Path) -> int:
 class Account:
     """Takes the entries one by one and holds each to what may follow those before it."""
 
-    def __init__(self, vectors: Vectors, found: Verification) -> None:
+    def __init__(self, vectors: Vectors, found: Verification, federation: bytes) -> None:
+        self._federation_id = federation
+        self._signing_keys: dict[str, bytes] = {}
         self._vectors = vectors
         self._found = found
         self._epoch = 0
@@ -100,6 +103,8 @@ class Account:
             case "aggregator_started":
                 _counts("epochs", entry.aggregator_started.epoch, self._epoch)
                 self._epoch = entry.aggregator_started.epoch
+            case "certificate_issued" if entry.certificate_issued.seat:
+                self._certified(entry.certificate_issued)
             case "lease_granted":
                 lease = entry.lease_granted
                 _counts(f"leases of {lease.seat}", lease.fencing_number, self._leases.get(lease.seat, 0))
@@ -107,7 +112,9 @@ class Account:
             case "run_started":
                 if self._run is not None and self._run.progress.finished is None:
                     raise Invalid(f"a run must end before the next begins, {self._run.progress.run_id} had not")
-                self._run = Recomputation(Progress.begun(entry.run_started), self._vectors)
+                progress = Progress.begun(entry.run_started)
+                self._run = Recomputation(progress, self._vectors, self._signing_keys, self._federation_id)
+                self._named |= self._run.check_start(entry.run_started)
             case kind if self._run is not None:
                 self._of_a_run(self._run, kind, entry)
 
@@ -116,9 +123,14 @@ class Account:
             run.check(entry)
         finally:
             run.progress.apply(entry)
-            if run.depth is not None and kind in ("round_committed", "round_void"):
+            if run.depth is not None and kind in ("round_committed", "round_void", "round_abandoned"):
                 self._found.rounds.append(run.depth)
                 self._named |= run.named
+
+    def _certified(self, issued: history_pb2.CertificateIssued) -> None:
+        known = self._signing_keys.setdefault(issued.seat, issued.signing_key)
+        if known != issued.signing_key:
+            raise Invalid(f"a seat must keep its signing key, {known.hex()[:12]}, got {issued.signing_key.hex()[:12]}")
 
     def close(self) -> None:
         """After the last entry: every file that is there must be one that the journal names."""

@@ -184,7 +184,7 @@ def test_three_voids_in_a_row_fail_the_run_and_it_says_why(tmp_path: Path) -> No
         assert len(voids) == 3
         assert finished.reason.startswith("at most 2 rounds in a row may be void, got 3; the last: ")
         assert finished.reason.endswith(voids[-1].reason)
-        assert "the quorum is 2" in voids[-1].reason
+        assert voids[-1].reason.endswith(("the quorum is 2", "2 are needed"))
         assert finished.model_sha256 == last.model.model_sha256  # the model is what the last committed round made
         assert present.processes["bank-01"].is_alive()
         assert present.operate("status")[1] == "banks present  1\nwaiting for    an operator to start a run"
