@@ -1,6 +1,8 @@
 """Secure aggregation's messages to values and back, in pairs as in wire.py; each `from_proto` gives values that the
 protocol itself checks: lengths, order and signatures."""
 
+from collections.abc import Sequence
+
 from fedfraud.errors import Invalid
 from fedfraud.masking import Advertisement, Consent, Sealed, Share, Shares, Unmasking
 from fedfraud.masking_parameters import Parameters, Roster, SeatKey
@@ -60,79 +62,98 @@ def roster_from_proto(roster: masking_pb2.Roster) -> Roster:
     return Roster(tuple(SeatKey(entry.seat, entry.public_key) for entry in roster.entries))
 
 
-def advertisement_to_proto(told: Advertisement) -> masking_pb2.Advertisement:
+def advertisements_to_proto(told: Sequence[Advertisement]) -> list[masking_pb2.SeatAdvertisement]:
+    """What stage share begins with."""
+    return [masking_pb2.SeatAdvertisement(seat=one.seat, advertisement=_advertisement(one)) for one in told]
+
+
+def advertisements_from_proto(told: Sequence[masking_pb2.SeatAdvertisement]) -> tuple[Advertisement, ...]:
     """See Advertisement."""
-    return masking_pb2.Advertisement(**vars(told))
+    return tuple(_advertised(one.seat, one.advertisement) for one in told)
 
 
-def advertisement_from_proto(told: masking_pb2.Advertisement) -> Advertisement:
-    """See Advertisement."""
-    return Advertisement(told.seat, told.share_key, told.mask_key, told.seed_sha256, told.signature)
+def delivered_to_proto(told: Sequence[Sealed]) -> list[masking_pb2.DeliveredShares]:
+    """What stage mask begins with, besides the seats that shared."""
+    return [masking_pb2.DeliveredShares(dealer=one.dealer, sealed=_sealed(one)) for one in told]
 
 
-def sealed_to_proto(told: Sealed) -> masking_pb2.SealedShares:
+def delivered_from_proto(told: Sequence[masking_pb2.DeliveredShares]) -> tuple[Sealed, ...]:
     """See Sealed."""
-    return masking_pb2.SealedShares(**vars(told))
+    return tuple(_unsealed(one.dealer, one.sealed) for one in told)
 
 
-def sealed_from_proto(told: masking_pb2.SealedShares) -> Sealed:
-    """See Sealed."""
-    return Sealed(told.dealer, told.holder, told.ciphertext, told.seed_share_sha256, told.secret_share_sha256)
+def consents_to_proto(told: Sequence[Consent]) -> list[masking_pb2.SeatConsent]:
+    """What stage unmask begins with."""
+    return [masking_pb2.SeatConsent(seat=one.seat, consent=_consent(one)) for one in told]
 
 
-def consent_to_proto(told: Consent) -> masking_pb2.Consent:
+def consents_from_proto(told: Sequence[masking_pb2.SeatConsent]) -> tuple[Consent, ...]:
     """See Consent."""
-    return masking_pb2.Consent(seat=told.seat, signature=told.signature)
-
-
-def consent_from_proto(told: masking_pb2.Consent) -> Consent:
-    """See Consent."""
-    return Consent(told.seat, told.signature)
+    return tuple(Consent(one.seat, one.consent.signature) for one in told)
 
 
 def answer_to_proto(answer: Answer) -> masking_pb2.StageAnswer:
-    """The one that it is."""
+    """The one that it is, without its seat: that is the certificate's to say."""
     match answer:
         case Advertisement():
-            return masking_pb2.StageAnswer(advertisement=advertisement_to_proto(answer))
+            return masking_pb2.StageAnswer(advertisement=_advertisement(answer))
         case Shares():
-            sealed = [sealed_to_proto(one) for one in answer.sealed]
-            dealt = masking_pb2.DealtShares(seat=answer.seat, sealed=sealed, signature=answer.signature)
-            return masking_pb2.StageAnswer(shares=dealt)
+            sealed = [_sealed(one) for one in answer.sealed]
+            return masking_pb2.StageAnswer(shares=masking_pb2.DealtShares(sealed=sealed, signature=answer.signature))
         case Consent():
-            return masking_pb2.StageAnswer(consent=consent_to_proto(answer))
+            return masking_pb2.StageAnswer(consent=_consent(answer))
         case Unmasking():
             released = masking_pb2.Unmasking(
-                seat=answer.seat,
-                seed_shares=[_share_to_proto(share) for share in answer.seed_shares],
-                secret_shares=[_share_to_proto(share) for share in answer.secret_shares],
+                seed_shares=[masking_pb2.ReleasedShare(dealer=one.seat, share=one.share) for one in answer.seed_shares],
+                secret_shares=[
+                    masking_pb2.ReleasedShare(dealer=one.seat, share=one.share) for one in answer.secret_shares
+                ],
                 signature=answer.signature,
             )
             return masking_pb2.StageAnswer(unmasking=released)
 
 
-def answer_from_proto(answer: masking_pb2.StageAnswer) -> Answer:
-    """The one that it is; none, and a refusal to take part, are not answers."""
+def answer_from_proto(answer: masking_pb2.StageAnswer, seat: str) -> Answer:
+    """The one that it is, of this seat; none, and a refusal to take part, are not answers."""
     match answer.WhichOneof("answer"):
         case "advertisement":
-            return advertisement_from_proto(answer.advertisement)
+            return _advertised(seat, answer.advertisement)
         case "shares":
             dealt = answer.shares
-            return Shares(dealt.seat, tuple(sealed_from_proto(one) for one in dealt.sealed), dealt.signature)
+            return Shares(seat, tuple(_unsealed(seat, one) for one in dealt.sealed), dealt.signature)
         case "consent":
-            return consent_from_proto(answer.consent)
+            return Consent(seat, answer.consent.signature)
         case "unmasking":
             told = answer.unmasking
-            seeds = tuple(_share_from_proto(share) for share in told.seed_shares)
-            secrets = tuple(_share_from_proto(share) for share in told.secret_shares)
-            return Unmasking(told.seat, seeds, secrets, told.signature)
+            seeds = tuple(Share(one.dealer, one.share) for one in told.seed_shares)
+            secrets = tuple(Share(one.dealer, one.share) for one in told.secret_shares)
+            return Unmasking(seat, seeds, secrets, told.signature)
         case other:
             raise Invalid(f"an answer to a stage must be one of the four, got {other or 'nothing'}")
 
 
-def _share_to_proto(told: Share) -> masking_pb2.ReleasedShare:
-    return masking_pb2.ReleasedShare(seat=told.seat, share=told.share)
+def _advertisement(told: Advertisement) -> masking_pb2.Advertisement:
+    return masking_pb2.Advertisement(
+        share_key=told.share_key, mask_key=told.mask_key, seed_sha256=told.seed_sha256, signature=told.signature
+    )
 
 
-def _share_from_proto(told: masking_pb2.ReleasedShare) -> Share:
-    return Share(told.seat, told.share)
+def _advertised(seat: str, told: masking_pb2.Advertisement) -> Advertisement:
+    return Advertisement(seat, told.share_key, told.mask_key, told.seed_sha256, told.signature)
+
+
+def _sealed(told: Sealed) -> masking_pb2.SealedShares:
+    return masking_pb2.SealedShares(
+        holder=told.holder,
+        ciphertext=told.ciphertext,
+        seed_share_sha256=told.seed_share_sha256,
+        secret_share_sha256=told.secret_share_sha256,
+    )
+
+
+def _unsealed(dealer: str, told: masking_pb2.SealedShares) -> Sealed:
+    return Sealed(dealer, told.holder, told.ciphertext, told.seed_share_sha256, told.secret_share_sha256)
+
+
+def _consent(told: Consent) -> masking_pb2.Consent:
+    return masking_pb2.Consent(signature=told.signature)

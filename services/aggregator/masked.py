@@ -18,11 +18,11 @@ from fedfraud.masking import Advertisement, Consent, Masked, Shares, Unmasking
 from fedfraud.masking_parameters import Parameters, Roster
 from fedfraud.masking_sum import MaskedSum, Stage
 from fedfraud.masking_wire import (
-    advertisement_to_proto,
+    advertisements_to_proto,
     answer_from_proto,
     answer_to_proto,
-    consent_to_proto,
-    sealed_to_proto,
+    consents_to_proto,
+    delivered_to_proto,
 )
 from fedfraud.recipe import Recipe
 from fedfraud.thresholds import sizes
@@ -112,9 +112,7 @@ class MaskedRound:
                     await self._journal_answer(seat, answer)
                     self.decline(seat, answer.declined)
                 return
-            told = answer_from_proto(answer)
-            if told.seat != seat:
-                raise Invalid(f"an answer must be in the caller's own name, {seat}, got one in {told.seat[:40]!r}")
+            told = answer_from_proto(answer, seat)
             if take(self.attempt, told):
                 try:
                     await self._journal_answer(seat, answer_to_proto(told))
@@ -158,15 +156,15 @@ class MaskedRound:
         told.time_left.FromTimedelta(timedelta(seconds=max(time_left, 0.0)))
         match self.stage:
             case Stage.SHARE:
-                told.advertisements.extend(advertisement_to_proto(one) for one in self.attempt.advertisements)
+                told.advertisements.extend(advertisements_to_proto(self.attempt.advertisements))
             case Stage.MASK:
                 delivery = self.attempt.delivery(seat)
                 told.seats.extend(delivery.shared)
-                told.sealed.extend(sealed_to_proto(one) for one in delivery.sealed)
+                told.sealed.extend(delivered_to_proto(delivery.sealed))
             case Stage.CONSENT:
                 told.seats.extend(self.attempt.survivors)
             case Stage.UNMASK:
-                told.consents.extend(consent_to_proto(one) for one in self.attempt.consents)
+                told.consents.extend(consents_to_proto(self.attempt.consents))
         return federation_pb2.ParticipateResponse(stage=told)
 
     async def _journal_answer(self, seat: str, answer: masking_pb2.StageAnswer) -> None:
@@ -196,7 +194,7 @@ def replay(attempt: MaskedSum, events: Sequence[StageEvent], words: Callable[[st
             case history_pb2.StageAnswered() if event.answer.WhichOneof("answer") == "declined":
                 declined[event.seat] = _reason(event.answer.declined)
             case history_pb2.StageAnswered():
-                take(attempt, answer_from_proto(event.answer))
+                take(attempt, answer_from_proto(event.answer, event.seat))
             case history_pb2.ContributionAccepted():
                 told = Masked(event.seat, event.vector_sha256, event.masked_signature)
                 attempt.mask(told, words(event.seat))

@@ -21,7 +21,7 @@ from fedfraud.masking import Advertisement, Consent, Delivery, Shares, Unmasking
 from fedfraud.masking_bank import BankState, Masker
 from fedfraud.masking_parameters import Parameters, Roster
 from fedfraud.masking_policy import Inputs, Openings, Policy
-from fedfraud.masking_wire import advertisement_from_proto, consent_from_proto, sealed_from_proto
+from fedfraud.masking_wire import advertisements_from_proto, consents_from_proto, delivered_from_proto
 from fedfraud.recipe import CLIP
 from fedfraud.v1 import federation_pb2, masking_pb2
 from services.bank_client.release import Released
@@ -86,12 +86,12 @@ class Attempts:
             answer: Answer
             match told.stage:
                 case masking_pb2.MASKING_STAGE_SHARE:
-                    answer = masker.share([advertisement_from_proto(one) for one in told.advertisements])
+                    answer = masker.share(advertisements_from_proto(told.advertisements))
                 case masking_pb2.MASKING_STAGE_CONSENT:
                     answer, entries = masker.consent(tuple(told.seats), self._openings)
                     self._append(entries)  # before the consent leaves, and before the state says that it did
                 case masking_pb2.MASKING_STAGE_UNMASK:
-                    answer = masker.unmask([consent_from_proto(one) for one in told.consents])
+                    answer = masker.unmask(consents_from_proto(told.consents))
                 case _:
                     raise Invalid(f"a stage must be one that is answered, got {told.stage}")
             self._keep()
@@ -100,7 +100,7 @@ class Attempts:
     def mask(self, told: federation_pb2.StageInstruction, released: Released) -> Released:
         """The contribution under its masks."""
         with self._lock:
-            delivery = Delivery(tuple(told.seats), tuple(sealed_from_proto(one) for one in told.sealed))
+            delivery = Delivery(tuple(told.seats), delivered_from_proto(told.sealed))
             signed, words = self._present().mask(delivery, fixed_point.from_bytes(released.data))
             self._keep()
             return released.masked(words, signed.signature)

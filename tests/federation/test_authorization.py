@@ -160,7 +160,7 @@ def test_nothing_that_a_bank_sends_names_a_seat_or_a_bank() -> None:
         for name, method in methods().items()
         if name.startswith("FederationService/")
     }
-    assert len(sent) == 4
+    assert len(sent) == 5
     assert all(not field.startswith(("seat", "bank")) for names in sent.values() for field in names)
 
 

@@ -58,7 +58,10 @@ def ended_in(process: subprocess.Popen[bytes], seconds: float) -> int:
     ids=["while banks join, to all as Ctrl-C", "during the rounds, to the parent alone"],
 )
 def test_sigint_ends_a_local_network_and_leaves_no_process(tmp_path: Path, after: str, everybody: bool) -> None:
-    log, words = tmp_path / "log", ("services", "--banks", "2", "--rounds", "10000", "--run-dir", str(tmp_path / "run"))
+    log, words = (
+        tmp_path / "log",
+        ("services", "--aggregation", "plain", "--banks", "2", "--rounds", "10000", "--run-dir", str(tmp_path / "run")),
+    )
     with command(*words, "--reports-dir", str(tmp_path / "reports"), log=log) as process:
         wait_for(lambda: after in log.read_text(), f"{after} is shown", 60.0)
         assert len(group(process.pid)) >= 4  # itself, the fork server, the aggregator and a bank
@@ -72,7 +75,10 @@ def test_sigint_ends_a_local_network_and_leaves_no_process(tmp_path: Path, after
 
 
 def test_a_local_network_whose_parent_is_killed_ends_by_itself(tmp_path: Path) -> None:
-    log, words = tmp_path / "log", ("services", "--banks", "2", "--rounds", "10000", "--run-dir", str(tmp_path / "run"))
+    log, words = (
+        tmp_path / "log",
+        ("services", "--aggregation", "plain", "--banks", "2", "--rounds", "10000", "--run-dir", str(tmp_path / "run")),
+    )
     with command(*words, "--reports-dir", str(tmp_path / "reports"), log=log) as process:
         wait_for(lambda: "1/10000" in log.read_text(), "the rounds begin", 60.0)
         process.kill()
@@ -81,7 +87,10 @@ def test_a_local_network_whose_parent_is_killed_ends_by_itself(tmp_path: Path) -
 
 
 def test_a_local_network_ends_by_itself_with_a_report_and_the_facts(tmp_path: Path) -> None:
-    log, words = tmp_path / "log", ("services", "--banks", "2", "--rounds", "1", "--run-dir", str(tmp_path / "run"))
+    log, words = (
+        tmp_path / "log",
+        ("services", "--aggregation", "plain", "--banks", "2", "--rounds", "1", "--run-dir", str(tmp_path / "run")),
+    )
     reports, facts = tmp_path / "reports", tmp_path / "facts.json"
     with command(*words, "--reports-dir", str(reports), "--json", str(facts), log=log) as process:
         assert process.wait(60) == 0
@@ -102,8 +111,11 @@ def test_a_local_network_ends_by_itself_with_a_report_and_the_facts(tmp_path: Pa
         (("--recipe", "magic"), "fedfraud: recipe must be one of tutorial, default, got 'magic'"),
         (("--population", "cards"), "fedfraud: population must be one of tutorial, got 'cards'"),
         (("--preset", "small"), "fedfraud: the population tutorial has no presets, got 'small'"),
-        (("--aggregation", "secure"), "fedfraud: aggregation must be plain (secure comes with a later version)"),
-        (("--banks", "2", "--quorum", "3"), "quorum must be at most the expected banks, 2, got 3"),
+        (("--banks", "3"), "secure aggregation must have at least 4 expected banks, got 3"),
+        (
+            ("--aggregation", "plain", "--banks", "2", "--quorum", "3"),
+            "quorum must be at most the expected banks, 2, got 3",
+        ),
     ],
 )
 def test_what_cannot_run_is_refused_before_anything_is_started(
@@ -119,14 +131,20 @@ def test_what_cannot_run_is_refused_before_anything_is_started(
 @contextmanager
 def serving(home: Path, **settings: object) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, object]]]:
     """An aggregator and an enrolled bank with its shard, as containers start them; and the bank's settings."""
-    own = {"data_dir": home / "aggregator", "join_dir": home / "join", "expected_banks": 1, **settings}
+    own = {
+        "data_dir": home / "aggregator",
+        "join_dir": home / "join",
+        "expected_banks": 1,
+        "aggregation": "plain",
+        **settings,
+    }
     ports = {"listen": "127.0.0.1:0", "enrolment_listen": "127.0.0.1:0"}
     log = home / "aggregator.log"
     with command("services.aggregator", "serve", log=log, **own, **ports) as aggregator:
         wait_for(lambda: "serving  port=" in log.read_text(), "the aggregator serves")
         port, enrolment_port = re.findall(r"port=(\d+)", log.read_text())
         addresses = {"aggregator": f"127.0.0.1:{port}", "enrolment": f"127.0.0.1:{enrolment_port}"}
-        banking = {"data_dir": home / "bank", "join_dir": home / "join" / "bank", **addresses}
+        banking = {"data_dir": home / "bank", "join_dir": home / "join" / "bank", "aggregation": "plain", **addresses}
         for what in ("enrol", "write-shard"):
             with command("services.bank_client", what, log=home / f"{what}.log", **banking) as bank:
                 assert bank.wait(60) == 0, (home / f"{what}.log").read_text()

@@ -8,10 +8,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from fedfraud.channel import enrolment_channel
-from fedfraud.identity import Role, certificate_request, new_key, read_credential
+from fedfraud.identity import Role, certificate_request, new_key, prove_signing_key, read_credential
 from fedfraud.v1 import enrolment_pb2, enrolment_pb2_grpc, model_pb2
 from tests.federation.hands import DEADLINE, Aggregator, aggregator, soon
 
@@ -89,7 +90,13 @@ async def test_a_request_gets_the_names_of_its_role_whatever_it_asks_for(tmp_pat
     async with aggregator(tmp_path) as running:
         asked = csr(new_key(), x509.UniformResourceIdentifier("spiffe://fedfraud/operator"), x509.DNSName("aggregator"))
         async with enrolment_channel(running.enrolment_address, running.join().ca_pem) as channel:
-            message = enrolment_pb2.EnrolRequest(token=running.join().token, certificate_request=asked)
+            signing = Ed25519PrivateKey.generate()
+            message = enrolment_pb2.EnrolRequest(
+                token=running.join().token,
+                certificate_request=asked,
+                signing_key=signing.public_key().public_bytes_raw(),
+                signing_key_proof=prove_signing_key(signing, asked),
+            )
             response = await enrolment_pb2_grpc.EnrolmentServiceStub(channel).Enrol(message, timeout=DEADLINE)
     certificate = x509.load_pem_x509_certificate(response.certificate_pem)
     (name,) = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -139,8 +146,9 @@ async def test_more_banks_than_seats_are_refused(tmp_path: Path) -> None:
         keys = [new_key(), new_key()]
         for key in keys:
             await running.enrol("bank", key)
-        status, sentence = await refused(running, running.join().token, certificate_request(new_key()))
-        assert (status, sentence) == (EXHAUSTED, "seats must be at most 2, all are taken")
+        with pytest.raises(grpc.aio.AioRpcError) as refusal:
+            await running.enrol("bank", new_key())
+        assert (refusal.value.code(), refusal.value.details()) == (EXHAUSTED, "seats must be at most 2, all are taken")
         assert (await running.enrol("bank", keys[0]))[0].seat == "bank-01"  # who has one keeps it
 
 
@@ -181,3 +189,38 @@ async def test_a_join_folder_holds_the_cas_certificate_and_the_roles_token_and_n
         assert all(b"PRIVATE" not in path.read_bytes() for path in (tmp_path / "join").rglob("*") if path.is_file())
         key = tmp_path / "aggregator" / "authority" / "ca.key"
         assert key.stat().st_mode & 0o077 == 0
+
+
+async def test_a_bank_proves_its_signing_key_and_keeps_it(tmp_path: Path) -> None:
+    async with aggregator(tmp_path) as running:
+        token, key, signing = running.join().token, new_key(), Ed25519PrivateKey.generate()
+        request = certificate_request(key)
+        public, proof = signing.public_key().public_bytes_raw(), prove_signing_key(signing, request)
+        async with enrolment_channel(running.enrolment_address, running.join().ca_pem) as channel:
+            stub = enrolment_pb2_grpc.EnrolmentServiceStub(channel)
+
+            async def enrol(**fields: bytes) -> tuple[grpc.StatusCode, str]:
+                message = enrolment_pb2.EnrolRequest(token=token, certificate_request=request, **fields)
+                try:
+                    await stub.Enrol(message, timeout=DEADLINE)
+                except grpc.aio.AioRpcError as error:
+                    return error.code(), error.details() or ""
+                return grpc.StatusCode.OK, ""
+
+            other = prove_signing_key(signing, certificate_request(new_key()))
+            for fields in ({}, {"signing_key": public}, {"signing_key": public, "signing_key_proof": other}):
+                status, sentence = await enrol(**fields)
+                assert status is grpc.StatusCode.INVALID_ARGUMENT
+                assert sentence.startswith(
+                    "a bank's signing key must be Ed25519 and sign for its certificate request, "
+                )
+            assert await enrol(signing_key=public, signing_key_proof=proof) == (grpc.StatusCode.OK, "")
+            assert await enrol(signing_key=public, signing_key_proof=proof) == (grpc.StatusCode.OK, "")  # lost answer
+            newer = Ed25519PrivateKey.generate()
+            status, sentence = await enrol(
+                signing_key=newer.public_key().public_bytes_raw(), signing_key_proof=prove_signing_key(newer, request)
+            )
+            assert status is grpc.StatusCode.ALREADY_EXISTS
+            assert sentence.startswith("a seat must keep its signing key, ")
+        issued = running.events("certificate_issued")
+        assert [event.signing_key for event in issued] == [public, public]
