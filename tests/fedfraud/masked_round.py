@@ -3,6 +3,7 @@ opens, and any of them leaving at any stage. All randomness follows from `salt`.
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from copy import copy
+from dataclasses import replace
 from functools import cache
 from hashlib import sha256
 
@@ -103,7 +104,7 @@ class Attempt:
         self.parameters = parameters
         self.words = dict(words or words_of(parameters, salt))
         self.roster = roster_of(len(parameters.cohort))
-        policy = policy_of(len(parameters.cohort))
+        policy = replace(policy_of(len(parameters.cohort)), federation_id=parameters.federation_id)
         self.banks = {
             seat: Masker.begin(
                 parameters,

@@ -1,0 +1,230 @@
+"""A bank's masked rounds on its disk: what is there before an answer leaves, after a restart, and when it is over."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from fedfraud import fixed_point, stored
+from fedfraud.errors import Conflict, Invalid, Misconfigured, NotStored
+from fedfraud.masking import Advertisement, Masked
+from fedfraud.masking_parameters import Parameters, Roster
+from fedfraud.masking_policy import OpenedBefore
+from fedfraud.masking_sum import Stage
+from fedfraud.masking_wire import advertisements_to_proto, consents_to_proto, delivered_to_proto
+from fedfraud.v1 import federation_pb2, masking_pb2
+from fedfraud.wire import RoundKey
+from services.bank_client.attempts import Attempts
+from services.bank_client.release import Released
+from services.bank_client.settings import Settings
+from tests.fedfraud.certificates import SmallCa
+from tests.fedfraud.masked_round import Attempt, added, inputs_of, parameters_of, roster_of, signing_key
+
+ME = "bank-03"
+CA = SmallCa()
+FEDERATION = x509.load_pem_x509_certificate(CA.pem).fingerprint(hashes.SHA256())
+P = parameters_of(4, federation_id=FEDERATION)
+
+
+def attempts(folder: Path, **settings: object) -> Attempts:
+    return Attempts(Settings(data_dir=folder, **settings), ME, signing_key(ME), CA.pem)  # type: ignore[arg-type]
+
+
+def begin(bank: Attempts, parameters: Parameters = P) -> Advertisement:
+    return bank.advertise(parameters, roster_of(len(parameters.cohort)), inputs_of(parameters))
+
+
+class Others:
+    """The rest of the cohort and the aggregator, in the test's hands; this bank answers from its disk."""
+
+    def __init__(self, bank: Attempts, parameters: Parameters = P) -> None:
+        self.attempt = Attempt(parameters)
+        self.attempt.leave([ME])
+        self.words = self.attempt.words[ME]
+        self.attempt.sum.advertise(begin(bank, parameters))
+
+    def step(self) -> None:
+        """The others answer the stage; this bank has."""
+        self.attempt.step()
+
+    def told(self) -> federation_pb2.StageInstruction:
+        """What the present stage begins with for this bank."""
+        total = self.attempt.sum
+        match total.stage:
+            case Stage.SHARE:
+                return federation_pb2.StageInstruction(
+                    stage=masking_pb2.MASKING_STAGE_SHARE, advertisements=advertisements_to_proto(total.advertisements)
+                )
+            case Stage.MASK:
+                delivery = total.delivery(ME)
+                return federation_pb2.StageInstruction(
+                    stage=masking_pb2.MASKING_STAGE_MASK,
+                    seats=delivery.shared,
+                    sealed=delivered_to_proto(delivery.sealed),
+                )
+            case Stage.CONSENT:
+                return federation_pb2.StageInstruction(stage=masking_pb2.MASKING_STAGE_CONSENT, seats=total.survivors)
+            case _:
+                return federation_pb2.StageInstruction(
+                    stage=masking_pb2.MASKING_STAGE_UNMASK, consents=consents_to_proto(total.consents)
+                )
+
+    def released(self) -> Released:
+        return Released(RoundKey("run-1", 1, 0), P.model_sha256, fixed_point.to_bytes(self.words), None, "said")
+
+    def answer(self, bank: Attempts) -> bytes:
+        """This bank's answer to the present stage goes in; its bytes."""
+        total = self.attempt.sum
+        if total.stage is Stage.MASK:
+            masked = bank.mask(self.told(), self.released())
+            told = Masked(ME, masked.sha256, masked.masked_signature)
+            total.mask(told, fixed_point.from_bytes(masked.data))
+            return masked.data
+        answer = bank.answer(self.told())
+        {Stage.SHARE: total.share, Stage.CONSENT: total.consent, Stage.UNMASK: total.unmask}[total.stage](answer)  # type: ignore[operator]
+        return repr(answer).encode()
+
+
+def test_an_attempt_goes_through_all_stages_to_the_exact_sum_though_the_bank_restarts_before_each(
+    tmp_path: Path,
+) -> None:
+    others = Others(attempts(tmp_path))
+    others.step()
+    while others.attempt.sum.stage <= Stage.UNMASK:
+        restarted = attempts(tmp_path)
+        begin(restarted)  # as the aggregator tells a bank that comes back
+        others.answer(restarted)
+        if others.attempt.sum.stage is Stage.UNMASK:
+            break
+        others.step()
+    for seat, bank in others.attempt.banks.items():
+        others.attempt.answer(seat, bank)
+    assert others.attempt.sum.open().tolist() == added(others.attempt.words, P.cohort)
+
+
+def test_a_bank_that_restarts_says_the_same_again_at_every_stage(tmp_path: Path) -> None:
+    first = attempts(tmp_path)
+    others = Others(first)
+    assert begin(attempts(tmp_path)) == begin(first)
+    others.step()
+    while True:
+        said = others.answer(first)
+        again = attempts(tmp_path)
+        begin(again)
+        if others.attempt.sum.stage is Stage.MASK:
+            assert again.mask(others.told(), others.released()).data == said
+        else:
+            assert repr(again.answer(others.told())).encode() == said
+        if others.attempt.sum.stage is Stage.UNMASK:
+            break
+        others.step()
+
+
+def test_a_bank_that_lost_its_state_advertises_another_key_and_is_noticed(tmp_path: Path) -> None:
+    others = Others(attempts(tmp_path))
+    (tmp_path / "attempt.json").unlink()
+    with pytest.raises(
+        Conflict, match="a seat answers a stage once, got a second, different Advertisement from bank-03"
+    ):
+        others.attempt.sum.advertise(begin(attempts(tmp_path)))
+
+
+def test_a_stage_of_an_attempt_that_the_bank_is_not_in_is_refused(tmp_path: Path) -> None:
+    told = federation_pb2.StageInstruction(stage=masking_pb2.MASKING_STAGE_CONSENT, seats=P.cohort)
+    with pytest.raises(Conflict, match="the attempt that the bank takes part in, it takes part in none"):
+        attempts(tmp_path).answer(told)
+
+
+def test_an_attempt_whose_parameters_change_under_way_is_refused(tmp_path: Path) -> None:
+    begin(attempts(tmp_path))
+    with pytest.raises(Conflict, match="an attempt must stay what it was, got other parameters for run-1"):
+        begin(attempts(tmp_path), replace(P, word_count=9))
+
+
+def test_what_was_opened_is_on_disk_before_the_consent_and_stays_when_the_attempt_goes(tmp_path: Path) -> None:
+    bank = attempts(tmp_path)
+    others = Others(bank)
+    for _ in range(2):
+        others.step()
+        others.answer(bank)
+    assert not (tmp_path / "openings.bin").exists()
+    others.step()
+    others.answer(bank)  # the consent
+    assert (tmp_path / "openings.bin").stat().st_size == 64 * 3  # the run's last round, and two figures
+    bank.erase()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["openings.bin", "roster.json"]
+    fewer = parameters_of(4, federation_id=FEDERATION, round=2)
+    larger = replace(parameters_of(5, federation_id=FEDERATION), round=3)
+    begin(attempts(tmp_path), fewer)  # the same figures over the same banks say nothing new
+    with pytest.raises(OpenedBefore, match="figures must be opened over the same banks each time"):
+        begin(attempts(tmp_path), larger)
+
+
+def test_a_torn_record_of_an_opening_is_cut_off(tmp_path: Path) -> None:
+    (tmp_path / "openings.bin").write_bytes(bytes(64) + b"torn")
+    attempts(tmp_path)
+    assert (tmp_path / "openings.bin").read_bytes() == bytes(64)
+
+
+def test_a_consent_whose_opening_cannot_be_written_does_not_leave(tmp_path: Path) -> None:
+    bank = attempts(tmp_path)
+    others = Others(bank)
+    for _ in range(2):
+        others.step()
+        others.answer(bank)
+    others.step()
+    (tmp_path / "openings.bin").mkdir()  # as good as a full disk: it cannot be appended to
+    with pytest.raises(NotStored, match="an opening must be on disk before it is agreed to"):
+        others.answer(bank)
+    (tmp_path / "openings.bin").rmdir()
+    others.answer(bank)
+
+
+def test_secrets_are_for_their_owner_alone(tmp_path: Path) -> None:
+    begin(attempts(tmp_path))
+    assert (tmp_path / "attempt.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_roster_is_pinned_at_first_use(tmp_path: Path) -> None:
+    begin(attempts(tmp_path))
+    keys = {**roster_of(4).keys, "bank-01": bytes(range(32))}
+    changed = Roster.of(keys)
+    other = replace(P, round=2, roster_sha256=changed.sha256)
+    with pytest.raises(Invalid, match="bank-01 must keep its signing key"):
+        attempts(tmp_path).advertise(other, changed, inputs_of(other))
+
+
+def test_in_strict_mode_no_other_roster_than_the_file_is_believed(tmp_path: Path) -> None:
+    file = tmp_path / "given.json"
+    file.write_bytes(stored.to_bytes(roster_of(4)))
+    begin(attempts(tmp_path, roster_file=file))
+    five = parameters_of(5, federation_id=FEDERATION, round=2)
+    with pytest.raises(Invalid, match="a roster must be the bank's own"):
+        begin(attempts(tmp_path, roster_file=file), five)
+    for content in (b"no roster", None):
+        if content is None:
+            file.unlink()
+        else:
+            file.write_bytes(content)
+        with pytest.raises(Misconfigured):
+            attempts(tmp_path, roster_file=file)
+
+
+def test_a_cohort_below_the_banks_own_minimum_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="a cohort must have at least 5 banks, got 4"):
+        begin(attempts(tmp_path, min_cohort=5))
+
+
+def test_masked_words_are_not_the_banks_own(tmp_path: Path) -> None:
+    bank = attempts(tmp_path)
+    others = Others(bank)
+    others.step()
+    others.answer(bank)
+    others.step()
+    masked = bank.mask(others.told(), others.released())
+    assert masked.record == "masked: said"
+    assert not (fixed_point.from_bytes(masked.data) == others.words).any()
+    assert np.array_equal(fixed_point.from_bytes(others.released().data), others.words)
