@@ -26,6 +26,7 @@ SEATS = tuple(f"bank-{number:02d}" for number in BANKS)
 RECIPE, SEED, ROWS = "default", 7, 60
 ROUNDS = 3
 _PATIENCE_SECONDS = 3.0
+_LOOP = asyncio.new_event_loop()  # one for all: what gRPC still has to say to a loop that is closed is a traceback
 Committed = dict[RoundKey, history_pb2.RoundCommitted]
 
 
@@ -69,7 +70,7 @@ def enrol(present: Network, number: int) -> None:
     def enrolled() -> bool:
         keep_up(present)
         try:
-            asyncio.run(asyncio.wait_for(ensure_enrolled(settings), _PATIENCE_SECONDS))
+            _LOOP.run_until_complete(asyncio.wait_for(ensure_enrolled(settings), _PATIENCE_SECONDS))
         except (grpc.RpcError, TimeoutError):  # it waits for an aggregator that may need us to come back
             return False
         return True
