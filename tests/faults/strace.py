@@ -77,6 +77,17 @@ def attached(thread: int, calls: tuple[str, ...], record: Path, inject: str = ""
         process.stderr.close()
 
 
+def under_strace(calls: tuple[str, ...], record: Path, inject: str = "") -> list[str]:
+    """What to put before a command so that it and its threads are watched from their first call. Raises CannotTrace.
+
+    `inject` counts the calls of each thread by themselves. The exit status is the command's.
+    """
+    if not shutil.which("strace"):
+        raise CannotTrace("strace")
+    options = ["-f", "-qq", "--seccomp-bpf", "-o", str(record), "-s", "0", "-e", f"trace={','.join(calls)}"]
+    return ["strace", *options, *(["-e", f"inject={inject}"] if inject else [])]
+
+
 def _first_line(process: "subprocess.Popen[bytes]") -> str:
     assert process.stderr is not None
     with selectors.DefaultSelector() as selector:

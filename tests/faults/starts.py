@@ -1,0 +1,131 @@
+"""An aggregator that starts on a disk which is full, or fails, from one of its calls on."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from pathlib import Path
+
+from tests.conftest import say_lacking
+from tests.faults.campaign import Campaign
+from tests.faults.strace import CannotTrace, under_strace
+from tests.federation.waiting import wait_for
+
+CALLS = ("mkdir", "pwrite64", "fsync", "fdatasync", "ftruncate", "rename")
+"""What a start makes durable with; not write, by which it also says what is wrong."""
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """The `count`th call of this name, and all later ones, fail so."""
+
+    call: str
+    count: int
+    error: str
+
+
+@cache
+def faults() -> list[Fault]:
+    """All of them, in the order of an undisturbed first start."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        started = Start(folder, _strace(folder / "calls"))
+        wait_for(started.serving, "the aggregator serves")
+        calls = [line.split()[1].split("(")[0] for line in (folder / "calls").read_text().splitlines()]
+        started.stop()
+    places = [(call, calls[: place + 1].count(call)) for place, call in enumerate(calls) if call in CALLS]
+    return [Fault(*place, error) for place, error in product(places, ("ENOSPC", "EIO"))]
+
+
+class Start:
+    """One process of an aggregator on a data folder of its own, as a user or a container runs it."""
+
+    def __init__(self, folder: Path, before: list[str] | None = None) -> None:
+        settings = {
+            "DATA_DIR": str(folder / "data"),
+            "JOIN_DIR": str(folder / "join"),
+            "LISTEN": "127.0.0.1:0",
+            "ENROLMENT_LISTEN": "127.0.0.1:0",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        self._log = folder / "said"
+        command = [*(before or []), sys.executable, "-m", "services.aggregator", "serve"]
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, env={**os.environ, **settings}, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def said(self) -> str:
+        """Its log up to now."""
+        return self._log.read_text()
+
+    def serving(self) -> bool:
+        """Whether it has come so far."""
+        return " serving " in self.said()
+
+    def settled(self) -> bool:
+        """Whether it serves or has ended."""
+        return self._process.poll() is not None or self.serving()
+
+    def exit_status(self) -> int | None:
+        """How it ended; None while it has not."""
+        return self._process.poll()
+
+    def stop(self) -> None:
+        """SIGTERM, and its end."""
+        os.killpg(self._process.pid, signal.SIGTERM)
+        self._process.wait(20)
+
+    def kill(self) -> None:
+        """Leaves nothing of it."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait(20)
+
+
+def trial(number: int, folder: Path) -> None:
+    """A start ends with one line that says why, or serves; when the disk is well the next one serves."""
+    folder.mkdir(exist_ok=True)
+    fault = faults()[number]
+    inject = f"{fault.call}:error={fault.error}:when={fault.count}+"
+    failing = Start(folder, _strace(folder / "calls", inject))
+    try:
+        wait_for(failing.settled, f"the start ends or serves: {fault}", 60.0)
+        if not failing.serving():
+            refused_in_one_line(failing)
+    finally:
+        failing.kill()
+    again = Start(folder)
+    try:
+        wait_for(again.settled, "the next start serves", 60.0)
+        assert again.serving(), again.said()
+    finally:
+        again.kill()
+
+
+def refused_in_one_line(started: Start) -> None:
+    """Holds a start that failed to what it has to say."""
+    lines = started.said().splitlines()
+    assert (started.exit_status(), len(lines)) == (2, 1), started.said()
+    assert "cannot start" in lines[0]
+
+
+def _strace(record: Path, inject: str = "") -> list[str]:
+    try:
+        return under_strace(CALLS, record, inject)
+    except CannotTrace as lack:
+        say_lacking(f"{lack}: starts on a bad disk are not tried")
+
+
+CAMPAIGN = Campaign(
+    "starts",
+    "a start on a disk that is full or fails ends with one clear line; the next one serves",
+    lambda: len(faults()),
+    6,
+    trial,
+)
