@@ -72,9 +72,12 @@ class Start:
         """Whether it serves or has ended."""
         return self._process.poll() is not None or self.serving()
 
-    def exit_status(self) -> int | None:
-        """How it ended; None while it has not."""
-        return self._process.poll()
+    def check_refusal(self) -> None:
+        """Holds a start that failed to what it has to say: why, in its last line, and no traceback before it."""
+        *before, last = self.said().splitlines()
+        assert self._process.poll() == 2, self.said()
+        assert "ERROR: cannot start  reason=" in last, self.said()
+        assert all("ERROR: disk fails: " in line for line in before), self.said()
 
     def stop(self) -> None:
         """SIGTERM, and its end."""
@@ -92,27 +95,34 @@ def trial(number: int, folder: Path) -> None:
     """A start ends with one line that says why, or serves; when the disk is well the next one serves."""
     folder.mkdir(exist_ok=True)
     fault = faults()[number]
-    inject = f"{fault.call}:error={fault.error}:when={fault.count}+"
-    failing = Start(folder, _strace(folder / "calls", inject))
+    failing = Start(folder, _strace(folder / "calls", f"{fault.call}:error={fault.error}:when={fault.count}+"))
     try:
         wait_for(failing.settled, f"the start ends or serves: {fault}", 60.0)
         if not failing.serving():
-            refused_in_one_line(failing)
+            failing.check_refusal()
     finally:
         failing.kill()
-    again = Start(folder)
+    serves_until_it_is_killed(folder)
+
+
+def serves_until_it_is_killed(folder: Path) -> None:
+    """A start on a disk that is well."""
+    started = Start(folder)
     try:
-        wait_for(again.settled, "the next start serves", 60.0)
-        assert again.serving(), again.said()
+        wait_for(started.settled, "the start serves", 60.0)
+        assert started.serving(), started.said()
     finally:
-        again.kill()
+        started.kill()
 
 
-def refused_in_one_line(started: Start) -> None:
-    """Holds a start that failed to what it has to say."""
-    lines = started.said().splitlines()
-    assert (started.exit_status(), len(lines)) == (2, 1), started.said()
-    assert "cannot start" in lines[0]
+def refused(folder: Path) -> None:
+    """A start that must fail, in one line."""
+    started = Start(folder)
+    try:
+        wait_for(started.settled, "the start ends", 60.0)
+        started.check_refusal()
+    finally:
+        started.kill()
 
 
 def _strace(record: Path, inject: str = "") -> list[str]:

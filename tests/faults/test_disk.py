@@ -9,6 +9,7 @@ from fedfraud.health import probe
 from tests.conftest import say_lacking
 from tests.faults.campaign import chosen
 from tests.faults.disk import CAMPAIGN
+from tests.faults.small_disk import fill, free, small_disk
 from tests.faults.strace import CannotTrace, attached, writer_thread
 from tests.faults.three_banks import BANKS, aggregator_pid, check_everything, finished, three_banks
 from tests.federation.waiting import wait_for
@@ -55,3 +56,24 @@ def test_the_health_does_not_say_serving_while_the_journal_cannot_be_written_tho
         finished(present)
         wait_for(lambda: probe(tmp_path / "health"), "the health says that the disk takes data again")
         check_everything(present)
+
+
+def test_a_disk_that_is_really_full_is_waited_out_in_place_and_the_model_is_the_same(tmp_path: Path) -> None:
+    data = tmp_path / "run" / "aggregator"
+    with (
+        small_disk(data, 8),
+        three_banks(tmp_path / "run", health_socket=tmp_path / "health", rounds=20) as present,
+    ):
+        present.start_aggregator()
+        pid = aggregator_pid(present)
+        present.start_banks(*BANKS)
+        for committed in (1, 8, 15):
+            present.wait("round_committed", count=committed)
+            fill(data)
+            wait_for(lambda: not probe(tmp_path / "health"), "the health says that the disk is full")
+            assert not present.events("run_finished")
+            free(data)
+            wait_for(lambda: probe(tmp_path / "health"), "the health says that there is space again")
+        finished(present)
+        assert aggregator_pid(present) == pid
+        check_everything(present, 20)
