@@ -77,10 +77,10 @@ def _kill_bank(present: Network, draws: random.Random, away: bool, again: bool) 
     if away:
         wait_for(lambda: len(present.events("round_committed")) > before, "a round goes on without the bank")
     if again:
-        present.start_bank(bank)
+        present.restart(bank)
         _strike(draws, lambda: present.kill(bank))
     before = _open_rounds(present)
-    present.start_bank(bank)
+    present.restart(bank)
     wait_for(lambda: _all_asked_after(present, before), f"bank {bank} is asked again", 60.0)
     return 1 + again
 

@@ -1,4 +1,4 @@
-"""An aggregator that starts on a disk which is full, or fails, from one of its calls on."""
+"""An aggregator whose first start meets a disk that is full, or fails, from one of its calls on, or is killed there."""
 
 import os
 import signal
@@ -17,16 +17,24 @@ from tests.federation.waiting import wait_for
 
 CALLS = ("mkdir", "pwrite64", "fsync", "fdatasync", "ftruncate", "rename")
 """What a start makes durable with; not write, by which it also says what is wrong."""
+KILL = "KILL"
+_KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
 class Fault:
-    """The `count`th call of this name, and all later ones, fail so."""
+    """The `count`th call of this name, and all later ones, fail so; or the process is killed there (KILL)."""
 
     call: str
     count: int
     error: str
+
+    @property
+    def injection(self) -> str:
+        """The same for strace."""
+        killed = f"{self.call}:signal=KILL:when={self.count}"
+        return killed if self.error == KILL else f"{self.call}:error={self.error}:when={self.count}+"
 
 
 @cache
@@ -36,10 +44,11 @@ def faults() -> list[Fault]:
         folder = Path(name)
         started = Start(folder, _strace(folder / "calls"))
         wait_for(started.serving, "the aggregator serves")
-        calls = [line.split()[1].split("(")[0] for line in (folder / "calls").read_text().splitlines()]
+        lines = [line.split() for line in (folder / "calls").read_text().splitlines()]
         started.stop()
+    calls = [call.split("(")[0] for thread, call, *_ in lines if thread == lines[0][0]]  # counted for each thread
     places = [(call, calls[: place + 1].count(call)) for place, call in enumerate(calls) if call in CALLS]
-    return [Fault(*place, error) for place, error in product(places, ("ENOSPC", "EIO"))]
+    return [Fault(*place, error) for place, error in product(places, ("ENOSPC", "EIO", KILL))]
 
 
 class Start:
@@ -70,12 +79,16 @@ class Start:
 
     def settled(self) -> bool:
         """Whether it serves or has ended."""
-        return self._process.poll() is not None or self.serving()
+        return self.exit_status() is not None or self.serving()
+
+    def exit_status(self) -> int | None:
+        """How it ended; None while it has not."""
+        return self._process.poll()
 
     def check_refusal(self) -> None:
         """Holds a start that failed to what it has to say: why, in its last line, and no traceback before it."""
         *before, last = self.said().splitlines()
-        assert self._process.poll() == 2, self.said()
+        assert self.exit_status() == 2, self.said()
         assert "ERROR: cannot start  reason=" in last, self.said()
         assert all("ERROR: disk fails: " in line for line in before), self.said()
 
@@ -92,13 +105,15 @@ class Start:
 
 
 def trial(number: int, folder: Path) -> None:
-    """A start ends with one line that says why, or serves; when the disk is well the next one serves."""
+    """A start ends with one line that says why, or serves, or is killed; then the next one serves."""
     folder.mkdir(exist_ok=True)
     fault = faults()[number]
-    failing = Start(folder, _strace(folder / "calls", f"{fault.call}:error={fault.error}:when={fault.count}+"))
+    failing = Start(folder, _strace(folder / "calls", fault.injection))
     try:
         wait_for(failing.settled, f"the start ends or serves: {fault}", 60.0)
-        if not failing.serving():
+        if fault.error == KILL:
+            assert failing.exit_status() in _KILLED, f"the call is made in every start: {fault}"
+        elif not failing.serving():
             failing.check_refusal()
     finally:
         failing.kill()
@@ -134,8 +149,8 @@ def _strace(record: Path, inject: str = "") -> list[str]:
 
 CAMPAIGN = Campaign(
     "starts",
-    "a start on a disk that is full or fails ends with one clear line; the next one serves",
+    "a start on a bad disk ends with one clear line; after it, and after one that was killed, the next one serves",
     lambda: len(faults()),
-    6,
+    7,
     trial,
 )

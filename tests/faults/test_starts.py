@@ -11,7 +11,9 @@ from tests.faults.starts import CAMPAIGN, refused, serves_until_it_is_killed
 pytestmark = pytest.mark.timeout(300)
 
 
-def test_a_start_on_a_bad_disk_ends_with_one_clear_line_and_the_next_one_serves(tmp_path: Path) -> None:
+def test_a_start_on_a_bad_disk_ends_with_one_clear_line_and_after_that_or_a_kill_the_next_one_serves(
+    tmp_path: Path,
+) -> None:
     for number in chosen(CAMPAIGN.trials(), CAMPAIGN.short):
         CAMPAIGN.trial(number, tmp_path / str(number))
 

@@ -99,6 +99,12 @@ class Network(LocalNetwork):
         self.signal(number, signal.SIGKILL)
         self.processes[f"bank-{number:02d}"].join(10)
 
+    def restart(self, number: int, **settings: object) -> None:
+        """Starts a bank again that has its seat: it waits for nobody's turn to enrol, were that one killed or not."""
+        for turn in self._turns:
+            turn.set()
+        self.start_bank(number, **settings)
+
     def kill_aggregator(self) -> None:
         """Ends the aggregator without a word, and waits until it is gone."""
         self.processes["aggregator"].kill()
