@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 
 from fedfraud.errors import Misconfigured, Stale
 from fedfraud.fixed_point import train_codec
@@ -92,7 +93,7 @@ class Conductor:
         async with self._starting:
             if self._progress is not None and self._progress.finished is None:
                 raise Stale(f"a run must end before the next begins, {self._progress.run_id} is going on")
-            run = await self._started(recipe_named(recipe), rounds, seed)
+            run = await self._started(recipe_named(recipe), rounds, seed, self._journal.append)
             if self._task is not None:
                 self._task.cancel()  # the automatic run that still waits for its banks: this one takes its place
             self.waiting_for = ""
@@ -120,12 +121,18 @@ class Conductor:
             self._task.cancel()
             await asyncio.wait({self._task})
 
-    async def _started(self, recipe: Recipe, rounds: int, seed: int) -> Run:
-        """The run, once the journal has its start."""
+    async def _started(
+        self,
+        recipe: Recipe,
+        rounds: int,
+        seed: int,
+        store: Callable[[history_pb2.RunStarted], Awaitable[history_pb2.Entry]],
+    ) -> Run:
+        """The run, once the journal has its start; `store` is the journal's `append` or `insist`."""
         manifest, settings, run_id = self._around.manifest, self._settings, new_run_id()
         train_codec(manifest, recipe).check_capacity()
         quorum, expected = settings.effective_quorum, settings.expected_banks
-        await self._journal.append(
+        await store(
             messages.run_started(run_id, seed, recipe, manifest, rounds=rounds, quorum=quorum, expected_banks=expected)
         )
         if self._progress is None or self._progress.run_id != run_id:
@@ -140,7 +147,9 @@ class Conductor:
         async with self._starting:
             if self._progress is not None:  # an operator was quicker
                 return
-            run = await self._started(recipe_named(settings.recipe), settings.rounds, settings.seed)
+            # Nobody asked for it, so nobody would ask again if the disk failed just now.
+            store = self._journal.insist
+            run = await self._started(recipe_named(settings.recipe), settings.rounds, settings.seed, store)
         await self._drive(run)
 
     async def _banks_present(self) -> None:
