@@ -17,7 +17,7 @@ from fedfraud.wire import (
 )
 from services.aggregator.averaging import Model
 from services.aggregator.progress import Progress
-from services.aggregator.rounds import Plan
+from services.aggregator.rounds import Plan, Round
 
 
 def run_started(
@@ -63,6 +63,11 @@ def plan_of(opened: history_pb2.RoundOpened, word_count: int) -> Plan:
         word_count,
         opened.final,
     )
+
+
+def round_of(progress: Progress, plan: Plan) -> Round:
+    """The open round as its run's progress has it: just opened, or with all whom a former process acknowledged."""
+    return Round(plan, answered={seat: one.vector_sha256 for seat, one in progress.accepted.items()})
 
 
 def round_opened(plan: Plan) -> history_pb2.RoundOpened:

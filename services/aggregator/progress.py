@@ -71,6 +71,11 @@ class Progress:
             started.expected_bank_count,
         )
 
+    @property
+    def next_key(self) -> RoundKey:
+        """Names the round after the newest; void ones count too."""
+        return RoundKey(self.run_id, self.last_round + 1, 1)
+
     def apply(self, entry: history_pb2.Entry) -> None:
         """Takes one entry of the journal into account; those of other runs and kinds change nothing here."""
         match entry.WhichOneof("event"):
