@@ -19,6 +19,8 @@ from services.aggregator.seats import Seats
 
 _caller: ContextVar[tuple[Identity, Credential]] = ContextVar("caller")
 Context = grpc.aio.ServicerContext[Any, Any]
+_LONGEST_SENTENCE = 500
+"""Characters, each at most 12 bytes in a trailer, of which gRPC takes 8 KiB: with more a caller loses the status."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,6 @@ async def _abort(context: Context, error: Exception, log: Log) -> None:
     if isinstance(error, grpc.aio.AbortError):
         raise error
     if isinstance(error, FedfraudError):
-        await context.abort(error.status, str(error))
+        await context.abort(error.status, str(error)[:_LONGEST_SENTENCE])
     log.error("a handler failed", exc_info=True, error=repr(error))
     await context.abort(grpc.StatusCode.INTERNAL, "the aggregator failed; its log says why")

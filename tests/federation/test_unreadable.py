@@ -1,4 +1,4 @@
-"""Bytes that are no message of the rpc: refused like every other fault, by a status that the contract knows."""
+"""Bytes that are no message, and texts that fill one: refused by a status that the contract knows."""
 
 from pathlib import Path
 from typing import Any
@@ -7,6 +7,7 @@ import grpc
 import pytest
 
 from fedfraud.channel import enrolment_channel
+from fedfraud.v1 import operation_pb2, operation_pb2_grpc
 from tests.federation.hands import aggregator, end_of, pair
 
 GARBAGE = b"\xff\xff\xff"
@@ -48,3 +49,15 @@ async def test_an_upload_with_bytes_that_are_no_message_is_refused_and_journalle
         (entry,) = network.aggregator.events("contribution_refused")
         assert (entry.seat, entry.status, entry.reason) == ("bank-02", "INVALID_ARGUMENT", SENTENCE)
         await network.answer()
+
+
+async def test_a_refusal_of_a_huge_text_fits_into_a_trailer(tmp_path: Path) -> None:
+    async with aggregator(tmp_path) as running:
+        _, operator = await running.enrol("operator")
+        async with running.channel(operator) as channel:
+            stub = operation_pb2_grpc.OperationServiceStub(channel)
+            with pytest.raises(grpc.aio.AioRpcError) as refusal:
+                await stub.StartRun(operation_pb2.StartRunRequest(round_count=1, recipe="é" * 100_000), timeout=20)
+            assert refusal.value.code() is INVALID
+            assert (refusal.value.details() or "").startswith("recipe must be one of tutorial, default, got 'ééé")
+            assert len(refusal.value.details() or "") < 100
