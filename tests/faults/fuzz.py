@@ -1,0 +1,227 @@
+"""Structure-aware fuzzing of every rpc: the answer is a designed one, and the federation unharmed."""
+
+import asyncio
+import hashlib
+import logging
+import os
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from random import Random
+from urllib.parse import quote
+
+import grpc
+
+from fedfraud.chain import next_head
+from fedfraud.errors import FedfraudError
+from fedfraud.v1 import enrolment_pb2, history_pb2
+from fedfraud.wire import round_key_from_proto
+from services.aggregator.guard import allowed_roles
+from services.aggregator.journal import NAME, read_lines
+from tests.faults.campaign import Campaign
+from tests.faults.fuzz_network import SETTINGS, Network
+from tests.faults.fuzz_shots import Gun, Shot
+from tests.faults.fuzz_transport import OK, Answer, Stream, Transport, indoors, over_the_wire
+
+MESSAGES, IDLE_MESSAGES, ROUND_MESSAGES = 1000, 50, 225
+"""Calls of a trial; of them while no run is going on; and in one open round."""
+TRIALS, WIRE_TRIALS = 200, 5
+STATM, MOST_GROWTH = Path("/proc/self/statm"), 50 * 2**20
+_QUIET_SECONDS = 0.1
+"""After which a stream that says nothing is left open, to be ended with its round; no verdict rests on it."""
+DESIGNED = {OK} | {error.status for error in FedfraudError.__subclasses__()} - {grpc.StatusCode.INTERNAL}
+JOURNALLED = {
+    "Enrol": {"certificate_issued", "certificate_revoked"},
+    "RenewCertificate": {"certificate_issued"},
+    "Participate": {"lease_granted"},
+    "SubmitContribution": {"contribution_accepted"},
+    "StartRun": {"run_started", "round_opened"},
+    "StopRun": {"run_stop_requested"},
+    "LapseSeat": {"seat_lapsed"},
+    "RevokeSeat": {"certificate_revoked"},
+}
+"""What a call that succeeds may put into the journal; of one that is refused, an upload leaves its refusal."""
+HANGING_UP = "seat_absent"
+"""The journal hears of a stream's end when it ends, during whatever call."""
+Opener = Callable[..., AbstractAsyncContextManager[Transport]]
+
+
+class Storm:
+    """A trial's calls at one network, each checked."""
+
+    def __init__(self, network: Network, gun: Gun, number: int) -> None:
+        self.left = MESSAGES
+        self.statuses: Counter[str] = Counter()
+        self._network = network
+        self._gun = gun
+        self._number = number
+        self._open: list[tuple[Shot, Stream]] = []
+
+    async def rage(self, calls: int) -> None:
+        """So many calls; then every file is what it was, and nobody is left on the line."""
+        files = self._files()
+        for _ in range(min(calls, self.left)):
+            self.left -= 1
+            rng = Random(f"{self._number}/{self.left}")  # noqa: S311  # to be repeated, not to be secret
+            shot = self._gun.shot(rng)
+            answer = await self._fire(shot)
+            self._judge(shot, answer)
+            await self._follow(shot, answer)
+            if self._network.instruction is None:
+                await self._hang_up()  # whoever is there when a run begins is in its cohort
+        await self._hang_up()
+        assert self._files() == files, "refused messages change no model and no sum"
+
+    async def _fire(self, shot: Shot) -> Answer:
+        own = shot.who.own
+        if not shot.rpc.descriptor.server_streaming:
+            return await self._network.transport.ask(shot.rpc, own, shot.messages)
+        stream = self._network.transport.listen(shot.rpc, own, shot.messages)
+        for _ in range(shot.responses):
+            step = asyncio.ensure_future(stream.read())
+            await asyncio.wait({step}, timeout=_QUIET_SECONDS)
+            if not step.done():
+                step.cancel()
+                self._open.append((shot, stream))
+                return Answer(OK)
+            if step.result() is None:
+                break
+        return await stream.close()
+
+    def _judge(self, shot: Shot, answer: Answer) -> None:
+        self.statuses[answer.status.name] += 1
+        assert answer.status in DESIGNED, f"{answer}\n{shot}"
+        assert len(quote(answer.sentence)) < 8192, f"a trailer must hold the sentence\n{shot}"
+        assert bool(answer.sentence) is (answer.status is not OK), f"{answer}\n{shot}"
+        roles = allowed_roles(shot.rpc.path)
+        if roles and shot.who.role is None:
+            assert answer.status is grpc.StatusCode.UNAUTHENTICATED, f"{answer}\n{shot}"
+        elif roles and shot.who.role not in roles:
+            assert answer.status is grpc.StatusCode.PERMISSION_DENIED, f"{answer}\n{shot}"
+
+    async def _follow(self, shot: Shot, answer: Answer) -> None:
+        """The journal has nothing but what this call may put there."""
+        kinds = {entry.WhichOneof("event") for entry in self._network.look()}
+        allowed = {"contribution_refused"} if shot.rpc.name == "SubmitContribution" else set()
+        if answer.status is OK:
+            allowed = JOURNALLED.get(shot.rpc.name, set())
+        assert kinds <= allowed | {HANGING_UP}, f"{kinds} after {answer}\n{shot}"
+        if answer.status is OK and shot.rpc.name == "StartRun":
+            await self._network.hear()
+        if answer.status is OK and shot.rpc.name == "Enrol":
+            request = enrolment_pb2.EnrolRequest.FromString(shot.messages[0])
+            self._network.enrolled(request, enrolment_pb2.EnrolResponse.FromString(answer.response))
+
+    async def _hang_up(self) -> None:
+        for shot, stream in self._open:
+            answer = await stream.close()
+            assert answer.status in DESIGNED, f"{answer}\n{shot}"
+        self._open.clear()
+
+    def _files(self) -> dict[str, str]:
+        """The hash of each model, sum and momentum."""
+        folder = self._network.data_dir / "vectors"
+        paths = (*folder.glob("models/*"), *folder.glob("*/*.*"))
+        return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+async def run(number: int, folder: Path, opener: Opener) -> Counter[str]:
+    """One trial; returns how often each status was heard."""
+    async with _attentive(), opener(folder, **SETTINGS) as transport:
+        network = Network(transport)
+        await network.assemble()
+        storm = Storm(network, Gun(network, handshake=opener is over_the_wire), number)
+        while storm.left:
+            if network.instruction is None:
+                await storm.rage(IDLE_MESSAGES)
+            if network.instruction is None:
+                await network.start()
+            await storm.rage(ROUND_MESSAGES)
+            await network.answer()
+        await network.close()
+    _check_journal(network.data_dir)
+    return storm.statuses
+
+
+def _check_journal(data_dir: Path) -> None:
+    """An unbroken chain, and no run that failed."""
+    head = b""
+    for number, line in enumerate(read_lines(data_dir / NAME), 1):
+        head = next_head(head, line.entry)
+        entry = history_pb2.Entry.FromString(line.entry)
+        assert (entry.sequence, line.head) == (number, head)
+        assert entry.run_finished.outcome != history_pb2.RUN_OUTCOME_FAILED
+        assert not entry.HasField("round_void"), round_key_from_proto(entry.round_void.key)
+
+
+@asynccontextmanager
+async def _attentive() -> AsyncIterator[None]:
+    """Whatever the aggregator logs as an error, or the event loop finds lying about, breaks the promise."""
+    heard: list[str] = []
+
+    class Ear(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            heard.append(self.format(record))
+
+    ear, logger, loop = Ear(logging.ERROR), logging.getLogger(), asyncio.get_running_loop()
+    level = logging.getLogger("aggregator").level
+    logging.getLogger("aggregator").setLevel(logging.ERROR)  # thousands of refusals are not news
+    logger.addHandler(ear)
+    loop.set_exception_handler(lambda _, context: heard.append(str(context)))
+    try:
+        yield
+    except Exception as error:
+        error.add_note("\n".join(heard))
+        raise
+    finally:
+        logger.removeHandler(ear)
+        logging.getLogger("aggregator").setLevel(level)
+    assert not heard, "\n".join(heard)
+
+
+def resident_bytes() -> int:
+    """Memory of this process."""
+    return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+class _Memory:
+    """How much this process has grown since its first trial was over."""
+
+    first: int | None = None
+
+    @classmethod
+    def check(cls) -> None:
+        if not STATM.exists():
+            return
+        now = resident_bytes()
+        cls.first = cls.first or now
+        assert now - cls.first < MOST_GROWTH, f"memory grew by {(now - cls.first) >> 20} MB"
+
+
+def trial(number: int, folder: Path) -> None:
+    """A thousand calls in this process."""
+    asyncio.run(run(number, folder, indoors))
+    _Memory.check()
+
+
+def wire_trial(number: int, folder: Path) -> None:
+    """A thousand calls over gRPC and mutual TLS."""
+    asyncio.run(run(TRIALS + number, folder, over_the_wire))
+
+
+PROMISE = "no crash, no UNKNOWN or INTERNAL, nothing changed by what is refused, sums exact"
+FUZZ = Campaign(
+    "fuzz",
+    f"{TRIALS * MESSAGES} fuzzed calls of every rpc: {PROMISE}, memory under 50 MB more",
+    lambda: TRIALS,
+    5,
+    trial,
+)
+FUZZ_WIRE = Campaign(
+    "fuzz-wire",
+    f"{WIRE_TRIALS * MESSAGES} fuzzed calls over gRPC and mTLS: {PROMISE}",
+    lambda: WIRE_TRIALS,
+    1,
+    wire_trial,
+)
