@@ -5,7 +5,7 @@ import hashlib
 import logging
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -30,6 +30,8 @@ TRIALS, WIRE_TRIALS = 200, 5
 STATM, MOST_GROWTH = Path("/proc/self/statm"), 50 * 2**20
 _QUIET_SECONDS = 0.1
 """After which a stream that says nothing is left open, to be ended with its round; no verdict rests on it."""
+_AT_ONCE = (1, 1, 1, 1, 6)
+UNAUTHENTICATED, DENIED = grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED
 DESIGNED = {OK} | {error.status for error in FedfraudError.__subclasses__()} - {grpc.StatusCode.INTERNAL}
 JOURNALLED = {
     "Enrol": {"certificate_issued", "certificate_revoked"},
@@ -60,18 +62,29 @@ class Storm:
 
     async def rage(self, calls: int) -> None:
         """So many calls; then every file is what it was, and nobody is left on the line."""
-        files = self._files()
-        for _ in range(min(calls, self.left)):
-            self.left -= 1
-            rng = Random(f"{self._number}/{self.left}")  # noqa: S311  # to be repeated, not to be secret
-            shot = self._gun.shot(rng)
-            answer = await self._fire(shot)
-            self._judge(shot, answer)
-            await self._follow(shot, answer)
+        files, end = self._files(), max(self.left - calls, 0)
+        while self.left > end:
+            shots = self._volley(self.left - end)
+            await self._judge(shots, await asyncio.gather(*(self._fire(shot) for shot in shots)))
             if self._network.instruction is None:
                 await self._hang_up()  # whoever is there when a run begins is in its cohort
         await self._hang_up()
-        assert self._files() == files, "refused messages change no model and no sum"
+        assert self._files() == files, "no message changes a model or a sum"
+
+    def _volley(self, most: int) -> list[Shot]:
+        """One call, or several at once while a round is open; of those one enrols, so that the newest is known."""
+        shots: list[Shot] = []
+        size = min(most, self._random().choice(_AT_ONCE)) if self._network.instruction else 1
+        while len(shots) < size:
+            shot = self._gun.shot(self._random())
+            if shot.rpc.name == "Enrol" and any(other.rpc.name == "Enrol" for other in shots):
+                break
+            shots.append(shot)
+            self.left -= 1
+        return shots
+
+    def _random(self) -> Random:
+        return Random(f"{self._number}/{self.left}")  # noqa: S311  # to be repeated, not to be secret
 
     async def _fire(self, shot: Shot) -> Answer:
         own = shot.who.own
@@ -89,24 +102,22 @@ class Storm:
                 break
         return await stream.close()
 
-    def _judge(self, shot: Shot, answer: Answer) -> None:
-        self.statuses[answer.status.name] += 1
-        assert answer.status in DESIGNED, f"{answer}\n{shot}"
-        assert len(quote(answer.sentence)) < 8192, f"a trailer must hold the sentence\n{shot}"
-        assert bool(answer.sentence) is (answer.status is not OK), f"{answer}\n{shot}"
-        roles = allowed_roles(shot.rpc.path)
-        if roles and shot.who.role is None:
-            assert answer.status is grpc.StatusCode.UNAUTHENTICATED, f"{answer}\n{shot}"
-        elif roles and shot.who.role not in roles:
-            assert answer.status is grpc.StatusCode.PERMISSION_DENIED, f"{answer}\n{shot}"
+    async def _judge(self, shots: Sequence[Shot], answers: Sequence[Answer]) -> None:
+        """Each answer is designed, and the journal has nothing but what these calls may put there."""
+        budget: Counter[str] = Counter()
+        for shot, answer in zip(shots, answers, strict=True):
+            self.statuses[answer.status.name] += 1
+            _check_answer(shot, answer, alone=len(shots) == 1)
+            refusal = {"contribution_refused"} if shot.rpc.name == "SubmitContribution" else set()
+            budget.update(JOURNALLED.get(shot.rpc.name, set()) if answer.status is OK else refusal)
+        entries = Counter(str(entry.WhichOneof("event")) for entry in self._network.look())
+        del entries[HANGING_UP]
+        assert entries <= budget, (entries - budget, answers, [str(shot) for shot in shots])
+        for shot, answer in zip(shots, answers, strict=True):
+            await self._follow(shot, answer)
 
     async def _follow(self, shot: Shot, answer: Answer) -> None:
-        """The journal has nothing but what this call may put there."""
-        kinds = {entry.WhichOneof("event") for entry in self._network.look()}
-        allowed = {"contribution_refused"} if shot.rpc.name == "SubmitContribution" else set()
-        if answer.status is OK:
-            allowed = JOURNALLED.get(shot.rpc.name, set())
-        assert kinds <= allowed | {HANGING_UP}, f"{kinds} after {answer}\n{shot}"
+        """What succeeded is taken into account."""
         if answer.status is OK and shot.rpc.name == "StartRun":
             await self._network.hear()
         if answer.status is OK and shot.rpc.name == "Enrol":
@@ -124,6 +135,18 @@ class Storm:
         folder = self._network.data_dir / "vectors"
         paths = (*folder.glob("models/*"), *folder.glob("*/*.*"))
         return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def _check_answer(shot: Shot, answer: Answer, *, alone: bool) -> None:
+    """Designed, in words if it is a refusal, and the right one for who may not call."""
+    assert answer.status in DESIGNED, f"{answer}\n{shot}"
+    assert len(quote(answer.sentence)) < 8192, f"a trailer must hold the sentence\n{shot}"
+    assert bool(answer.sentence) is (answer.status is not OK), f"{answer}\n{shot}"
+    roles = allowed_roles(shot.rpc.path)
+    if roles and shot.who.role not in roles:
+        expected = {UNAUTHENTICATED} if shot.who.role is None else {DENIED}
+        # Of calls at once another may have revoked this caller.
+        assert answer.status in (expected if alone else {UNAUTHENTICATED, DENIED}), f"{answer}\n{shot}"
 
 
 async def run(number: int, folder: Path, opener: Opener) -> Counter[str]:

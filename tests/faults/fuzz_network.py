@@ -14,7 +14,7 @@ from fedfraud import fixed_point
 from fedfraud.channel import KeyPair
 from fedfraud.identity import Identity, Role, certificate_request, key_pem, new_key
 from fedfraud.v1 import enrolment_pb2, federation_pb2, history_pb2, model_pb2, operation_pb2
-from fedfraud.wire import RoundKey, round_key_from_proto
+from fedfraud.wire import RoundKey, disclosure_from_proto, round_key_from_proto
 from tests.faults.fuzz_messages import rpcs
 from tests.faults.fuzz_transport import OK, Stream, Transport
 from tests.federation import journals
@@ -180,6 +180,7 @@ class Network:
             case "contribution_accepted":
                 assert event.seat not in self.accepted, "a seat counts once a round"
                 self.accepted[event.seat] = event
+                disclosure_from_proto(event.disclosure)  # refuses what is out of its range
             case "contribution_refused":
                 self.refused[event.seat] += 1
                 assert self.refused[event.seat] <= MOST_REFUSALS, "refusals cannot fill the journal"
