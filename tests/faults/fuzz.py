@@ -15,7 +15,7 @@ import grpc
 
 from fedfraud.chain import next_head
 from fedfraud.errors import FedfraudError
-from fedfraud.v1 import enrolment_pb2, history_pb2
+from fedfraud.v1 import enrolment_pb2, federation_pb2, history_pb2
 from fedfraud.wire import round_key_from_proto
 from services.aggregator.guard import allowed_roles
 from services.aggregator.journal import NAME, read_lines
@@ -110,14 +110,20 @@ class Storm:
             _check_answer(shot, answer, alone=len(shots) == 1)
             refusal = {"contribution_refused"} if shot.rpc.name == "SubmitContribution" else set()
             budget.update(JOURNALLED.get(shot.rpc.name, set()) if answer.status is OK else refusal)
-        entries = Counter(str(entry.WhichOneof("event")) for entry in self._network.look())
-        del entries[HANGING_UP]
-        assert entries <= budget, (entries - budget, answers, [str(shot) for shot in shots])
+        entries = self._network.look()
+        kinds = Counter(str(entry.WhichOneof("event")) for entry in entries)
+        del kinds[HANGING_UP]
+        assert kinds <= budget, (kinds - budget, answers, [str(shot) for shot in shots])
+        news = {entry.contribution_accepted.seat for entry in entries if entry.HasField("contribution_accepted")}
         for shot, answer in zip(shots, answers, strict=True):
-            await self._follow(shot, answer)
+            await self._follow(shot, answer, new=shot.who.seat in news)
 
-    async def _follow(self, shot: Shot, answer: Answer) -> None:
+    async def _follow(self, shot: Shot, answer: Answer, *, new: bool) -> None:
         """What succeeded is taken into account."""
+        if answer.status is OK and shot.rpc.name == "SubmitContribution":
+            header = federation_pb2.SubmitContributionRequest.FromString(shot.messages[0]).header
+            response = federation_pb2.SubmitContributionResponse.FromString(answer.response)
+            self._network.check_receipt(shot.who, header, response.receipt, new=new)
         if answer.status is OK and shot.rpc.name == "StartRun":
             await self._network.hear()
         if answer.status is OK and shot.rpc.name == "Enrol":

@@ -12,9 +12,17 @@ from google.protobuf.message import Message
 
 from fedfraud import fixed_point
 from fedfraud.channel import KeyPair
+from fedfraud.fixed_point import Layout
 from fedfraud.identity import Identity, Role, certificate_request, key_pem, new_key
 from fedfraud.v1 import enrolment_pb2, federation_pb2, history_pb2, model_pb2, operation_pb2
-from fedfraud.wire import RoundKey, disclosure_from_proto, round_key_from_proto
+from fedfraud.wire import (
+    RoundKey,
+    disclosure_from_proto,
+    manifest_from_proto,
+    recipe_from_proto,
+    round_key_from_proto,
+    segments_from_proto,
+)
 from tests.faults.fuzz_messages import rpcs
 from tests.faults.fuzz_transport import OK, Stream, Transport
 from tests.federation import journals
@@ -111,13 +119,21 @@ class Network:
 
     async def answer(self) -> None:
         """Whoever is awaited contributes well; then the round's sum must be exactly what was accepted."""
-        opened, accepted = self.opened, self.accepted
+        assert self.instruction is not None
+        opened, accepted, segments = self.opened, self.accepted, self.instruction.segments
+        layout = Layout(
+            segments_from_proto(list(segments)),
+            manifest_from_proto(self._welcomes[self.members[0].seat].manifest),
+            recipe_from_proto(self.instruction.recipe),
+        )
         peers = {peer.seat: peer for peer in self.peers.values() if peer.role is Role.BANK}
         for seat in sorted(set(opened.cohort) - accepted.keys()):
             upload = self.upload(seat)
             await self.ask("SubmitContribution", peers[seat], *upload.messages)
             self.look()
         assert accepted.keys() == set(opened.cohort)
+        for one in accepted.values():
+            layout.check(fixed_point.from_bytes(self.bodies[one.vector_sha256]))
         await self.hear()
         self._check_sum(round_key_from_proto(opened.key), accepted)
         self.bodies.clear()
@@ -131,6 +147,19 @@ class Network:
         upload = good_upload(welcome, self.instruction, 0.5, int(seat.removeprefix("bank-")))
         self.bodies[upload.vector_sha256] = upload.data
         return upload
+
+    def check_receipt(
+        self, who: Peer, header: federation_pb2.ContributionHeader, receipt: federation_pb2.Receipt, *, new: bool
+    ) -> None:
+        """It is signed and of what was sent; and what is new answers the open round, under the newest lease."""
+        checked = self.transport.running.checked(receipt)
+        assert (checked.seat, checked.vector_sha256) == (who.seat, header.vector_sha256)
+        assert checked.key == round_key_from_proto(header.key) == round_key_from_proto(self.opened.key)
+        assert self.accepted[who.seat].vector_sha256 == header.vector_sha256
+        if new:
+            assert who.seat in self.opened.cohort
+            assert header.fencing_number == self.leases[who.seat]
+            assert header.model_sha256 == self.opened.model_sha256
 
     def request_of(self, key: ec.EllipticCurvePrivateKey) -> bytes:
         """A certificate request that shows this key; it is known from here."""
