@@ -136,10 +136,13 @@ class World:
         """The header arrives: the round that it belongs to, and whether the words are to follow."""
         self._silent.discard(offer.seat)
         former = self.former
-        target = former if former and former.state.plan.key == offer.key else self.round
-        if target is None:
+        same = former and former.state.answered.get(offer.seat) == offer.vector_sha256
+        if former and same and former.state.plan.key == offer.key:  # the bank may not have heard that it counts
+            self.seats.check_lease(offer.seat, offer.lease)
+            return former, False
+        if self.round is None:
             raise Stale("no round is open")
-        return target, self._admit(target, offer)
+        return self.round, self._admit(self.round, offer)
 
     def settle(self, target: Open, offer: Offer, *, dies: str = "") -> int:
         """All words are there: what the intake does under the round's lock; the sequence of the receipt."""
