@@ -1,5 +1,7 @@
 """A run's values as what is journalled and what banks are told. Pure: nothing here decides anything."""
 
+from collections.abc import Mapping
+
 from fedfraud.manifest import Manifest
 from fedfraud.metrics import Scores
 from fedfraud.model import RunState
@@ -16,7 +18,7 @@ from fedfraud.wire import (
     segments_to_proto,
 )
 from services.aggregator.averaging import Model
-from services.aggregator.progress import Progress
+from services.aggregator.progress import Accepted, Progress
 from services.aggregator.rounds import Plan, Round
 
 
@@ -65,9 +67,9 @@ def plan_of(opened: history_pb2.RoundOpened, word_count: int) -> Plan:
     )
 
 
-def round_of(progress: Progress, plan: Plan) -> Round:
-    """The open round as its run's progress has it: just opened, or with all whom a former process acknowledged."""
-    return Round(plan, answered={seat: one.vector_sha256 for seat, one in progress.accepted.items()})
+def round_of(plan: Plan, accepted: Mapping[str, Accepted]) -> Round:
+    """The round that its run's progress tells of: just opened, or with all whom a former process acknowledged."""
+    return Round(plan, answered={seat: one.vector_sha256 for seat, one in accepted.items()})
 
 
 def round_opened(plan: Plan) -> history_pb2.RoundOpened:

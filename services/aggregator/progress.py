@@ -51,6 +51,8 @@ class Progress:
     open: history_pb2.RoundOpened | None = None
     accepted: dict[str, Accepted] = field(default_factory=dict)
     """By seat, of the round that is open or else was last."""
+    former: tuple[history_pb2.RoundOpened, dict[str, Accepted]] | None = None
+    """The round that closed last, and who is in it: a bank may not have heard yet that it counts."""
     missed: set[str] = field(default_factory=set)
     """Seats that let their last deadline pass and were not heard of since."""
     scored: bool = False
@@ -113,4 +115,5 @@ class Progress:
     def _closed(self, number: int) -> None:
         if self.open is not None:
             self.missed |= set(self.open.cohort) - self.accepted.keys()
+            self.former = self.open, self.accepted
         self.open, self.last_round = None, number

@@ -207,9 +207,9 @@ class Run:
         else:
             around.log.info("round goes on", round=plan.key, answered=len(self.progress.accepted))
         instruction = messages.instruction(self.progress, plan, self._model)
-        state = messages.round_of(self.progress, plan)
+        state = messages.round_of(plan, self.progress.accepted)
         open_round = OpenRound(state, layout, instruction, lambda: deadline - time.monotonic())
-        open_round.sequences.update({seat: one.sequence for seat, one in self.progress.accepted.items()})
+        open_round.remember(self.progress.accepted)
         around.intake.open(open_round)
         for seat in state.awaited:
             around.participants.send(seat, open_round.instruction())

@@ -13,6 +13,7 @@ from hypothesis.stateful import initialize, precondition, rule, run_state_machin
 
 from fedfraud.errors import Conflict, FedfraudError, Fenced, Invalid, Stale
 from fedfraud.fixed_point import Words
+from fedfraud.wire import RoundKey
 from services.aggregator.progress import Progress
 from services.aggregator.rounds import Outcome, Plan
 from tests.faults.campaign import Campaign
@@ -123,11 +124,12 @@ class RoundMachine(RoundInvariants):
     @precondition(lambda self: self.acknowledged)
     @rule(pick=_PICK)
     def a_bank_sends_again_what_was_acknowledged(self, pick: int) -> None:
-        """After a crash, perhaps under a newer lease: the same receipt, unless its round is no longer known."""
+        """Also after a crash and under a newer lease: the same receipt, until the round after its own has closed."""
         offer, sequence = among(list(self.acknowledged.values()), pick)
         again = replace(offer, lease=self.world.seats.record(offer.seat).fencing_number)
         known = [held.state.plan.key for held in (self.world.round, self.world.former) if held]
         count = len(self.world.disk)
+        assert set(self.to_be_known()) <= set(known)
         if offer.key in known:
             target, wanted = self.world.announce(again)
             assert not wanted, "the same contribution counts once"
@@ -226,6 +228,12 @@ class RoundMachine(RoundInvariants):
         else:
             raise AssertionError(f"must be refused with {status.__name__}: {offer}")
 
+    def to_be_known(self) -> list[RoundKey]:
+        """Of the present run, the round that is open and the one that closed last."""
+        run_id = self.world.progress.run_id
+        held = [key for key, one in self.rounds.items() if one.opened and key.run_id == run_id]
+        return held[-2:] if self.open else held[-1:]
+
     def crash(self, stays_away: str = "") -> None:
         """Ends the process in the middle of whatever it did; the next one must stand where the disk says."""
         progress, leases = self.world.progress, self.leases()
@@ -241,7 +249,7 @@ class RoundMachine(RoundInvariants):
         assert self.world.progress == progress, "a resumed run stands where it stood"
         assert self.leases() == leases, "leases are not forgotten"
         if plan is None:
-            assert self.world.round is None
+            assert not self.open
             return
         assert self.world.round is not None
         state = self.world.round.state

@@ -4,6 +4,7 @@
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -21,7 +22,7 @@ from fedfraud.v1 import history_pb2, model_pb2
 from fedfraud.wire import RoundKey, round_key_to_proto
 from services.aggregator import averaging, messages
 from services.aggregator.averaging import Model
-from services.aggregator.progress import Progress
+from services.aggregator.progress import Accepted, Progress
 from services.aggregator.rounds import Outcome, Plan, Round
 from services.aggregator.seats import Seats
 
@@ -130,7 +131,7 @@ class World:
             self._void(plan, [])
             return
         self.journal(messages.round_opened(plan))
-        self._hold(plan)
+        self._hold(plan, self.progress.accepted)
 
     def announce(self, offer: Offer) -> tuple[Open, bool]:
         """The header arrives: the round that it belongs to, and whether the words are to follow."""
@@ -189,8 +190,11 @@ class World:
         for record in list(self.seats.records.values()):
             if record.present:
                 self.journal(history_pb2.SeatAbsent(seat=record.name, fencing_number=record.fencing_number))
+        if self.progress.former is not None:
+            opened, accepted = self.progress.former
+            self._hold(messages.plan_of(opened, WORD_COUNT), accepted).state.close()
         if self.progress.open is not None:
-            self._hold(messages.plan_of(self.progress.open, WORD_COUNT))
+            self._hold(messages.plan_of(self.progress.open, WORD_COUNT), self.progress.accepted)
 
     def _begin(self) -> None:
         self.entries: list[history_pb2.Entry] = []
@@ -208,9 +212,10 @@ class World:
         else:
             self.progress.apply(entry)
 
-    def _hold(self, plan: Plan) -> None:
-        sequences = {seat: one.sequence for seat, one in self.progress.accepted.items()}
-        self.former, self.round = self.round, Open(messages.round_of(self.progress, plan), sequences)
+    def _hold(self, plan: Plan, accepted: Mapping[str, Accepted]) -> Open:
+        sequences = {seat: one.sequence for seat, one in accepted.items()}
+        self.former, self.round = self.round, Open(messages.round_of(plan, accepted), sequences)
+        return self.round
 
     def _admit(self, target: Open, offer: Offer) -> bool:
         self.seats.check_lease(offer.seat, offer.lease)
