@@ -178,9 +178,9 @@ async def _while_valid(
             yield response
     finally:
         ended.cancel()
-        if step is not None and not step.done():
+        if step is not None:
             step.cancel()
-            await asyncio.wait({step})
+            await asyncio.gather(step, return_exceptions=True)  # also what it failed with as the certificate ended
         await responses.aclose()  # type: ignore[attr-defined]  # an async generator
 
 
