@@ -22,6 +22,7 @@ from tests.faults.fuzz_network import SETTINGS, Network
 from tests.faults.fuzz_shots import Gun, Shot
 from tests.faults.fuzz_transport import OK, Answer, Stream, Transport, indoors, over_the_wire
 from tests.federation import journals
+from tests.federation.hands import DEADLINE
 
 MESSAGES, IDLE_MESSAGES, ROUND_MESSAGES = 1000, 50, 225
 """Calls of a trial; of them while no run is going on; and in one open round."""
@@ -57,7 +58,7 @@ class Storm:
         self._network = network
         self._gun = gun
         self._number = number
-        self._open: list[tuple[Shot, Stream]] = []
+        self._open: list[tuple[Shot, Stream, asyncio.Future[bytes | None]]] = []
 
     async def rage(self, calls: int) -> None:
         """So many calls; then every file is what it was, and nobody is left on the line."""
@@ -92,11 +93,11 @@ class Storm:
         stream = self._network.transport.listen(shot.rpc, own, shot.messages)
         for _ in range(shot.responses):
             step = asyncio.ensure_future(stream.read())
-            await asyncio.wait({step}, timeout=_QUIET_SECONDS)
+            may_wait = shot.who.role in allowed_roles(shot.rpc.path)
+            await asyncio.wait({step}, timeout=_QUIET_SECONDS if may_wait else DEADLINE)
             if not step.done():
-                step.cancel()
-                self._open.append((shot, stream))
-                return Answer(OK)
+                self._open.append((shot, stream, step))
+                return Answer(OK, still_open=True)
             if step.result() is None:
                 break
         return await stream.close()
@@ -105,7 +106,7 @@ class Storm:
         """Each answer is designed, and the journal has nothing but what these calls may put there."""
         budget: Counter[str] = Counter()
         for shot, answer in zip(shots, answers, strict=True):
-            self.statuses[answer.status.name] += 1
+            self.statuses["lost" if answer.lost else answer.status.name] += 1
             _check_answer(shot, answer, alone=len(shots) == 1)
             refusal = {"contribution_refused"} if shot.rpc.name == "SubmitContribution" else set()
             # Of calls at once another may have ended a stream that had begun well.
@@ -132,9 +133,13 @@ class Storm:
             self._network.enrolled(request, enrolment_pb2.EnrolResponse.FromString(answer.response))
 
     async def _hang_up(self) -> None:
-        for shot, stream in self._open:
+        """On those who are still on the line; whoever was sent away meanwhile was told why."""
+        for shot, stream, step in self._open:
+            ended = step.done() and step.result() is None
+            step.cancel()
             answer = await stream.close()
             assert answer.status in DESIGNED, f"{answer}\n{shot}"
+            assert not ended or answer.sentence, f"{answer}\n{shot}"
         self._open.clear()
 
     def _files(self) -> dict[str, str]:
@@ -146,11 +151,14 @@ class Storm:
 
 def _check_answer(shot: Shot, answer: Answer, *, alone: bool) -> None:
     """Designed, in words if it is a refusal, and the right one for who may not call."""
+    if answer.lost:
+        return
     assert answer.status in DESIGNED, f"{answer}\n{shot}"
     assert len(quote(answer.sentence)) < 8192, f"a trailer must hold the sentence\n{shot}"
     assert bool(answer.sentence) is (answer.status is not OK), f"{answer}\n{shot}"
     roles = allowed_roles(shot.rpc.path)
     if roles and shot.who.role not in roles:
+        assert not answer.still_open, f"who may not call must be told at once\n{shot}"
         expected = {UNAUTHENTICATED} if shot.who.role is None else {DENIED}
         # Of calls at once another may have revoked this caller.
         assert answer.status in (expected if alone else {UNAUTHENTICATED, DENIED}), f"{answer}\n{shot}"

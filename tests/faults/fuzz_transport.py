@@ -17,6 +17,8 @@ from tests.faults.fuzz_messages import Rpc
 from tests.federation.hands import DEADLINE, Aggregator, aggregator, end_of
 
 OK = grpc.StatusCode.OK
+_LOST = "Internal error from Core"
+"""Of grpc's asyncio client, when it writes to a call that the server has ended; no server says so."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,10 @@ class Answer:
     status: grpc.StatusCode
     sentence: str = ""
     response: bytes = b""
+    still_open: bool = False
+    """It has not ended yet."""
+    lost: bool = False
+    """The aggregator ended it, and grpc's client put its own INTERNAL over the status (grpc/grpc#36066)."""
 
 
 class Stream(Protocol):
@@ -229,7 +235,8 @@ class Wire:
                 return Answer(OK, "", await channel.stream_unary(rpc.path)(iter(messages), timeout=DEADLINE))
             return Answer(OK, "", await channel.unary_unary(rpc.path)(messages[0], timeout=DEADLINE))
         except grpc.aio.AioRpcError as refusal:
-            return Answer(refusal.code(), refusal.details() or "")
+            sentence = refusal.details() or ""
+            return Answer(refusal.code(), sentence, lost=sentence == _LOST and rpc.descriptor.client_streaming)
 
     def listen(self, rpc: Rpc, who: KeyPair | None, messages: Sequence[bytes]) -> Stream:
         channel: Any = self._channel(who)
