@@ -5,13 +5,14 @@ import time
 from collections.abc import Awaitable, Callable
 
 from fedfraud.errors import Misconfigured, Stale
-from fedfraud.fixed_point import train_codec
+from fedfraud.fixed_point import Layout, train_codec
 from fedfraud.manifest import Manifest
 from fedfraud.recipe import Recipe, recipe_named
 from fedfraud.v1 import federation_pb2, history_pb2
-from fedfraud.wire import RoundKey, round_key_from_proto
+from fedfraud.wire import RoundKey, round_key_from_proto, segments_from_proto
 from services.aggregator import messages
-from services.aggregator.progress import Progress
+from services.aggregator.intake import OpenRound
+from services.aggregator.progress import Accepted, Progress
 from services.aggregator.runs import Run, Surroundings, new_run_id
 from services.aggregator.seats import Seats
 from services.aggregator.settings import Settings
@@ -68,6 +69,8 @@ class Conductor:
         """
         there = frozenset(record.name for record in seats.records.values() if record.present)
         await self._journal.append(history_pb2.AggregatorStarted(epoch=self.epoch + 1))
+        if self._progress is not None and self._progress.former is not None:
+            self._intake.open(_closed(self._progress, *self._progress.former))
         if self._progress is not None and self._progress.finished is None:
             await self._resume(self._progress, there)
         elif self._settings.autostart and self._progress is None:
@@ -189,6 +192,16 @@ class Conductor:
         ended = federation_pb2.RunEnded(run_id=run.progress.run_id, outcome=outcome)
         for seat in self._participants.present:
             self._participants.send(seat, federation_pb2.ParticipateResponse(run_ended=ended))
+
+
+def _closed(progress: Progress, opened: history_pb2.RoundOpened, accepted: dict[str, Accepted]) -> OpenRound:
+    """A round that closed before a restart, for its receipts alone."""
+    layout = Layout(segments_from_proto(list(opened.segments)), progress.manifest, progress.recipe)
+    state = messages.round_of(messages.plan_of(opened, layout.length), accepted)
+    state.close()
+    closed = OpenRound(state, layout, federation_pb2.RoundInstruction(), lambda: 0.0)
+    closed.remember(accepted)
+    return closed
 
 
 def check_settings(settings: Settings, manifest: Manifest) -> None:

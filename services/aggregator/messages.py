@@ -1,5 +1,7 @@
 """A run's values as what is journalled and what banks are told. Pure: nothing here decides anything."""
 
+from collections.abc import Mapping
+
 from fedfraud.manifest import Manifest
 from fedfraud.metrics import Scores
 from fedfraud.model import RunState
@@ -16,8 +18,8 @@ from fedfraud.wire import (
     segments_to_proto,
 )
 from services.aggregator.averaging import Model
-from services.aggregator.progress import Progress
-from services.aggregator.rounds import Plan
+from services.aggregator.progress import Accepted, Progress
+from services.aggregator.rounds import Plan, Round
 
 
 def run_started(
@@ -63,6 +65,11 @@ def plan_of(opened: history_pb2.RoundOpened, word_count: int) -> Plan:
         word_count,
         opened.final,
     )
+
+
+def round_of(plan: Plan, accepted: Mapping[str, Accepted]) -> Round:
+    """The round that its run's progress tells of: just opened, or with all whom a former process acknowledged."""
+    return Round(plan, answered={seat: one.vector_sha256 for seat, one in accepted.items()})
 
 
 def round_opened(plan: Plan) -> history_pb2.RoundOpened:

@@ -51,6 +51,8 @@ class Progress:
     open: history_pb2.RoundOpened | None = None
     accepted: dict[str, Accepted] = field(default_factory=dict)
     """By seat, of the round that is open or else was last."""
+    former: tuple[history_pb2.RoundOpened, dict[str, Accepted]] | None = None
+    """The round that closed last, and who is in it: a bank may not have heard yet that it counts."""
     missed: set[str] = field(default_factory=set)
     """Seats that let their last deadline pass and were not heard of since."""
     scored: bool = False
@@ -70,6 +72,11 @@ class Progress:
             started.quorum,
             started.expected_bank_count,
         )
+
+    @property
+    def next_key(self) -> RoundKey:
+        """Names the round after the newest; void ones count too."""
+        return RoundKey(self.run_id, self.last_round + 1, 1)
 
     def apply(self, entry: history_pb2.Entry) -> None:
         """Takes one entry of the journal into account; those of other runs and kinds change nothing here."""
@@ -108,4 +115,5 @@ class Progress:
     def _closed(self, number: int) -> None:
         if self.open is not None:
             self.missed |= set(self.open.cohort) - self.accepted.keys()
+            self.former = self.open, self.accepted
         self.open, self.last_round = None, number

@@ -29,7 +29,7 @@ from services.aggregator.intake import Intake, OpenRound
 from services.aggregator.journal import Journal
 from services.aggregator.participants import Participants
 from services.aggregator.progress import Progress
-from services.aggregator.rounds import Outcome, Plan, Round
+from services.aggregator.rounds import Outcome, Plan
 from services.aggregator.vectors import Vectors
 from services.aggregator.writer import Writer
 
@@ -166,7 +166,7 @@ class Run:
             if plan is None:
                 cohort = await self._cohort()
                 sha256 = self._model.reference.model_sha256 if self._model else b""
-                key = RoundKey(progress.run_id, progress.last_round + 1, 1)
+                key = progress.next_key
                 plan = Plan(key, step, segments, cohort, progress.quorum, sha256, layout.length, final)
             if len(plan.cohort) < plan.quorum:
                 await self._void(
@@ -207,10 +207,9 @@ class Run:
         else:
             around.log.info("round goes on", round=plan.key, answered=len(self.progress.accepted))
         instruction = messages.instruction(self.progress, plan, self._model)
-        accepted = self.progress.accepted
-        state = Round(plan, answered={seat: one.vector_sha256 for seat, one in accepted.items()})
+        state = messages.round_of(plan, self.progress.accepted)
         open_round = OpenRound(state, layout, instruction, lambda: deadline - time.monotonic())
-        open_round.sequences.update({seat: one.sequence for seat, one in accepted.items()})
+        open_round.remember(self.progress.accepted)
         around.intake.open(open_round)
         for seat in state.awaited:
             around.participants.send(seat, open_round.instruction())
