@@ -12,6 +12,9 @@ AGGREGATION ?= secure
 SEED ?= 7
 RUN_DIR ?=
 KEEP ?=
+NAMES ?=
+FROM ?=
+TO ?=
 
 # The first of these that runs, unless PYTHON= names one.
 PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; do \
@@ -25,11 +28,11 @@ NETWORK := --banks $(BANKS) --rounds $(ROUNDS) --recipe $(RECIPE) --population $
 	--aggregation $(AGGREGATION) $(if $(PRESET),--preset $(PRESET)) $(if $(RUN_DIR),--run-dir $(RUN_DIR)) \
 	$(if $(KEEP),--keep)
 
-.PHONY: help setup proto demo test unit federation compose lint up down logs run verify report clean
+.PHONY: help setup proto demo test unit federation faults faults-short compose lint up down logs run verify report clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
-	@echo 'Variables: BANKS ROUNDS RECIPE POPULATION PRESET AGGREGATION SEED RUN_DIR KEEP=1 PYTHON TORCH_INDEX'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@echo 'Variables: BANKS ROUNDS RECIPE POPULATION PRESET AGGREGATION SEED RUN_DIR KEEP=1 PYTHON TORCH_INDEX; of faults NAMES FROM TO'
 
 setup: $(INSTALLED) $(GENERATED) ## make .venv with everything in it
 
@@ -64,15 +67,22 @@ lint: setup ## ruff and mypy
 	@echo '==> mypy'
 	@$(BIN)/mypy fedfraud simulation services benchmarks tests
 
-test: lint unit federation compose ## lint and every test; what the machine lacks is skipped by name
+test: lint unit federation faults-short compose ## lint and every test; what the machine lacks is skipped by name
 
 unit: setup ## tests without processes
 	@echo '==> unit tests'
-	@$(BIN)/pytest -q tests --ignore=tests/federation --ignore=tests/compose
+	@$(BIN)/pytest -q tests --ignore=tests/federation --ignore=tests/compose --ignore=tests/faults
 
 federation: setup ## tests with real processes and mutual TLS
 	@echo '==> federation tests: real processes, real certificates'
 	@$(BIN)/pytest -q tests/federation
+
+faults-short: setup ## a few trials of every fault campaign, others each minute (FAULTS_OFFSET= for the same ones)
+	@echo '==> fault campaigns, a few trials of each'
+	@$(BIN)/pytest -q -s tests/faults
+
+faults: setup ## every fault campaign, all trials (an hour and more); NAMES="disk kills" FROM=10 TO=20 for some
+	@$(BIN)/python -m tests.faults $(NAMES) $(if $(FROM),--from $(FROM)) $(if $(TO),--to $(TO))
 
 compose: setup ## tests with running containers
 	@echo '==> compose tests: real containers'

@@ -77,5 +77,5 @@ RECIPES = {
 def recipe_named(name: str) -> Recipe:
     """The recipe of that name, or an error that lists the names there are."""
     if name not in RECIPES:
-        raise Invalid(f"recipe must be one of {', '.join(RECIPES)}, got {name!r}")
+        raise Invalid(f"recipe must be one of {', '.join(RECIPES)}, got {name[:40]!r}")
     return RECIPES[name]

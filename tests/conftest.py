@@ -7,13 +7,14 @@ from typing import NoReturn
 import pytest
 
 
+def say_lacking(what: str) -> NoReturn:
+    """Says what this machine lacks for a test: it is skipped by name, or fails when REQUIRE=all (as CI sets)."""
+    if os.environ.get("REQUIRE") == "all":
+        pytest.fail(f"REQUIRE=all, and this machine lacks {what}", pytrace=False)
+    pytest.skip(f"this machine lacks {what}")
+
+
 @pytest.fixture(scope="session")
 def lacking() -> Callable[[str], NoReturn]:
-    """Says what this machine lacks for a test: it is skipped by name, or fails when REQUIRE=all (as CI sets)."""
-
-    def say(what: str) -> NoReturn:
-        if os.environ.get("REQUIRE") == "all":
-            pytest.fail(f"REQUIRE=all, and this machine lacks {what}", pytrace=False)
-        pytest.skip(f"this machine lacks {what}")
-
-    return say
+    """`say_lacking`, for a test."""
+    return say_lacking

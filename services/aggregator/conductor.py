@@ -2,20 +2,22 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 
 import numpy as np
 
 from fedfraud import model
 from fedfraud.errors import Misconfigured, Stale
-from fedfraud.fixed_point import train_codec
+from fedfraud.fixed_point import Layout, train_codec
 from fedfraud.manifest import Manifest
 from fedfraud.model import RunState
 from fedfraud.recipe import Recipe, recipe_named
 from fedfraud.v1 import federation_pb2, history_pb2
-from fedfraud.wire import RoundKey, round_key_from_proto
+from fedfraud.wire import RoundKey, round_key_from_proto, segments_from_proto
 from services.aggregator import averaging, messages
 from services.aggregator.averaging import Model
-from services.aggregator.progress import Progress
+from services.aggregator.intake import OpenRound
+from services.aggregator.progress import Accepted, Progress
 from services.aggregator.runs import Run, Surroundings, new_run_id, store_model
 from services.aggregator.seats import Seats
 from services.aggregator.settings import Settings
@@ -78,6 +80,8 @@ class Conductor:
         """
         there = frozenset(record.name for record in seats.records.values() if record.present)
         await self._journal.append(history_pb2.AggregatorStarted(epoch=self.epoch + 1))
+        if self._progress is not None and self._progress.former is not None:
+            self._intake.open(_closed(self._progress, *self._progress.former))
         if self._progress is not None and self._progress.finished is None:
             await self._resume(self._progress, there)
         elif self._settings.autostart and self._progress is None:
@@ -109,7 +113,7 @@ class Conductor:
                 raise Stale(f"a run must end before the next begins, {self._progress.run_id} is going on")
             if seed is None:
                 seed = (self._settings.seed + (self._runs if self._secure else 0)) % 2**32
-            run = await self._started(recipe_named(recipe), rounds, seed)
+            run = await self._started(recipe_named(recipe), rounds, seed, self._journal.append)
             if self._task is not None:
                 self._task.cancel()  # the automatic run that still waits for its banks: this one takes its place
             self.waiting_for = ""
@@ -137,13 +141,19 @@ class Conductor:
             self._task.cancel()
             await asyncio.wait({self._task})
 
-    async def _started(self, recipe: Recipe, rounds: int, seed: int) -> Run:
-        """The run, once the journal has its start."""
+    async def _started(
+        self,
+        recipe: Recipe,
+        rounds: int,
+        seed: int,
+        store: Callable[[history_pb2.RunStarted], Awaitable[history_pb2.Entry]],
+    ) -> Run:
+        """The run, once the journal has its start; `store` is the journal's `append` or `insist`."""
         manifest, settings, run_id = self._around.manifest, self._settings, new_run_id()
         train_codec(manifest, recipe).check_capacity()
         quorum, expected = settings.effective_quorum, settings.expected_banks
         initial = await self._initial(recipe, seed) if self._secure else None
-        await self._journal.append(
+        await store(
             messages.run_started(
                 run_id,
                 seed,
@@ -181,7 +191,9 @@ class Conductor:
         async with self._starting:
             if self._progress is not None:  # an operator was quicker
                 return
-            run = await self._started(recipe_named(settings.recipe), settings.rounds, settings.seed)
+            # Nobody asked for it, so nobody would ask again if the disk failed just now.
+            store = self._journal.insist
+            run = await self._started(recipe_named(settings.recipe), settings.rounds, settings.seed, store)
         await self._drive(run)
 
     async def _banks_present(self) -> None:
@@ -221,6 +233,16 @@ class Conductor:
         ended = federation_pb2.RunEnded(run_id=run.progress.run_id, outcome=outcome)
         for seat in self._participants.present:
             self._participants.send(seat, federation_pb2.ParticipateResponse(run_ended=ended))
+
+
+def _closed(progress: Progress, opened: history_pb2.RoundOpened, accepted: dict[str, Accepted]) -> OpenRound:
+    """A round that closed before a restart, for its receipts alone."""
+    layout = Layout(segments_from_proto(list(opened.segments)), progress.manifest, progress.recipe)
+    state = messages.round_of(messages.plan_of(opened, layout.length), accepted)
+    state.close()
+    closed = OpenRound(state, layout, federation_pb2.RoundInstruction(), lambda: 0.0)
+    closed.remember(accepted)
+    return closed
 
 
 def check_settings(settings: Settings, manifest: Manifest) -> None:

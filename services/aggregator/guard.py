@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
 from google.protobuf import descriptor_pool
+from google.protobuf.message import DecodeError
 
-from fedfraud.errors import FedfraudError, Forbidden, Unauthenticated
+from fedfraud.errors import FedfraudError, Forbidden, Invalid, Unauthenticated
 from fedfraud.identity import Credential, Identity, Role, read_credential
 from fedfraud.logs import Log
 from fedfraud.v1 import model_pb2
@@ -17,6 +19,15 @@ from services.aggregator.seats import Seats
 
 _caller: ContextVar[tuple[Identity, Credential]] = ContextVar("caller")
 Context = grpc.aio.ServicerContext[Any, Any]
+_LONGEST_SENTENCE = 500
+"""Characters, each at most 12 bytes in a trailer, of which gRPC takes 8 KiB: with more a caller loses the status."""
+
+
+@dataclass(frozen=True)
+class _Unreadable:
+    """Bytes that are no message of the rpc. They are refused like any other fault, once it is known who sent them."""
+
+    size: int
 
 
 def caller() -> Identity:
@@ -97,6 +108,7 @@ def _wrapped(
     until_invalid: Callable[[], Awaitable[Unauthenticated]] | None,
     log: Log,
 ) -> Any:  # noqa: ANN401
+    read: Callable[[Any], Any] = _readable_all if handler.request_streaming else _readable
     if handler.response_streaming:
         behaviour = handler.unary_stream or handler.stream_stream
         make = grpc.unary_stream_rpc_method_handler if handler.unary_stream else grpc.stream_stream_rpc_method_handler
@@ -104,25 +116,48 @@ def _wrapped(
         async def stream(request: object, context: Context) -> AsyncIterator[object]:
             try:
                 admit(context)
-                responses = behaviour(request, context)
+                responses = behaviour(read(request), context)
                 async for response in _while_valid(responses, until_invalid) if until_invalid else responses:
                     yield response
             except Exception as error:
                 await _abort(context, error, log)
 
-        return make(stream, handler.request_deserializer, handler.response_serializer)
+        return make(stream, _tolerant(handler.request_deserializer), handler.response_serializer)
     behaviour = handler.unary_unary or handler.stream_unary
     make = grpc.unary_unary_rpc_method_handler if handler.unary_unary else grpc.stream_unary_rpc_method_handler
 
     async def unary(request: object, context: Context) -> object:
         try:
             admit(context)
-            return await behaviour(request, context)
+            return await behaviour(read(request), context)
         except Exception as error:
             await _abort(context, error, log)
             raise  # not reached: abort raises
 
-    return make(unary, handler.request_deserializer, handler.response_serializer)
+    return make(unary, _tolerant(handler.request_deserializer), handler.response_serializer)
+
+
+def _tolerant(deserialise: Callable[[bytes], object]) -> Callable[[bytes], object]:
+    """gRPC itself would end the call with UNKNOWN or INTERNAL, before anybody asked who calls."""
+
+    def message(data: bytes) -> object:
+        try:
+            return deserialise(data)
+        except DecodeError:
+            return _Unreadable(len(data))
+
+    return message
+
+
+def _readable(request: object) -> object:
+    if isinstance(request, _Unreadable):
+        raise Invalid(f"a request must be a message of the rpc's type, got {request.size} other bytes")
+    return request
+
+
+async def _readable_all(requests: AsyncIterator[object]) -> AsyncIterator[object]:
+    async for request in requests:
+        yield _readable(request)
 
 
 async def _while_valid(
@@ -143,9 +178,9 @@ async def _while_valid(
             yield response
     finally:
         ended.cancel()
-        if step is not None and not step.done():
+        if step is not None:
             step.cancel()
-            await asyncio.wait({step})
+            await asyncio.gather(step, return_exceptions=True)  # also what it failed with as the certificate ended
         await responses.aclose()  # type: ignore[attr-defined]  # an async generator
 
 
@@ -153,6 +188,6 @@ async def _abort(context: Context, error: Exception, log: Log) -> None:
     if isinstance(error, grpc.aio.AbortError):
         raise error
     if isinstance(error, FedfraudError):
-        await context.abort(error.status, str(error))
+        await context.abort(error.status, str(error)[:_LONGEST_SENTENCE])
     log.error("a handler failed", exc_info=True, error=repr(error))
     await context.abort(grpc.StatusCode.INTERNAL, "the aggregator failed; its log says why")

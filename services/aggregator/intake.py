@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import timedelta
 
 from fedfraud import fixed_point
@@ -18,6 +18,7 @@ from fedfraud.wire import disclosure_from_proto, round_key_from_proto, round_key
 from services.aggregator.journal import Journal
 from services.aggregator.masked import MaskedRound
 from services.aggregator.participants import Participants
+from services.aggregator.progress import Accepted
 from services.aggregator.rounds import Outcome, Round
 from services.aggregator.seats import Seats
 from services.aggregator.vectors import Vectors
@@ -48,6 +49,10 @@ class OpenRound:
         self.refusals: Counter[str] = Counter()
         self.lock = asyncio.Lock()
         self.answered = asyncio.Event()
+
+    def remember(self, accepted: Mapping[str, Accepted]) -> None:
+        """What a former process accepted: its receipts are given again."""
+        self.sequences.update({seat: one.sequence for seat, one in accepted.items()})
 
     def instruction(self) -> federation_pb2.ParticipateResponse:
         """What a bank of the cohort is told, with the time that is left now."""

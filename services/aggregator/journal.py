@@ -92,6 +92,10 @@ class Journal:
             if after >= self.head:
                 await grown.wait()
 
+    def write_again(self) -> None:
+        """Writes what the file has already, on the writer thread: fails as an entry would."""
+        self._database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
     def close(self) -> None:
         """Closes the file; the writer must be closed first."""
         self._database.close()

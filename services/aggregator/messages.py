@@ -1,5 +1,7 @@
 """A run's values as what is journalled and what banks are told. Pure: nothing here decides anything."""
 
+from collections.abc import Mapping
+
 from fedfraud.manifest import Manifest
 from fedfraud.masking_parameters import Parameters, Roster
 from fedfraud.masking_wire import parameters_to_proto, roster_to_proto
@@ -18,8 +20,8 @@ from fedfraud.wire import (
     segments_to_proto,
 )
 from services.aggregator.averaging import Model
-from services.aggregator.progress import Progress
-from services.aggregator.rounds import Plan
+from services.aggregator.progress import Accepted, Progress
+from services.aggregator.rounds import Plan, Round
 
 
 def run_started(
@@ -31,8 +33,8 @@ def run_started(
     rounds: int,
     quorum: int,
     expected_banks: int,
-    secure: bool,
-    initial: Model | None,
+    secure: bool = False,
+    initial: Model | None = None,
 ) -> history_pb2.RunStarted:
     """What the run is to be; with an initial model it begins under a former run's state."""
     return history_pb2.RunStarted(
@@ -82,6 +84,11 @@ def plan_of(opened: history_pb2.RoundOpened, word_count: int) -> Plan:
         opened.final,
         opened.roster_size,
     )
+
+
+def round_of(plan: Plan, accepted: Mapping[str, Accepted]) -> Round:
+    """The round that its run's progress tells of: just opened, or with all whom a former process acknowledged."""
+    return Round(plan, answered={seat: one.vector_sha256 for seat, one in accepted.items()})
 
 
 def round_opened(plan: Plan) -> history_pb2.RoundOpened:

@@ -54,6 +54,8 @@ class Progress:
     open: history_pb2.RoundOpened | None = None
     accepted: dict[str, Accepted] = field(default_factory=dict)
     """By seat, of the round that is open or else was last."""
+    former: tuple[history_pb2.RoundOpened, dict[str, Accepted]] | None = None
+    """The round that closed last, and who is in it: a bank may not have heard yet that it counts."""
     missed: set[str] = field(default_factory=set)
     """Seats that let their last deadline pass and were not heard of since."""
     scored: bool = False
@@ -84,6 +86,11 @@ class Progress:
             progress.run_state = run_state_from_proto(started.run_state, progress.manifest)
             progress.model = started.model
         return progress
+
+    @property
+    def next_key(self) -> RoundKey:
+        """Names the round after the newest; void ones count too."""
+        return RoundKey(self.run_id, self.last_round + 1, 1)
 
     def apply(self, entry: history_pb2.Entry) -> None:
         """Takes one entry of the journal into account; those of other runs and kinds change nothing here."""
@@ -131,4 +138,5 @@ class Progress:
     def _closed(self, number: int) -> None:
         if self.open is not None:
             self.missed |= set(self.open.cohort) - self.accepted.keys()
+            self.former = self.open, self.accepted
         self.open, self.last_round, self.stage_events = None, number, []

@@ -33,7 +33,7 @@ from services.aggregator.journal import Journal
 from services.aggregator.masked import MaskedRound
 from services.aggregator.participants import Participants
 from services.aggregator.progress import Progress
-from services.aggregator.rounds import Outcome, Plan, Round
+from services.aggregator.rounds import Outcome, Plan
 from services.aggregator.seats import Seats
 from services.aggregator.vectors import Vectors
 from services.aggregator.writer import Writer
@@ -214,7 +214,7 @@ class Run:
     def _plan(self, step: int, layout: Layout, cohort: frozenset[str], *, final: bool) -> Plan:
         progress, roster_size = self.progress, 0
         sha256 = self._model.reference.model_sha256 if self._model else b""
-        key, quorum = RoundKey(progress.run_id, progress.last_round + 1, 1), progress.quorum
+        key, quorum = progress.next_key, progress.quorum
         if progress.secure:
             roster_size = len(self._around.seats.records)
             quorum = max(quorum, sizes(max(len(cohort), LEAST_BANKS)).quorum)
@@ -250,10 +250,9 @@ class Run:
             around.log.info("round goes on", round=plan.key, answered=len(self.progress.accepted))
         masking = (attempt.attempt.parameters, attempt.attempt.roster) if attempt else None
         instruction = messages.instruction(self.progress, plan, self._model, masking)
-        accepted = self.progress.accepted
-        state = Round(plan, answered={seat: one.vector_sha256 for seat, one in accepted.items()})
+        state = messages.round_of(plan, self.progress.accepted)
         open_round = OpenRound(state, layout, instruction, lambda: deadline - time.monotonic(), attempt)
-        open_round.sequences.update({seat: one.sequence for seat, one in accepted.items()})
+        open_round.remember(self.progress.accepted)
         around.intake.open(open_round)
         for seat in open_round.awaited:
             around.participants.send(seat, open_round.instruction())

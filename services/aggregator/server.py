@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import fcntl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
@@ -44,8 +44,9 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Callable[[int, i
     manifest = manifest_of(settings)
     check_settings(settings, manifest)
     lock = _locked(settings.data_dir)
-    authority, writer = Authority(settings.data_dir / "authority"), Writer()
-    journal = Journal(settings.data_dir / NAME, writer, authority.journal_key)
+    with _durably():
+        authority, writer = Authority(settings.data_dir / "authority"), Writer()
+        journal = Journal(settings.data_dir / NAME, writer, authority.journal_key)
     try:
         await _serve(settings, manifest, authority, writer, journal, stop, ready, log)
     finally:
@@ -66,7 +67,8 @@ async def _serve(
     log: Log,
 ) -> None:
     vectors, seats = Vectors(settings.data_dir / "vectors"), Seats()
-    vectors.prepare()
+    with _durably():
+        vectors.prepare()
     participants = Participants(seats, journal, log)
     intake = Intake(seats, participants, journal, writer, vectors, settings.stall_timeout, log)
     holdout = Holdout(settings.holdout_file, manifest) if settings.holdout_file else None
@@ -120,7 +122,8 @@ async def _serve(
         raise Misconfigured(
             f"LISTEN and ENROLMENT_LISTEN must be free addresses, got {settings.listen}, {settings.enrolment_listen}"
         ) from error
-    authority.write_join_folders(settings.join_dir)
+    with _durably():
+        authority.write_join_folders(settings.join_dir)
 
     health = HealthServer(settings.health_socket) if settings.health_socket else None
     await conductor.begin(seats)
@@ -129,7 +132,7 @@ async def _serve(
     log.info("serving", port=port, enrolment_port=enrolment_port, expected_banks=settings.expected_banks)
     ready(port, enrolment_port)
     tasks = [
-        asyncio.create_task(writer.probe(settings.data_dir)),
+        asyncio.create_task(writer.probe(settings.data_dir, journal.write_again)),
         asyncio.create_task(_sweep(settings.retention_hours * 3600, writer, vectors, conductor)),
     ]
     if settings.simulation:
@@ -169,6 +172,15 @@ def _locked(folder: Path) -> BinaryIO:
             f"DATA_DIR must be a folder of this aggregator alone: {error.strerror}, {folder}"
         ) from error
     return file
+
+
+@contextlib.contextmanager
+def _durably() -> Iterator[None]:
+    """What the disk says of what a start has to write, in our words."""
+    try:
+        yield
+    except OSError as error:
+        raise NotStored(f"a start must be made durable, the disk said: {error}") from error
 
 
 async def _all_absent(seats: Seats, journal: Journal) -> None:

@@ -57,14 +57,17 @@ class Writer:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    async def probe(self, folder: Path) -> None:
-        """While the disk fails, tries it until it takes something again; then waits for the next failure. Endless."""
+    async def probe(self, folder: Path, also: Callable[[], object]) -> None:
+        """While the disk fails, tries it until it takes something again; then waits for the next failure. Endless.
+
+        It is tried with a file in the folder and with `also`: one may fail where the other does not.
+        """
         while True:
             while not self.failure:
                 await self.changed.wait()
             await asyncio.sleep(_LONGEST_PAUSE / 2)
             with contextlib.suppress(NotStored):
-                await self.run(_write_and_remove, folder / "probe")
+                await self.run(_try, folder / "probe", also)
 
     def close(self) -> None:
         """Finishes what was begun."""
@@ -88,8 +91,9 @@ def _name_this_thread() -> None:
         Path(f"/proc/self/task/{threading.get_native_id()}/comm").write_text("writer")
 
 
-def _write_and_remove(path: Path) -> None:
+def _try(path: Path, also: Callable[[], object]) -> None:
     try:
         write_durably(path, bytes(_PROBE_BYTES))
+        also()
     finally:
         path.unlink(missing_ok=True)

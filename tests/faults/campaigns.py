@@ -1,5 +1,19 @@
 """Every campaign by its name, in the order of `make faults`."""
 
+from tests.faults import container_kills, crash_points, disk, fuzz, kills, round_machine, starts
 from tests.faults.campaign import Campaign
 
-CAMPAIGNS: dict[str, Campaign] = {}
+CAMPAIGNS: dict[str, Campaign] = {
+    one.name: one
+    for one in (
+        round_machine.ROUND_MACHINE,
+        fuzz.FUZZ,
+        fuzz.FUZZ_WIRE,
+        crash_points.CAMPAIGN,
+        disk.CAMPAIGN,
+        starts.CAMPAIGN,
+        kills.AGGREGATOR,
+        kills.BANK,
+        container_kills.CAMPAIGN,
+    )
+}

@@ -160,6 +160,17 @@ class Upload:
         return [self.header, *self.chunks]
 
 
+def good_upload(
+    welcome: federation_pb2.Welcome, instruction: federation_pb2.RoundInstruction, value: float, weight: int
+) -> Upload:
+    """What a bank that was welcomed so answers: `weight` rows or as weight, every coordinate of the update `value`."""
+    manifest, recipe = manifest_from_proto(welcome.manifest), recipe_from_proto(instruction.recipe)
+    layout = Layout(segments_from_proto(list(instruction.segments)), manifest, recipe)
+    parts = [_good(codec, value, weight) for codec in layout.codecs.values()]
+    upload = Upload(instruction.key, welcome.fencing_number, instruction.model.model_sha256, b"", b"", 0)
+    return upload.of(np.concatenate(parts))
+
+
 @dataclass
 class HandBank:
     """A bank's identity and its line to the aggregator."""
@@ -199,11 +210,7 @@ class HandBank:
 
     def upload(self, instruction: federation_pb2.RoundInstruction, value: float, weight: int) -> Upload:
         """A good contribution: `weight` rows or as weight, every coordinate of the update `value`."""
-        manifest, recipe = manifest_from_proto(self.welcome.manifest), recipe_from_proto(instruction.recipe)
-        layout = Layout(segments_from_proto(list(instruction.segments)), manifest, recipe)
-        parts = [_good(codec, value, weight) for codec in layout.codecs.values()]
-        upload = Upload(instruction.key, self.welcome.fencing_number, instruction.model.model_sha256, b"", b"", 0)
-        return upload.of(np.concatenate(parts))
+        return good_upload(self.welcome, instruction, value, weight)
 
     async def submit(self, messages: Messages) -> federation_pb2.Receipt:
         """The receipt; raises what the aggregator says against it."""

@@ -25,6 +25,12 @@ STOPPED = history_pb2.RUN_OUTCOME_STOPPED
 FAILED = history_pb2.RUN_OUTCOME_FAILED
 
 
+def drawn_rows(number: int, count: int) -> dataset.Rows:
+    """A small dataset of the tutorial's schema; another for each number."""
+    labels = np.arange(count) % 10 == 0
+    return dataset.Rows(np.random.default_rng(number).normal(size=(count, len(TUTORIAL))) + labels[:, None], labels)
+
+
 class Network(LocalNetwork):
     """Processes whose journal the test reads while they work."""
 
@@ -62,9 +68,7 @@ class Network(LocalNetwork):
         folder = self.run_dir / f"bank-{number:02d}"
         folder.mkdir(parents=True, exist_ok=True)
         for name, rows in (("dataset", count), ("holdout", 20)):
-            draws, labels = np.random.default_rng(number), np.arange(rows) % 10 == 0
-            features = draws.normal(size=(rows, len(TUTORIAL))) + labels[:, None]
-            dataset.write(folder / f"{name}.parquet", dataset.Rows(features, labels), TUTORIAL)
+            dataset.write(folder / f"{name}.parquet", drawn_rows(number, rows), TUTORIAL)
 
     def start_banks(self, *numbers: int, **settings: object) -> None:
         """Starts these and waits until each has its lease and has read its rows."""
@@ -94,6 +98,12 @@ class Network(LocalNetwork):
         """Ends a bank without a word, and waits until it is gone."""
         self.signal(number, signal.SIGKILL)
         self.processes[f"bank-{number:02d}"].join(10)
+
+    def restart(self, number: int, **settings: object) -> None:
+        """Starts a bank again that has its seat: it waits for nobody's turn to enrol, were that one killed or not."""
+        for turn in self._turns:
+            turn.set()
+        self.start_bank(number, **settings)
 
     def kill_aggregator(self) -> None:
         """Ends the aggregator without a word, and waits until it is gone."""

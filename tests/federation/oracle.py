@@ -7,8 +7,9 @@ docstrings promise. Averages are exact, in Python's integers, and the optimiser 
 import hashlib
 import json
 import struct
+from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
-from itertools import count, pairwise
+from itertools import pairwise
 from math import log, sqrt
 
 import numpy as np
@@ -22,6 +23,8 @@ from simulation import tutorial
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Vector = NDArray[np.float32]
+Rows = tuple[Floats, Bools]
+"""A bank's features (rows, 30) and labels (rows,), those for validation too."""
 
 SIZES = (30, 64, 32, 1)
 RESOLUTION = 2**20  # values are rounded to multiples of 2**-20
@@ -29,26 +32,35 @@ RESOLUTION = 2**20  # values are rounded to multiples of 2**-20
 
 def model_sha256(recipe_name: str, rounds: int, banks: int, seed: int) -> str:
     """In hex: banks 1 to `banks` in the seats bank-01 …, every bank in every round."""
+    rows = {f"bank-{number:02d}": tutorial.shard(seed, number) for number in range(1, banks + 1)}
+    return replayed_sha256(recipe_name, seed, rows, [list(rows)] * (rounds + 1))
+
+
+def replayed_sha256(recipe_name: str, seed: int, rows: Mapping[str, Rows], cohorts: Sequence[Collection[str]]) -> str:
+    """In hex: `rows` are each seat's, `cohorts` the seats whose contributions the preparing round added, then those of
+    each training round."""
     torch.set_num_threads(1)  # the bits depend on it
     recipe = recipe_named(recipe_name)
-    shards = [_training_rows(*tutorial.shard(seed, slot)) for slot in range(1, banks + 1)]
-    means, deviations = _scaler([features for features, _ in shards])
-    rows, frauds = sum(len(labels) for _, labels in shards), sum(int(labels.sum()) for _, labels in shards)
-    scale = 2**20 / _measure(recipe, frauds, rows)
-    state = struct.pack("<60d", *means, *deviations) + struct.pack("<2qd", rows, frauds, scale)
-    inputs = [((features - means) / deviations).astype(np.float32) for features, _ in shards]
-    weights = [min(max(round(scale * _measure(recipe, int(y.sum()), len(y))), 1), 2**20) for _, y in shards]
+    shards = {seat: _training_rows(*held) for seat, held in rows.items()}
+    prepared = [shards[seat] for seat in cohorts[0]]
+    means, deviations = _scaler([features for features, _ in prepared])
+    pooled, frauds = sum(len(labels) for _, labels in prepared), sum(int(labels.sum()) for _, labels in prepared)
+    scale = 2**20 / _measure(recipe, frauds, pooled)
+    state = struct.pack("<60d", *means, *deviations) + struct.pack("<2qd", pooled, frauds, scale)
+    inputs = {seat: ((features - means) / deviations).astype(np.float32) for seat, (features, _) in shards.items()}
+    measured = {seat: _measure(recipe, int(y.sum()), len(y)) for seat, (_, y) in shards.items()}
+    weights = {seat: min(max(round(scale * value), 1), 2**20) for seat, value in measured.items()}
     vector, velocity = _initial_vector(seed), np.zeros(4097)
-    for step in range(1, rounds + 1):
+    for step, cohort in enumerate(cohorts[1:], start=1):
         model = hashlib.sha256(_manifest() + state + vector.tobytes()).digest()
         total = [0] * 4097
-        for number, x, (_, y), weight in zip(count(1), inputs, shards, weights):
-            tag = b"fedfraud/v1/training seed" + struct.pack("<q", seed) + b"bank-%02d" % number
+        for seat in cohort:
+            tag = b"fedfraud/v1/training seed" + struct.pack("<q", seed) + seat.encode()
             digest = hashlib.sha256(tag + struct.pack("<i", step) + model).digest()
-            update = _train(recipe, vector, x, y, int.from_bytes(digest[:8], "little")) - vector
-            clipped = [min(max(u, -recipe.clip), recipe.clip) for u in update.tolist()]
-            total = [t + weight * round(u * 2**24) for t, u in zip(total, clipped, strict=True)]
-        average = np.array([float(t) for t in total]) / sum(weights) / 2**24
+            trained = _train(recipe, vector, inputs[seat], shards[seat][1], int.from_bytes(digest[:8], "little"))
+            clipped = [min(max(u, -recipe.clip), recipe.clip) for u in (trained - vector).tolist()]
+            total = [t + weights[seat] * round(u * 2**24) for t, u in zip(total, clipped, strict=True)]
+        average = np.array([float(t) for t in total]) / sum(weights[seat] for seat in cohort) / 2**24
         velocity = recipe.momentum * velocity + average
         vector = (vector.astype(np.float64) + velocity).astype(np.float32)
     return hashlib.sha256(_manifest() + state + vector.tobytes()).hexdigest()
@@ -80,7 +92,7 @@ def _train(recipe: Recipe, vector: Vector, x: Vector, y: Bools, seed: int) -> Ve
     return nn.utils.parameters_to_vector(parameters).detach().numpy()
 
 
-def _training_rows(features: Floats, labels: Bools) -> tuple[Floats, Bools]:
+def _training_rows(features: Floats, labels: Bools) -> Rows:
     """All but 15 % of each class, at least one of it where it has two rows; PCG64(20150) chooses."""
     draws = np.random.Generator(np.random.PCG64(20_150))
     training = set(range(len(labels)))

@@ -14,7 +14,7 @@ import pytest
 from fedfraud import fixed_point
 from fedfraud.v1 import federation_pb2, model_pb2
 from fedfraud.wire import round_key_from_proto
-from tests.federation.hands import Messages, Pair, Request, Upload, pair
+from tests.federation.hands import HandBank, Messages, Pair, Request, Upload, aggregator, pair
 from tests.federation.waiting import until
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -398,3 +398,22 @@ async def test_a_caller_cannot_fill_the_journal_with_its_faults(tmp_path: Path) 
                 await network.banks[1].submit([])
         assert len(network.aggregator.events("contribution_refused")) == 20
         await commits(network, 1)
+
+
+async def test_a_round_that_closed_before_a_restart_gives_its_receipts_again(tmp_path: Path) -> None:
+    async with pair(tmp_path) as network:
+        former, banks = network.good(), network.banks
+        receipts = [await bank.submit(upload.messages) for bank, upload in zip(banks, former, strict=True)]
+        _ = [await bank.round() for bank in banks]
+    async with aggregator(tmp_path) as again:
+        for bank, upload, receipt in zip(banks, former, receipts, strict=True):
+            async with again.channel(bank.own) as channel:
+                back = HandBank(bank.seat, bank.own, channel)
+                await back.join()
+                assert (await back.round()).key.round == 2
+                fresh = replace(upload, fencing_number=back.welcome.fencing_number)
+                assert await back.submit(fresh.messages) == receipt
+                with pytest.raises(grpc.aio.AioRpcError) as refusal:
+                    await back.submit(replace(upload.of(upload.words + np.uint64(1)), fencing_number=2).messages)
+                assert refusal.value.code() is STALE
+        assert len(again.events("contribution_accepted")) == 2

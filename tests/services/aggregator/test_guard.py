@@ -1,9 +1,18 @@
-"""Which roles an rpc names: deny by default."""
+"""Which roles an rpc names: deny by default; and how a stream ends with its caller's certificate."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
 
 import pytest
 
+from fedfraud.errors import Stale, Unauthenticated
 from fedfraud.identity import Role
-from services.aggregator.guard import allowed_roles
+from fedfraud.v1 import federation_pb2, history_pb2, operation_pb2
+from services.aggregator.guard import _while_valid, allowed_roles
+
+SERVED = (federation_pb2, history_pb2, operation_pb2)
+"""Imported so that the descriptor pool knows them, as an aggregator's does."""
 
 
 @pytest.mark.parametrize(
@@ -22,3 +31,20 @@ from services.aggregator.guard import allowed_roles
 )
 def test_an_rpc_is_for_the_roles_that_its_proto_names(method: str, roles: set[Role]) -> None:
     assert allowed_roles(method) == roles
+
+
+async def test_a_stream_that_fails_at_the_moment_its_certificate_ends_leaves_no_error_behind() -> None:
+    left_behind: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: left_behind.append(context))
+
+    async def responses() -> AsyncIterator[object]:
+        raise Stale("a stream must have a lease")
+        yield
+
+    async def ended() -> Unauthenticated:
+        return Unauthenticated("a certificate must not be revoked")
+
+    with pytest.raises(Unauthenticated, match="revoked"):
+        await anext(_while_valid(responses(), ended))
+    gc.collect()
+    assert not left_behind

@@ -1,0 +1,57 @@
+"""Starts a network in containers, and takes all of it away again, whatever happened."""
+
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.compose.network import HOST_GROUP, HOST_USER, Network, docker, until
+from tests.conftest import say_lacking
+
+
+@contextmanager
+def running(banks: int, **settings: str) -> Iterator[Network]:
+    """Aggregator, banks and reporter, enrolled and on their first run; `settings` are the environment of `up`."""
+    for command, name in (("info", "a running Docker engine"), ("compose version", "Docker Compose v2")):
+        if not shutil.which("docker") or subprocess.run(["docker", *command.split()], capture_output=True).returncode:
+            say_lacking(name)
+    folder = Path(tempfile.mkdtemp(prefix="fedfraud-"))
+    network = Network(f"fedfraud-test-{secrets.token_hex(3)}", folder / "reports", folder / "key")
+    try:
+        folder.chmod(0o755)
+        network.reports.mkdir(mode=0o755)
+        network.key_file.write_text(f"sk-canary-{secrets.token_hex(16)}")
+        network.key_file.chmod(0o644)
+        if not os.geteuid():
+            os.chown(network.reports, HOST_USER, HOST_GROUP)
+        network.compose("build")
+        network.compose("up", "--detach", **settings)
+        until(lambda: len(network.events("aggregator", "joined")) >= banks, f"{banks} banks join")
+        yield network
+    except BaseException:
+        print(last_words(network))
+        raise
+    finally:
+        _remove(network)
+        shutil.rmtree(folder)
+
+
+def last_words(network: Network) -> str:
+    """The end of every container's log."""
+    parts = []
+    for one in network.containers():
+        state = f"{one['Name']} is {one['State']['Status']}, exit code {one['State']['ExitCode']}"
+        parts.append(f"{state}\n{docker('logs', '--tail', '15', one['Id'])}")
+    return "\n".join(parts)
+
+
+def _remove(network: Network) -> None:
+    # A container that Compose made anew keeps its anonymous volumes by name, and `down --volumes` leaves those.
+    volumes = network.volumes()
+    network.down("--volumes", "--remove-orphans", "--rmi", "all", "--timeout", "5")
+    if left := volumes & set(docker("volume", "ls", "--quiet").split()):
+        docker("volume", "rm", *left)

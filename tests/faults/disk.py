@@ -1,0 +1,102 @@
+"""ENOSPC and EIO at every tenth write and fsync of the aggregator's writer thread, once and until space returns."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from pathlib import Path
+
+from fedfraud.health import probe
+from tests.conftest import say_lacking
+from tests.faults.campaign import Campaign
+from tests.faults.strace import CannotTrace, Tracer, attached, writer_thread
+from tests.faults.three_banks import (
+    BANKS,
+    SEATS,
+    aggregator_pid,
+    check_everything,
+    computed_sha256,
+    enrol,
+    finished,
+    three_banks,
+)
+from tests.federation.networks import Network
+from tests.federation.waiting import wait_for
+
+CALLS = ("write", "pwrite64", "fsync", "fdatasync")
+EVERY = 10
+FAILURES = 3
+"""So many calls fail before space returns: the service has tried again meanwhile."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """The `count`th call of this name fails so, and if it lasts all later ones of the name until space returns."""
+
+    call: str
+    count: int
+    error: str
+    lasts: bool
+
+
+@cache
+def faults() -> list[Fault]:
+    """All of them, in the order of an undisturbed run."""
+    with tempfile.TemporaryDirectory() as folder, _watched(Path(folder), "") as (present, tracer):
+        finished(present)
+        calls = tracer.calls()
+    places = range(0, len(calls), EVERY)
+    return [
+        Fault(calls[place], calls[: place + 1].count(calls[place]), error, lasts)
+        for place, lasts, error in product(places, (False, True), ("ENOSPC", "EIO"))
+    ]
+
+
+def trial(number: int, folder: Path) -> None:
+    """Lets one call fail, or all from it on. The process stays, says how it is, and makes the same model."""
+    fault = faults()[number]
+    inject = f"{fault.call}:error={fault.error}:when={fault.count}{'+' if fault.lasts else ''}"
+    with _watched(folder, inject) as (present, tracer):
+        socket, first = _socket(present), aggregator_pid(present)
+        wait_for(tracer.injected, f"the call is made in every run: {fault}", 60.0)
+        if fault.lasts:
+            wait_for(lambda: not probe(socket), "the health says that the disk fails")
+            wait_for(lambda: tracer.injected() >= FAILURES, f"{FAILURES} calls have failed")
+            assert not present.events("run_finished")
+            tracer.detach()
+        assert finished(present)
+        wait_for(lambda: probe(socket), "the health says that the disk takes data again")
+        assert aggregator_pid(present) == first, "the process stays"
+        check_everything(present)
+        assert present.events("run_finished")[0].model_sha256.hex() == computed_sha256((SEATS,) * 4)
+
+
+@contextmanager
+def _watched(folder: Path, inject: str) -> Iterator[tuple[Network, Tracer]]:
+    """Three enrolled banks that join and run under an aggregator whose writer thread is under strace."""
+    with three_banks(folder / "run", health_socket=folder / "health") as present:
+        present.start_aggregator()
+        for number in BANKS:
+            enrol(present, number)
+        try:
+            with attached(writer_thread(aggregator_pid(present)), CALLS, folder / "calls", inject) as tracer:
+                for number in BANKS:
+                    present.start_bank(number)
+                yield present, tracer
+        except CannotTrace as lack:
+            say_lacking(f"{lack}: disk errors are not tried")
+
+
+def _socket(present: Network) -> Path:
+    return present.run_dir.parent / "health"
+
+
+CAMPAIGN = Campaign(
+    "disk",
+    f"ENOSPC and EIO at every {EVERY}th write or fsync: nothing acknowledged is lost; same model, without a restart",
+    lambda: len(faults()),
+    10,
+    trial,
+)

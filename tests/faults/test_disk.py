@@ -1,0 +1,79 @@
+"""A disk that is full or fails: nothing acknowledged is lost, the service says how it is, and goes on in place."""
+
+import resource
+from pathlib import Path
+
+import pytest
+
+from fedfraud.health import probe
+from tests.conftest import say_lacking
+from tests.faults.campaign import chosen
+from tests.faults.disk import CAMPAIGN
+from tests.faults.small_disk import fill, free, small_disk
+from tests.faults.strace import CannotTrace, attached, writer_thread
+from tests.faults.three_banks import BANKS, aggregator_pid, check_everything, finished, three_banks
+from tests.federation.waiting import wait_for
+
+pytestmark = pytest.mark.timeout(600)
+
+FAILS, TAKES = "disk fails: nothing is acknowledged", "disk takes data again"
+
+
+def test_a_write_that_fails_once_or_until_space_returns_costs_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    for number in chosen(CAMPAIGN.trials(), CAMPAIGN.short):
+        CAMPAIGN.trial(number, tmp_path / str(number))
+
+
+def test_the_run_that_starts_by_itself_starts_though_the_disk_is_full_just_then(tmp_path: Path) -> None:
+    socket = tmp_path / "health"
+    with three_banks(tmp_path / "run", expected_banks=4, start_wait=2.0, health_socket=socket) as present:
+        present.start_aggregator()
+        present.start_banks(*BANKS)  # the fourth does not come: it starts after two seconds
+        pid = aggregator_pid(present)
+        before = resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))  # no file takes a byte
+        wait_for(lambda: not probe(socket), "the health says that the disk fails")
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+        finished(present)
+        wait_for(lambda: probe(socket), "the health says that the disk takes data again")
+        assert aggregator_pid(present) == pid
+        check_everything(present)
+
+
+def test_the_health_does_not_say_serving_while_the_journal_cannot_be_written_though_files_can(tmp_path: Path) -> None:
+    with three_banks(tmp_path / "run", health_socket=tmp_path / "health") as present:
+        present.start_aggregator()
+        log = present.log_file("aggregator")
+        present.start_banks(1, 2)
+        thread, inject = writer_thread(aggregator_pid(present)), "fdatasync:error=EIO:when=3+"
+        try:
+            with attached(thread, ("fdatasync",), tmp_path / "calls", inject) as tracer:
+                present.start_bank(3)
+                wait_for(lambda: tracer.injected() >= 8, "eight calls have failed: it was tried for seconds")
+                assert (log.read_text().count(FAILS), log.read_text().count(TAKES)) == (1, 0)
+                assert not probe(tmp_path / "health")
+        except CannotTrace as lack:
+            say_lacking(f"{lack}: a journal that alone fails is not tried")
+        finished(present)
+        wait_for(lambda: probe(tmp_path / "health"), "the health says that the disk takes data again")
+        check_everything(present)
+
+
+def test_a_disk_that_is_really_full_is_waited_out_in_place_and_the_model_is_the_same(tmp_path: Path) -> None:
+    data = tmp_path / "run" / "aggregator"
+    with (
+        small_disk(data, 8),
+        three_banks(tmp_path / "run", health_socket=tmp_path / "health", rounds=20) as present,
+    ):
+        present.start_aggregator()
+        pid = aggregator_pid(present)
+        present.start_banks(*BANKS)
+        for committed in (1, 8, 15):
+            present.wait("round_committed", count=committed)
+            fill(data)
+            wait_for(lambda: not probe(tmp_path / "health"), "the health says that the disk is full")
+            assert not present.events("run_finished")
+            free(data)
+            wait_for(lambda: probe(tmp_path / "health"), "the health says that there is space again")
+        finished(present)
+        assert aggregator_pid(present) == pid
+        check_everything(present, 20)
