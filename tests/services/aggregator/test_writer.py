@@ -73,7 +73,7 @@ async def test_patience_ends() -> None:
 
 async def test_a_disk_that_comes_back_is_noticed_though_nobody_writes(tmp_path: Path) -> None:
     writer = Writer()
-    probing = asyncio.create_task(writer.probe(tmp_path))
+    probing = asyncio.create_task(writer.probe(tmp_path, lambda: None))
     with pytest.raises(NotStored):
         await writer.run(Disk().take, 1)
     async with asyncio.timeout(10):
