@@ -5,17 +5,14 @@ restart stands in the same stage with the same lists.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-
-from fedfraud.errors import Invalid, NotStored
-from fedfraud.fixed_point import FRACTION_BITS, WEIGHT_CAP, Layout, Words
+from fedfraud.errors import NotStored
+from fedfraud.fixed_point import Words
 from fedfraud.identity import Identity
-from fedfraud.masking import Advertisement, Consent, Masked, Shares, Unmasking
-from fedfraud.masking_parameters import Parameters, Roster
+from fedfraud.masking import Masked
+from fedfraud.masking_journal import STAGES, decline_reason, take
 from fedfraud.masking_sum import MaskedSum, Stage
 from fedfraud.masking_wire import (
     advertisements_to_proto,
@@ -24,48 +21,10 @@ from fedfraud.masking_wire import (
     consents_to_proto,
     delivered_to_proto,
 )
-from fedfraud.recipe import Recipe
-from fedfraud.thresholds import sizes
 from fedfraud.v1 import federation_pb2, history_pb2, masking_pb2
 from fedfraud.wire import round_key_to_proto
 from services.aggregator.journal import Journal
-from services.aggregator.progress import StageEvent
 from services.aggregator.rounds import Plan
-
-STAGES = {
-    Stage.ADVERTISE: masking_pb2.MASKING_STAGE_ADVERTISE,
-    Stage.SHARE: masking_pb2.MASKING_STAGE_SHARE,
-    Stage.MASK: masking_pb2.MASKING_STAGE_MASK,
-    Stage.CONSENT: masking_pb2.MASKING_STAGE_CONSENT,
-    Stage.UNMASK: masking_pb2.MASKING_STAGE_UNMASK,
-}
-
-
-def federation_id(ca_pem: bytes) -> bytes:
-    """SHA-256 of the CA's certificate: what the federation is called in every signature."""
-    return x509.load_pem_x509_certificate(ca_pem).fingerprint(hashes.SHA256())
-
-
-def parameters(plan: Plan, layout: Layout, recipe: Recipe, roster: Roster, federation: bytes) -> Parameters:
-    """What the attempt is about. Its minimum is the larger of the quorum and the least that an opening may have."""
-    size = sizes(len(plan.cohort))
-    return Parameters(
-        federation,
-        plan.key.run_id,
-        plan.key.round,
-        plan.key.attempt,
-        plan.model_sha256,
-        roster.sha256,
-        tuple(sorted(plan.cohort)),
-        layout.length,
-        tuple(segment.value for segment in layout.codecs),
-        FRACTION_BITS,
-        recipe.clip,
-        WEIGHT_CAP,
-        max(plan.quorum, size.quorum),
-        size.holders,
-        size.threshold,
-    )
 
 
 class MaskedRound:
@@ -123,7 +82,7 @@ class MaskedRound:
 
     def decline(self, seat: str, declined: masking_pb2.Declined) -> None:
         """The seat sits the attempt out."""
-        self.declined[seat] = _reason(declined)
+        self.declined[seat] = decline_reason(declined)
         self.note()
 
     async def take_words(self, masked: Masked, words: Words, store: Callable[[], Awaitable[None]]) -> bool:
@@ -170,43 +129,3 @@ class MaskedRound:
     async def _journal_answer(self, seat: str, answer: masking_pb2.StageAnswer) -> None:
         key = round_key_to_proto(self._plan.key)
         await self._journal.append(history_pb2.StageAnswered(key=key, seat=seat, answer=answer))
-
-
-def take(attempt: MaskedSum, answer: Advertisement | Shares | Consent | Unmasking) -> bool:
-    """Counts an answer; False for the very same again."""
-    match answer:
-        case Advertisement():
-            return attempt.advertise(answer)
-        case Shares():
-            return attempt.share(answer)
-        case Consent():
-            return attempt.consent(answer)
-        case Unmasking():
-            return attempt.unmask(answer)
-
-
-def replay(attempt: MaskedSum, events: Sequence[StageEvent], words: Callable[[str], Words]) -> dict[str, str]:
-    """Brings a fresh attempt to where the journal says that it stands; `words` gives a seat's masked words. Returns the
-    seats that sit it out, and why."""
-    declined, stages = {}, {number: stage for stage, number in STAGES.items()}
-    for event in events:
-        match event:
-            case history_pb2.StageAnswered() if event.answer.WhichOneof("answer") == "declined":
-                declined[event.seat] = _reason(event.answer.declined)
-            case history_pb2.StageAnswered():
-                take(attempt, answer_from_proto(event.answer, event.seat))
-            case history_pb2.ContributionAccepted():
-                told = Masked(event.seat, event.vector_sha256, event.masked_signature)
-                attempt.mask(told, words(event.seat))
-            case history_pb2.StageClosed():
-                if stages.get(event.stage) is not attempt.stage:
-                    raise Invalid(f"a stage must close in its turn, {attempt.stage.name.lower()}, got {event.stage}")
-                attempt.close()
-    return declined
-
-
-def _reason(declined: masking_pb2.Declined) -> str:
-    """In words."""
-    known = declined.reason in masking_pb2.DeclineReason.values()
-    name = masking_pb2.DeclineReason.Name(declined.reason) if known else "unknown"
-    return name.removeprefix("DECLINE_REASON_").lower().replace("_", " ")

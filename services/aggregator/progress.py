@@ -6,6 +6,7 @@ State only changes by `apply`, so a restart that applies the journal again stand
 from dataclasses import dataclass, field
 
 from fedfraud.manifest import Manifest
+from fedfraud.masking_journal import StageEvent
 from fedfraud.model import RunState
 from fedfraud.recipe import Recipe
 from fedfraud.v1 import history_pb2, model_pb2
@@ -24,9 +25,6 @@ class Accepted:
 
     vector_sha256: bytes
     sequence: int
-
-
-StageEvent = history_pb2.StageAnswered | history_pb2.ContributionAccepted | history_pb2.StageClosed
 
 
 @dataclass

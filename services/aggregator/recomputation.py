@@ -8,16 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfraud import fixed_point, model
+from fedfraud import fixed_point, masking_journal, model
 from fedfraud.errors import Invalid
 from fedfraud.fixed_point import EvaluateCodec, Layout, Segment, Words
-from fedfraud.masking_parameters import Roster
-from fedfraud.masking_sum import MaskedSum
 from fedfraud.metrics import scores_from_counts
 from fedfraud.model import RunState, Vector
 from fedfraud.v1 import history_pb2
 from fedfraud.wire import RoundKey, round_key_from_proto, run_state_from_proto, scores_from_proto, segments_from_proto
-from services.aggregator import averaging, masked, messages
+from services.aggregator import averaging
 from services.aggregator.progress import Progress
 from services.aggregator.vectors import Vectors
 
@@ -162,13 +160,14 @@ class Recomputation:
         """The sum of masked contributions, from every bank's signed answers: each signature is checked again."""
         if self.progress.open is None:
             raise Invalid("a masked round must have been opened, this one was not")
-        opened = self.progress.open
-        layout = Layout(segments_from_proto(list(opened.segments)), self.progress.manifest, self.progress.recipe)
-        roster = Roster.of(dict(list(self._signing_keys.items())[: opened.roster_size]))
-        plan = messages.plan_of(opened, layout.length)
-        parameters = masked.parameters(plan, layout, self.progress.recipe, roster, self._federation_id)
-        attempt = MaskedSum(parameters, roster)
-        masked.replay(
+        attempt = masking_journal.begun(
+            self.progress.open,
+            self.progress.manifest,
+            self.progress.recipe,
+            self._signing_keys,
+            self._federation_id,
+        )
+        masking_journal.replay(
             attempt, self.progress.stage_events, lambda seat: fixed_point.from_bytes(there[seat].read_bytes())
         )
         return attempt.open()

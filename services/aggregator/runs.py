@@ -13,19 +13,19 @@ from secrets import token_hex
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfraud import fixed_point, model
+from fedfraud import fixed_point, masking_journal, model
 from fedfraud.errors import Invalid, NotStored
 from fedfraud.fixed_point import EvaluateCodec, Layout, Segment, Words
 from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
-from fedfraud.masking_parameters import Roster, TooFew
-from fedfraud.masking_sum import MaskedSum, Stage
+from fedfraud.masking_parameters import TooFew
+from fedfraud.masking_sum import Stage
 from fedfraud.metrics import Scores, scores_from_counts
 from fedfraud.model import RunState, Vector
 from fedfraud.thresholds import LEAST_BANKS, sizes
 from fedfraud.v1 import history_pb2, model_pb2
 from fedfraud.wire import RoundKey, segments_from_proto
-from services.aggregator import averaging, masked, messages, recovery
+from services.aggregator import averaging, messages, recovery
 from services.aggregator.averaging import Model
 from services.aggregator.holdout import Holdout
 from services.aggregator.intake import Intake, OpenRound
@@ -243,7 +243,7 @@ class Run:
     async def _hold(self, plan: Plan, layout: Layout, opened_at: float) -> Closed | None:
         """One try of a round, from its opening, or from where a restart left it, to its sum; None if it is void."""
         around, deadline = self._around, time.monotonic() + self._around.round_deadline
-        attempt = await self._attempt(plan, layout) if self.progress.secure else None
+        attempt = await self._attempt(plan) if self.progress.secure else None
         if self.progress.open is None:
             await around.journal.insist(messages.round_opened(plan))
         else:
@@ -275,17 +275,16 @@ class Run:
         words, sha256 = await around.writer.insist(self._sum, plan, seats)
         return Closed(plan, layout, seats, words, sha256, opened_at)
 
-    async def _attempt(self, plan: Plan, layout: Layout) -> MaskedRound:
+    async def _attempt(self, plan: Plan) -> MaskedRound:
         """The attempt at its beginning, or where the journal says that it stands."""
-        around, progress = self._around, self.progress
-        roster = Roster.of(around.seats.signing_keys(plan.roster_size))
-        parameters = masked.parameters(plan, layout, progress.recipe, roster, around.federation_id)
-        attempt = MaskedSum(parameters, roster)
+        around, progress, keys = self._around, self.progress, self._around.seats.signing_keys()
+        opened = progress.open or messages.round_opened(plan)
+        attempt = masking_journal.begun(opened, around.manifest, progress.recipe, keys, around.federation_id)
 
         def words(seat: str) -> Words:
             return fixed_point.from_bytes(around.vectors.read_contribution(plan.key, seat))
 
-        declined = await asyncio.to_thread(masked.replay, attempt, progress.stage_events, words)
+        declined = await asyncio.to_thread(masking_journal.replay, attempt, progress.stage_events, words)
         return MaskedRound(plan, attempt, declined, around.journal)
 
     async def _opened(

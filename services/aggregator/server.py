@@ -14,6 +14,7 @@ from fedfraud.errors import Misconfigured, NotStored, Stale
 from fedfraud.health import HealthServer
 from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
+from fedfraud.masking_journal import federation_id
 from fedfraud.transactions import SCHEMAS
 from fedfraud.v1 import enrolment_pb2_grpc, federation_pb2_grpc, history_pb2, history_pb2_grpc, operation_pb2_grpc
 from services.aggregator.authority import Authority
@@ -22,7 +23,6 @@ from services.aggregator.guard import ErrorMapper, Guard
 from services.aggregator.holdout import Holdout
 from services.aggregator.intake import Intake
 from services.aggregator.journal import NAME, Journal
-from services.aggregator.masked import federation_id
 from services.aggregator.participants import Participants
 from services.aggregator.runs import Surroundings
 from services.aggregator.seats import Seats

@@ -9,8 +9,6 @@ import secrets
 import threading
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedfraud import fixed_point, stored
@@ -19,6 +17,7 @@ from fedfraud.fixed_point import FRACTION_BITS, WEIGHT_CAP
 from fedfraud.identity import sync_folder, write_durably, write_secret
 from fedfraud.masking import Advertisement, Consent, Delivery, Shares, Unmasking
 from fedfraud.masking_bank import BankState, Masker
+from fedfraud.masking_journal import federation_id
 from fedfraud.masking_parameters import Parameters, Roster
 from fedfraud.masking_policy import Inputs, Openings, Policy
 from fedfraud.masking_wire import advertisements_from_proto, consents_from_proto, delivered_from_proto
@@ -42,7 +41,7 @@ class Attempts:
         self._lock = threading.Lock()
         self._openings = Openings(_read_records(self._folder / _OPENINGS))
         self._policy = Policy(
-            x509.load_pem_x509_certificate(ca_pem).fingerprint(hashes.SHA256()),
+            federation_id(ca_pem),
             _read_roster(settings.roster_file or self._folder / _ROSTER, must_exist=settings.roster_file is not None),
             strict=settings.roster_file is not None,
             fraction_bits=FRACTION_BITS,
