@@ -61,7 +61,8 @@ class Journal:
 
     def opened(self, number: int, cohort: list[str], run: str = RUN) -> "Journal":
         key = model_pb2.RoundKey(run_id=run, round=number, attempt=1)
-        return self.add(round_opened=history_pb2.RoundOpened(key=key, cohort=cohort))
+        segments = wire.segments_to_proto(TRAINING)
+        return self.add(round_opened=history_pb2.RoundOpened(key=key, segments=segments, cohort=cohort))
 
     def accepted(self, number: int, seat: str, run: str = RUN, **figures: Any) -> "Journal":  # noqa: ANN401
         key = model_pb2.RoundKey(run_id=run, round=number, attempt=1)
