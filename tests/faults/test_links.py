@@ -1,0 +1,42 @@
+"""Bad lines between banks and aggregator: cut, half-open, narrow, partitioned, slow; the run goes on or waits."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.bad_lines import cut_uploads
+from tests.faults.links import Cut, Links, Way
+from tests.federation.networks import network
+
+UP = [0, 1, 517, 2_000, 2_500, 16_384, 65_536, 131_072, 166_000, 167_000]  # a bank's 2,100 bytes of TLS come first
+DOWN = [0, 1, 1_000, 3_150, 3_300, 5_000, 6_000, 21_000, 22_000, 23_000]  # an aggregator's 3,150, then the welcome
+
+
+@pytest.mark.parametrize(("way", "edges"), [(Way.UP, UP), (Way.DOWN, DOWN)], ids=["upwards", "downwards"])
+def test_a_line_that_is_cut_after_any_byte_costs_nothing(tmp_path: Path, way: Way, edges: list[int]) -> None:
+    cut_uploads([Cut(way, after) for after in edges], tmp_path)
+
+
+def test_a_bank_that_is_partitioned_past_the_deadline_is_left_out_and_comes_back(tmp_path: Path) -> None:
+    with Links() as links, network(tmp_path, expected_banks=3, quorum=2, round_deadline=1.5) as present:
+        for number in (1, 2, 3):
+            present.give_rows(number, 1000)
+        present.start_aggregator()
+        link = links.link(present.address)
+        present.start_banks(1, 2)
+        present.start_banks(3, aggregator=link.address)
+        run_id = present.start_run("--rounds", "10000")
+        present.wait("round_committed", lambda event: event.step == 1)
+        link.hold()
+        missed = present.wait("round_committed", lambda event: len(event.seats) == 2, "without the third bank")
+        later = present.wait("round_committed", lambda event: event.key.round == missed.key.round + 2)
+        assert later.seconds < 1.5  # it is not waited for again
+        link.heal()
+        back = present.wait(
+            "round_committed", lambda event: event.key.round > later.key.round and len(event.seats) == 3
+        )
+        assert list(back.seats) == ["bank-01", "bank-02", "bank-03"]
+        assert present.operate("stop")[0] == 0
+        present.run_ended(run_id)
+        counted = [(event.key.round, event.seat) for event in present.events("contribution_accepted")]
+        assert len(counted) == len(set(counted))
