@@ -33,7 +33,7 @@ _SERVER = [
 _CLIENT = [
     *_COMMON,
     ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 10_000),  # the time that one attempt may take, with its TLS handshake
     ("grpc.max_reconnect_backoff_ms", 5_000),
     ("grpc.enable_http_proxy", 0),
     ("grpc.use_local_subchannel_pool", 1),  # one identity a channel, never a shared connection

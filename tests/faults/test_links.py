@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.bad_lines import cut_uploads
+from tests.faults.bad_lines import BANKS, ROUNDS, SEED, counted_once, cut_uploads
 from tests.faults.links import Cut, Links, Way
 from tests.federation.networks import network
 
@@ -40,3 +40,17 @@ def test_a_bank_that_is_partitioned_past_the_deadline_is_left_out_and_comes_back
         present.run_ended(run_id)
         counted = [(event.key.round, event.seat) for event in present.events("contribution_accepted")]
         assert len(counted) == len(set(counted))
+
+
+def test_a_run_completes_over_long_and_narrow_lines_with_the_same_bits(tmp_path: Path) -> None:
+    with Links() as links, network(tmp_path, expected_banks=BANKS, rounds=ROUNDS, seed=SEED) as present:
+        present.start_aggregator()
+        long, narrow = links.link(present.address), links.link(present.address)
+        long.latency = 0.2
+        narrow.rate = 200_000.0
+        present.start_banks(1)
+        present.start_banks(2, aggregator=long.address)
+        present.start_banks(3, aggregator=narrow.address)
+        present.start_run()
+        counted_once(present)
+        assert len(long.connections) == len(narrow.connections) == 1  # neither was given up in between
