@@ -21,6 +21,8 @@ _COMMON = [
     ("grpc.max_send_message_length", _MESSAGE_BYTES),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),  # gRPC 1.85 goes by this one, a minute unless it is set
+    ("grpc.http2.bdp_probe", 0),  # its pings would wait behind an upload on a narrow line, and time out
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.keepalive_permit_without_calls", 1),
 ]

@@ -1,12 +1,23 @@
 """Bad lines between banks and aggregator: cut, half-open, narrow, partitioned, slow; the run goes on or waits."""
 
+import asyncio
+import re
 from pathlib import Path
 
 import pytest
 
+from fedfraud import channel
+from fedfraud.transactions import TUTORIAL
+from services.bank_client.dataset import Rows, write
+from services.bank_client.enrol import ensure_enrolled
+from services.bank_client.participant import BankClient
+from services.bank_client.settings import Settings
+from simulation import tutorial
 from tests.faults.bad_lines import BANKS, ROUNDS, SEED, counted_once, cut_uploads
 from tests.faults.links import Cut, Links, Way
+from tests.federation.hands import aggregator
 from tests.federation.networks import FINISHED, network
+from tests.federation.waiting import until
 
 UP = [0, 1, 517, 2_000, 2_500, 16_384, 65_536, 131_072, 166_000, 167_000]  # a bank's 2,100 bytes of TLS come first
 DOWN = [0, 1, 1_000, 3_150, 3_300, 5_000, 6_000, 21_000, 22_000, 23_000]  # an aggregator's 3,150, then the welcome
@@ -15,6 +26,40 @@ DOWN = [0, 1, 1_000, 3_150, 3_300, 5_000, 6_000, 21_000, 22_000, 23_000]  # an a
 @pytest.mark.parametrize(("way", "edges"), [(Way.UP, UP), (Way.DOWN, DOWN)], ids=["upwards", "downwards"])
 def test_a_line_that_is_cut_after_any_byte_costs_nothing(tmp_path: Path, way: Way, edges: list[int]) -> None:
     cut_uploads([Cut(way, after) for after in edges], tmp_path)
+
+
+async def test_a_half_open_connection_is_noticed_at_both_ends_and_the_bank_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With every time of the keepalive a twentieth of what it is: 1.5 s for 30."""
+    for name in ("_SERVER", "_CLIENT"):
+        options = [(key, value // 20 if _is_of_keepalive(key) else value) for key, value in getattr(channel, name)]
+        monkeypatch.setattr(channel, name, options)
+    with Links() as links:
+        async with aggregator(tmp_path) as running:
+            link, stop = links.link(running.address), asyncio.Event()
+            settings = Settings(
+                aggregator=link.address,
+                enrolment=running.enrolment_address,
+                join_dir=running.settings.join_dir / "bank",
+                data_dir=tmp_path / "bank",
+            )
+            await ensure_enrolled(settings)
+            write(settings.data_dir / "dataset.parquet", Rows(*tutorial.shard(SEED, 1)), TUTORIAL)
+            bank = asyncio.create_task(BankClient(settings, stop).serve())
+            await until(lambda: running.events("lease_granted"), "the bank joins")
+            link.refusing = True  # so that the aggregator has to notice by itself
+            link.lose()
+            await until(lambda: running.events("seat_absent"), "the aggregator notices", 10.0)
+            await until(lambda: len(link.connections) > 1, "the bank notices", 10.0)
+            link.heal()
+            await until(lambda: len(running.events("lease_granted")) == 2, "the bank comes back")
+            stop.set()
+            assert await bank == 0
+
+
+def _is_of_keepalive(option: str) -> bool:
+    return re.fullmatch(r"grpc\.(keepalive_.*|http2\.(ping_timeout|min_ping_interval.*))_ms", option) is not None
 
 
 def test_a_bank_that_is_partitioned_past_the_deadline_is_left_out_and_comes_back(tmp_path: Path) -> None:
