@@ -28,6 +28,7 @@ _COMMON = [
 ]
 _SERVER = [
     *_COMMON,
+    ("grpc.server_handshake_timeout_ms", 10_000),  # a stranger holds a descriptor no longer
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.max_concurrent_streams", 16),  # of one bank's connection
     ("grpc.so_reuseport", 0),

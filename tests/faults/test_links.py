@@ -13,7 +13,7 @@ from services.bank_client.enrol import ensure_enrolled
 from services.bank_client.participant import BankClient
 from services.bank_client.settings import Settings
 from simulation import tutorial
-from tests.faults.bad_lines import BANKS, ROUNDS, SEED, counted_once, cut_uploads
+from tests.faults.bad_lines import BANKS, ROUNDS, SEED, counted_once, cut_uploads, slow_loris
 from tests.faults.links import Cut, Links, Way
 from tests.federation.hands import aggregator
 from tests.federation.networks import FINISHED, network
@@ -111,3 +111,7 @@ def test_an_upload_that_is_slower_than_the_stall_timeout_but_never_stalls_is_tak
         present.start_banks(1, aggregator=link.address)
         assert present.run_ended(present.start_run()).outcome == FINISHED
         assert not present.events("contribution_refused")
+
+
+def test_slow_strangers_hold_nobody_up_and_are_dropped(tmp_path: Path) -> None:
+    slow_loris(tmp_path)
