@@ -33,6 +33,11 @@ _SERVER = [
     ("grpc.max_concurrent_streams", 16),  # of one bank's connection
     ("grpc.so_reuseport", 0),
 ]
+_ENROLMENT = [
+    ("grpc.max_receive_message_length", _ENROLMENT_BYTES),
+    ("grpc.max_connection_age_ms", 20_000),  # a caller without a certificate cannot take up the calls for ever
+    ("grpc.max_connection_age_grace_ms", 10_000),
+]
 _CLIENT = [
     *_COMMON,
     ("grpc.initial_reconnect_backoff_ms", 200),
@@ -68,8 +73,8 @@ def mutual_server(interceptors: Sequence[grpc.aio.ServerInterceptor]) -> grpc.ai
 
 
 def enrolment_server(interceptors: Sequence[grpc.aio.ServerInterceptor]) -> grpc.aio.Server:
-    """A server for the enrolment port: small messages, and at most 256 calls at once."""
-    options = {**dict(_SERVER), "grpc.max_receive_message_length": _ENROLMENT_BYTES}  # of two, gRPC takes the first
+    """A server for the enrolment port: small messages, at most 256 calls at once, and no connection that stays."""
+    options = {**dict(_SERVER), **dict(_ENROLMENT)}  # of two, gRPC takes the first
     return grpc.aio.server(interceptors=interceptors, options=list(options.items()), maximum_concurrent_rpcs=256)
 
 

@@ -2,8 +2,12 @@
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
 
 from fedfraud import channel
@@ -115,3 +119,26 @@ def test_an_upload_that_is_slower_than_the_stall_timeout_but_never_stalls_is_tak
 
 def test_slow_strangers_hold_nobody_up_and_are_dropped(tmp_path: Path) -> None:
     slow_loris(tmp_path)
+
+
+async def test_strangers_who_take_up_every_call_to_the_enrolment_port_lose_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a connection's longest life a twentieth of what it is: 1 s for 20, and half a second to end its calls."""
+    lives = [(key, value // 20 if "_age_" in key else value) for key, value in channel._ENROLMENT]
+    monkeypatch.setattr(channel, "_ENROLMENT", lives)
+
+    async def never() -> AsyncIterator[bytes]:
+        await asyncio.Event().wait()
+        yield b""
+
+    async with aggregator(tmp_path) as running, AsyncExitStack() as strangers:
+        calls: list[Any] = []
+        for _ in range(16):
+            line = channel.enrolment_channel(running.enrolment_address, running.join().ca_pem)
+            enrol = (await strangers.enter_async_context(line)).stream_unary("/fedfraud.v1.EnrolmentService/Enrol")
+            calls += [enrol(never()) for _ in range(16)]
+        ends = await asyncio.wait_for(asyncio.gather(*(call.code() for call in calls)), 20.0)
+        assert set(ends) <= {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
+        response, _ = await running.enrol()
+        assert response.seat == "bank-01"
