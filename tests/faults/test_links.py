@@ -2,8 +2,10 @@
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from tests.faults.bad_lines import BANKS, ROUNDS, SEED, counted_once, cut_upload
 from tests.faults.links import Cut, Links, Way
 from tests.federation.hands import aggregator
 from tests.federation.networks import FINISHED, network
-from tests.federation.waiting import until
+from tests.federation.waiting import until, wait_for
 
 UP = [0, 1, 517, 2_000, 2_500, 16_384, 65_536, 131_072, 166_000, 167_000]  # a bank's 2,100 bytes of TLS come first
 DOWN = [0, 1, 1_000, 3_150, 3_300, 5_000, 6_000, 21_000, 22_000, 23_000]  # an aggregator's 3,150, then the welcome
@@ -119,6 +121,31 @@ def test_an_upload_that_is_slower_than_the_stall_timeout_but_never_stalls_is_tak
 
 def test_slow_strangers_hold_nobody_up_and_are_dropped(tmp_path: Path) -> None:
     slow_loris(tmp_path)
+
+
+def test_banks_whose_connections_are_reset_again_and_again_come_back_less_and_less_often_and_not_in_step(
+    tmp_path: Path,
+) -> None:
+    limit, attempts = 0.5, 10
+    with Links() as links, network(tmp_path, expected_banks=3, rounds=1) as present:
+        present.start_aggregator()
+        made = [links.link(present.address) for _ in range(3)]
+        for number, link in enumerate(made, start=1):
+            present.give_rows(number, 300)
+            present.start_banks(number, aggregator=link.address, retry_limit=limit)
+        began = time.monotonic()
+        for link in made:
+            link.refusing = True
+            link.reset()
+        wait_for(lambda: all(len(link.connections) > attempts for link in made), "the banks try again and again")
+        for link in made:
+            tries = [connection.began for connection in list(link.connections)[1:]]
+            # The pauses are at least 0.1 and 0.2 s, then half of the limit: what is more than that is a hot loop.
+            assert len(tries) <= 3 + (tries[-1] - began) / (limit / 2)
+            gaps = [later - sooner for sooner, later in pairwise(tries)]
+            assert len({round(gap, 2) for gap in gaps[2:]}) > 3, f"the pauses must differ, got {gaps}"
+            link.heal()
+        assert present.run_ended(present.start_run()).outcome == FINISHED
 
 
 async def test_strangers_who_take_up_every_call_to_the_enrolment_port_lose_them(
