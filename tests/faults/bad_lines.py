@@ -61,7 +61,7 @@ def _cut(number: int, folder: Path) -> None:
 
 
 def _half_open(number: int, folder: Path) -> None:
-    """Both ends believe in a connection that carries nothing: in the middle of a run, or while the bank waits for one."""
+    """Both ends believe in a connection that carries nothing: while the bank waits for a run, or within one."""
     with Links() as links, network(folder, expected_banks=BANKS, rounds=ROUNDS, seed=SEED) as present:
         present.start_aggregator()
         link = links.link(present.address)

@@ -1,4 +1,4 @@
-"""A jump of the wall clock moves no deadline: the services read it in these places alone, and wait on the monotonic one."""
+"""A jump of the wall clock moves no deadline: services read it in these places alone, and wait on the monotonic one."""
 
 import ast
 from collections.abc import Iterator

@@ -163,7 +163,8 @@ async def test_strangers_who_take_up_every_call_to_the_enrolment_port_lose_them(
         calls: list[Any] = []
         for _ in range(16):
             line = channel.enrolment_channel(running.enrolment_address, running.join().ca_pem)
-            enrol = (await strangers.enter_async_context(line)).stream_unary("/fedfraud.v1.EnrolmentService/Enrol")
+            await strangers.enter_async_context(line)
+            enrol: Any = line.stream_unary("/fedfraud.v1.EnrolmentService/Enrol")
             calls += [enrol(never()) for _ in range(16)]
         ends = await asyncio.wait_for(asyncio.gather(*(call.code() for call in calls)), 20.0)
         assert set(ends) <= {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
