@@ -182,7 +182,7 @@ def check_disk(present: Network) -> int:
     for event in present.events("round_committed"):
         key = round_key_from_proto(event.key)
         named.add(vectors.sum(key))
-        named.add(data / "vectors" / "models" / f"{event.model.vector_sha256.hex()}.f32")
+        named.add(vectors.model(event.model.vector_sha256))
         if event.velocity_sha256:
             named.add(vectors.velocity(key))
     found = {path for path in (data / "vectors").rglob("*") if path.is_file()}
