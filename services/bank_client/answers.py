@@ -81,19 +81,22 @@ class Answers:
         """Answers a round, again and again while only the line or the aggregator fails and the deadline is ahead."""
         ends = time.monotonic() + instruction.time_left.ToTimedelta().total_seconds()
         pause = _FIRST_PAUSE
-        while not await self._answered(instruction, work, session):
+        while not await self._answered(instruction, work, session, ends):
             if time.monotonic() + pause > ends or work.cancelled.is_set():
                 return
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, no secret
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    async def _answered(self, instruction: federation_pb2.RoundInstruction, work: Work, session: Session) -> bool:
-        """One try; False if another may do better."""
+    async def _answered(
+        self, instruction: federation_pb2.RoundInstruction, work: Work, session: Session, ends: float
+    ) -> bool:
+        """One try, until the deadline `ends` or for 30 s; False if another may do better."""
         try:
             if work.prepared is None or _failed(work.prepared):
-                work.prepared = asyncio.create_task(self._prepare(instruction, work, session))
+                work.prepared = asyncio.create_task(self._prepare(instruction, work, session, ends))
             released = await asyncio.shield(work.prepared)
-            answer = await session.stub.SubmitContribution(released.requests(session.fencing_number), timeout=_TIMEOUT)
+            requests = released.requests(session.fencing_number)
+            answer = await session.stub.SubmitContribution(requests, timeout=_until(ends))
             await asyncio.to_thread(self._receipts.keep, answer.receipt, work.key, self._seat, released.sha256)
             self._log.info("contributed", seat=self._seat, round=work.key, left=released.record)
         except grpc.aio.AioRpcError as error:
@@ -111,11 +114,13 @@ class Answers:
             self._log.info("round is over", seat=self._seat, round=work.key)
         return True
 
-    async def _prepare(self, instruction: federation_pb2.RoundInstruction, work: Work, session: Session) -> Released:
+    async def _prepare(
+        self, instruction: federation_pb2.RoundInstruction, work: Work, session: Session, ends: float
+    ) -> Released:
         state = vector = None
         if instruction.HasField("model"):
             state = run_state_from_proto(instruction.run_state, self.manifest)
-            vector = await self._vector(instruction.model, session, self.manifest)
+            vector = await self._vector(instruction.model, session, ends)
             sha256 = model.model_sha256(self.manifest, state, vector)
             if sha256 != instruction.model.model_sha256:
                 raise Invalid(
@@ -142,16 +147,16 @@ class Answers:
         )
         return await asyncio.to_thread(self._contributor.contribute, task, work.cancelled.is_set)
 
-    async def _vector(self, reference: model_pb2.ModelReference, session: Session, manifest: Manifest) -> model.Vector:
+    async def _vector(self, reference: model_pb2.ModelReference, session: Session, ends: float) -> model.Vector:
         request = federation_pb2.GetVectorRequest(vector_sha256=reference.vector_sha256)
         data = bytearray()
-        async for response in session.stub.GetVector(request, timeout=_TIMEOUT):
+        async for response in session.stub.GetVector(request, timeout=_until(ends)):
             data += response.chunk
-            if len(data) > 4 * manifest.parameter_count:
+            if len(data) > 4 * self.manifest.parameter_count:
                 break
         if hashlib.sha256(data).digest() != reference.vector_sha256:
             raise Invalid(f"a vector must have the hash it was asked by, {reference.vector_sha256.hex()[:12]}")
-        return model.from_bytes(bytes(data), manifest)
+        return model.from_bytes(bytes(data), self.manifest)
 
     def drop(self) -> None:
         """Gives up the answer that is being prepared."""
@@ -181,3 +186,8 @@ class Answers:
 
 def _failed(task: asyncio.Task[Released]) -> bool:
     return task.done() and (task.cancelled() or task.exception() is not None)
+
+
+def _until(ends: float) -> float:
+    """Seconds for one call: a narrow line may need all that are left; 30 even when that is later than the deadline."""
+    return max(ends - time.monotonic(), _TIMEOUT)
