@@ -21,19 +21,27 @@ _COMMON = [
     ("grpc.max_send_message_length", _MESSAGE_BYTES),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),  # gRPC 1.85 goes by this one, a minute unless it is set
+    ("grpc.http2.bdp_probe", 0),  # its pings would wait behind an upload on a narrow line, and time out
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.keepalive_permit_without_calls", 1),
 ]
 _SERVER = [
     *_COMMON,
+    ("grpc.server_handshake_timeout_ms", 10_000),  # a stranger holds a descriptor no longer
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.max_concurrent_streams", 16),  # of one bank's connection
     ("grpc.so_reuseport", 0),
 ]
+_ENROLMENT = [
+    ("grpc.max_receive_message_length", _ENROLMENT_BYTES),
+    ("grpc.max_connection_age_ms", 20_000),  # a caller without a certificate cannot take up the calls for ever
+    ("grpc.max_connection_age_grace_ms", 10_000),
+]
 _CLIENT = [
     *_COMMON,
     ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 10_000),  # the time that one attempt may take, with its TLS handshake
     ("grpc.max_reconnect_backoff_ms", 5_000),
     ("grpc.enable_http_proxy", 0),
     ("grpc.use_local_subchannel_pool", 1),  # one identity a channel, never a shared connection
@@ -65,8 +73,8 @@ def mutual_server(interceptors: Sequence[grpc.aio.ServerInterceptor]) -> grpc.ai
 
 
 def enrolment_server(interceptors: Sequence[grpc.aio.ServerInterceptor]) -> grpc.aio.Server:
-    """A server for the enrolment port: small messages, and at most 256 calls at once."""
-    options = {**dict(_SERVER), "grpc.max_receive_message_length": _ENROLMENT_BYTES}  # of two, gRPC takes the first
+    """A server for the enrolment port: small messages, at most 256 calls at once, and no connection that stays."""
+    options = {**dict(_SERVER), **dict(_ENROLMENT)}  # of two, gRPC takes the first
     return grpc.aio.server(interceptors=interceptors, options=list(options.items()), maximum_concurrent_rpcs=256)
 
 

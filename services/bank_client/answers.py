@@ -145,7 +145,9 @@ class Answers:
         await self._submit(await asyncio.shield(work.prepared), work, session)
 
     async def _submit(self, released: Released, work: Work, session: Session) -> None:
-        answer = await session.stub.SubmitContribution(released.requests(session.fencing_number), timeout=_TIMEOUT)
+        answer = await session.stub.SubmitContribution(
+            released.requests(session.fencing_number), timeout=_until(work.ends)
+        )
         await asyncio.to_thread(self._receipts.keep, answer.receipt, work.key, self._seat, released.sha256)
         self._log.info("contributed", seat=self._seat, round=work.key, left=released.record)
 
@@ -218,7 +220,7 @@ class Answers:
         state = vector = None
         if instruction.HasField("model"):
             state = run_state_from_proto(instruction.run_state, self.manifest)
-            vector = await self._vector(instruction.model, session, self.manifest)
+            vector = await self._vector(instruction.model, session, work.ends)
             sha256 = model.model_sha256(self.manifest, state, vector)
             if sha256 != instruction.model.model_sha256:
                 raise Invalid(
@@ -245,16 +247,16 @@ class Answers:
             retry=instruction.retry,
         )
 
-    async def _vector(self, reference: model_pb2.ModelReference, session: Session, manifest: Manifest) -> model.Vector:
+    async def _vector(self, reference: model_pb2.ModelReference, session: Session, ends: float) -> model.Vector:
         request = federation_pb2.GetVectorRequest(vector_sha256=reference.vector_sha256)
         data = bytearray()
-        async for response in session.stub.GetVector(request, timeout=_TIMEOUT):
+        async for response in session.stub.GetVector(request, timeout=_until(ends)):
             data += response.chunk
-            if len(data) > 4 * manifest.parameter_count:
+            if len(data) > 4 * self.manifest.parameter_count:
                 break
         if hashlib.sha256(data).digest() != reference.vector_sha256:
             raise Invalid(f"a vector must have the hash it was asked by, {reference.vector_sha256.hex()[:12]}")
-        return model.from_bytes(bytes(data), manifest)
+        return model.from_bytes(bytes(data), self.manifest)
 
     def drop(self) -> None:
         """Gives up the answer that is being prepared."""
@@ -292,3 +294,8 @@ class Answers:
 
 def _failed(task: asyncio.Task[Any]) -> bool:
     return task.done() and (task.cancelled() or task.exception() is not None)
+
+
+def _until(ends: float) -> float:
+    """Seconds for one call: a narrow line may need all that are left; 30 even when that is later than the deadline."""
+    return max(ends - time.monotonic(), _TIMEOUT)

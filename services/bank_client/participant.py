@@ -98,7 +98,6 @@ class BankClient:
         join = JoinFolder.read(self._settings.join_dir)
         async with mutual_channel(self._settings.aggregator, join.ca_pem, self._pair) as channel:
             stub = federation_pb2_grpc.FederationServiceStub(channel)
-            renewing = asyncio.create_task(self._renew(stub))
             await asyncio.to_thread(self._receipts.load, join.ca_pem)
             newest = self._receipts.newest
             request = federation_pb2.ParticipateRequest(
@@ -107,19 +106,22 @@ class BankClient:
                 receipt_head=newest.head if newest else b"",
             )
             call = stub.Participate(request)
-            listening = asyncio.create_task(self._listen(call, stub, join.ca_pem))
+            work = (self._renew(stub), self._listen(call, stub, join.ca_pem))
+            tasks = [asyncio.create_task(each) for each in work]
             try:
-                await asyncio.wait({renewing, listening}, return_when=asyncio.FIRST_COMPLETED)
-                for task in (listening, renewing):
-                    if task.done():
-                        task.result()
+                done = (await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED))[0]
+                while done:
+                    done.pop().result()
             finally:
                 call.cancel()
-                renewing.cancel()
-                listening.cancel()
-                await asyncio.gather(renewing, listening, return_exceptions=True)
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
                 if self._answers:
                     await self._answers.hang_up()
+                # A task holds its exception, that one this frame, and the frame the task: in such a circle the channel
+                # would live on after it was closed, and gRPC would go on trying to connect it.
+                del task, tasks
 
     async def _listen(
         self,

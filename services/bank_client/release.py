@@ -13,7 +13,6 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from fedfraud import fixed_point
-from fedfraud.channel import CHUNK_BYTES
 from fedfraud.errors import Invalid
 from fedfraud.fixed_point import EvaluateCodec, Layout, Segment, StandardiseCodec, TrainCodec, Words
 from fedfraud.model import Vector
@@ -26,6 +25,9 @@ from fedfraud.wire import (
     round_key_from_proto,
     round_key_to_proto,
 )
+
+_CHUNK_BYTES = 1 << 14
+"""Far below what a message may hold: the aggregator sees each one come, so a slow line is no stalled upload."""
 
 PROTECTIONS = {
     Segment.STANDARDISE: "sums over all training rows",
@@ -59,8 +61,8 @@ class Released:
     def requests(self, fencing_number: int) -> Iterator[federation_pb2.SubmitContributionRequest]:
         """The messages of one upload: the header, then the integers in chunks."""
         yield federation_pb2.SubmitContributionRequest(header=self._header(fencing_number))
-        for start in range(0, len(self.data), CHUNK_BYTES):
-            yield federation_pb2.SubmitContributionRequest(chunk=self.data[start : start + CHUNK_BYTES])
+        for start in range(0, len(self.data), _CHUNK_BYTES):
+            yield federation_pb2.SubmitContributionRequest(chunk=self.data[start : start + _CHUNK_BYTES])
 
     def to_bytes(self) -> bytes:
         """For the bank's own disk: the upload's header without a lease, after its length, then the integers."""

@@ -1,6 +1,6 @@
 """Every campaign by its name, in the order of `make faults`."""
 
-from tests.faults import container_kills, crash_points, disk, fuzz, kills, round_machine, starts
+from tests.faults import bad_lines, container_kills, crash_points, disk, fuzz, kills, nemesis, round_machine, starts
 from tests.faults.campaign import Campaign
 
 CAMPAIGNS: dict[str, Campaign] = {
@@ -14,6 +14,8 @@ CAMPAIGNS: dict[str, Campaign] = {
         starts.CAMPAIGN,
         kills.AGGREGATOR,
         kills.BANK,
+        nemesis.CAMPAIGN,
+        *bad_lines.LINES,
         container_kills.CAMPAIGN,
     )
 }
