@@ -24,6 +24,9 @@ def main() -> int:
     verifying = commands.add_parser("verify", help="check a data folder, whole or in use, and say how deep")
     exporting = commands.add_parser("export", help="write the signed journal for a bank to check its receipts against")
     exporting.add_argument("file", type=Path, metavar="FILE", help="the file to write")
+    exporting.add_argument(
+        "--words", type=Path, metavar="DIR", help="copy the masked contributions that are kept, to open sums again"
+    )
     for offline in (verifying, exporting):
         offline.add_argument("--data-dir", type=Path, metavar="DIR", help="the aggregator's folder (default: DATA_DIR)")
     operate.add_commands(commands.add_parser("operate", help="the operator's commands"))
@@ -38,7 +41,8 @@ def main() -> int:
             print(found.text)
             return 1 if found.faults else 0
         if arguments.what == "export":
-            print(f"{export(arguments.data_dir or settings.data_dir, arguments.file)} entries in {arguments.file}")
+            data_dir = arguments.data_dir or settings.data_dir
+            print(f"{export(data_dir, arguments.file, arguments.words)} entries in {arguments.file}")
             return 0
         configure(settings.log_level, settings.log_form)
         asyncio.run(_serve(settings))

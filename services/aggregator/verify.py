@@ -1,5 +1,6 @@
 """Verifies a data folder: recomputes what its journal and vectors allow, says how deep, and names every fault."""
 
+import shutil
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -63,8 +64,9 @@ def verify(data_dir: Path) -> Verification:
     return found
 
 
-def export(data_dir: Path, file: Path) -> int:
-    """Writes the lines as JournalLine says, for banks to check their receipts against; returns how many."""
+def export(data_dir: Path, file: Path, words: Path | None = None) -> int:
+    """Writes the lines as JournalLine says, for banks to check their receipts against; returns how many. Masked
+    contributions, which say nothing of one bank, are copied to `words`; plain ones never are."""
     count = 0
     try:
         with file.open("wb") as output:
@@ -73,9 +75,22 @@ def export(data_dir: Path, file: Path) -> int:
                 serialize_length_prefixed(line, buffer)
                 output.write(buffer.getvalue())
                 count += 1
+                if words:
+                    _copy_words(history_pb2.Entry.FromString(line.entry), Vectors(data_dir / "vectors"), words)
     except OSError as error:
         raise Misconfigured(f"an export must be writable: {error.strerror}, {error.filename}") from error
     return count
+
+
+def _copy_words(entry: history_pb2.Entry, vectors: Vectors, folder: Path) -> None:
+    accepted = entry.contribution_accepted
+    if not accepted.masked_signature:
+        return
+    key = round_key_from_proto(accepted.key)
+    source, copy = vectors.contribution(key, accepted.seat), Vectors(folder).contribution(key, accepted.seat)
+    if source.exists():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, copy)
 
 
 class Account:

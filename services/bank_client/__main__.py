@@ -34,6 +34,7 @@ def main() -> int:
     commands.add_parser("serve", help="answer rounds until SIGTERM; every setting is an environment variable")
     verifying = commands.add_parser("verify", help="check that an exported journal holds every receipt of this bank")
     verifying.add_argument("export", type=Path, metavar="EXPORT", help="what `services.aggregator export` wrote")
+    verifying.add_argument("--words", type=Path, metavar="DIR", help="the masked words that were exported with it")
     arguments = parser.parse_args()
     configure()
     try:
@@ -68,7 +69,7 @@ async def _command(arguments: argparse.Namespace, settings: Settings) -> int:
             write_holdout(arguments.population, arguments.seed, arguments.file)
         case "verify":
             join = JoinFolder.read(settings.join_dir)
-            found = verify(settings.data_dir, join.ca_pem, arguments.export)
+            found = verify(settings.data_dir, join.ca_pem, arguments.export, arguments.words)
             print(found.text)
             return 1 if found.faults else 0
         case "serve":

@@ -1,5 +1,7 @@
-"""A bank's own check of the aggregator: every receipt that it holds must be in an export of the journal."""
+"""A bank's own check of the aggregator: every receipt that it holds must be in an export of the journal, and masked
+sums must be what the banks' signed answers give."""
 
+import hashlib
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -7,10 +9,12 @@ from pathlib import Path
 from google.protobuf.message import DecodeError
 from google.protobuf.proto import parse_length_prefixed
 
+from fedfraud import fixed_point, masking_journal
 from fedfraud.chain import CheckedReceipt, checked_line
-from fedfraud.errors import Invalid, Misconfigured
+from fedfraud.errors import FedfraudError, Invalid, Misconfigured
+from fedfraud.masking_journal import StageEvent, federation_id
 from fedfraud.v1 import history_pb2
-from fedfraud.wire import RoundKey, round_key_from_proto
+from fedfraud.wire import RoundKey, manifest_from_proto, recipe_from_proto, round_key_from_proto
 from services.bank_client.receipts import Receipts
 
 
@@ -23,6 +27,7 @@ class Findings:
     summed: int = 0
     void: int = 0
     pending: int = 0
+    opened_again: int = 0
     faults: list[str] = field(default_factory=list)
 
     @property
@@ -30,15 +35,17 @@ class Findings:
         """For a person."""
         lines = [
             f"{self.receipts} receipts, {self.entries} journal entries: {self.summed} contributions are in their "
-            f"round's sum, {self.void} in a round that became void, {self.pending} in a round that is still open"
+            f"round's sum, {self.void} in a round without a result, {self.pending} in a round that is still open",
+            f"{self.opened_again} masked sums opened again from the banks' signed answers",
         ]
         lines += [f"FAULT  {fault}" for fault in self.faults]
         lines.append(f"{len(self.faults)} faults" if self.faults else "verified: nothing is amiss")
         return "\n".join(lines)
 
 
-def verify(data_dir: Path, ca_pem: bytes, export: Path) -> Findings:
-    """Checks the export's chain and signatures, then each receipt against it, and what became of its round."""
+def verify(data_dir: Path, ca_pem: bytes, export: Path, words: Path | None = None) -> Findings:
+    """Checks the export's chain and signatures, then each receipt against it, and what became of its round. With the
+    masked words that were exported too, every masked sum is opened again."""
     try:
         key, receipts = Receipts(data_dir).read(ca_pem)
         lines = _lines(export.read_bytes())
@@ -46,10 +53,12 @@ def verify(data_dir: Path, ca_pem: bytes, export: Path) -> Findings:
         raise Misconfigured(f"receipts and an export must be readable: {error.strerror}, {error.filename}") from error
     found, heads, head = Findings(len(receipts), len(lines)), {}, b""
     ends: dict[RoundKey, list[str] | None] = {}
+    sums = _Sums(federation_id(ca_pem), words)
     for sequence, line in enumerate(lines, 1):
         try:
             entry = checked_line(line, head, sequence, key)
             _note_end(entry, ends)
+            found.opened_again += sums.check(entry)
         except Invalid as error:
             found.faults.append(str(error))
         head = heads[sequence] = line.head
@@ -86,6 +95,58 @@ def _note_end(entry: history_pb2.Entry, ends: dict[RoundKey, list[str] | None]) 
             ends[round_key_from_proto(entry.round_committed.key)] = list(entry.round_committed.seats)
         case "round_void":
             ends[round_key_from_proto(entry.round_void.key)] = None
+        case "round_abandoned":
+            ends[round_key_from_proto(entry.round_abandoned.key)] = None
+
+
+class _Sums:
+    """Follows the journal's masked rounds and opens each committed sum again, where all its masked words are at hand."""
+
+    def __init__(self, federation: bytes, words: Path | None) -> None:
+        self._federation = federation
+        self._words = words
+        self._signing_keys: dict[str, bytes] = {}
+        self._started = history_pb2.RunStarted()
+        self._opened = history_pb2.RoundOpened()
+        self._events: list[StageEvent] = []
+
+    def check(self, entry: history_pb2.Entry) -> bool:
+        """Takes the next entry; True when it is a sum that came out again, Invalid when another comes out."""
+        match entry.WhichOneof("event"):
+            case "certificate_issued" if entry.certificate_issued.seat:
+                self._signing_keys.setdefault(entry.certificate_issued.seat, entry.certificate_issued.signing_key)
+            case "run_started":
+                self._started = entry.run_started
+            case "round_opened":
+                self._opened, self._events = entry.round_opened, []
+            case "stage_answered":
+                self._events.append(entry.stage_answered)
+            case "contribution_accepted":
+                self._events.append(entry.contribution_accepted)
+            case "stage_closed":
+                self._events.append(entry.stage_closed)
+            case "round_committed" if self._opened.roster_size and self._words:
+                return self._opened_again(entry.round_committed, self._words)
+        return False
+
+    def _opened_again(self, committed: history_pb2.RoundCommitted, folder: Path) -> bool:
+        key = round_key_from_proto(committed.key)
+        paths = {
+            seat: folder / key.run_id / f"{key.round:05d}-{key.attempt}" / f"{seat}.u64" for seat in committed.seats
+        }
+        if not all(path.exists() for path in paths.values()):
+            return False
+        manifest, recipe = manifest_from_proto(self._started.manifest), recipe_from_proto(self._started.recipe)
+        attempt = masking_journal.begun(self._opened, manifest, recipe, self._signing_keys, self._federation)
+        try:
+            masking_journal.replay(attempt, self._events, lambda seat: fixed_point.from_bytes(paths[seat].read_bytes()))
+            words = attempt.open()
+        except FedfraudError as error:
+            raise Invalid(f"the sum of {key}: {error}") from error
+        found = hashlib.sha256(fixed_point.to_bytes(words)).digest()
+        if found != committed.sum_sha256:
+            raise Invalid(f"the sum of {key} must be {committed.sum_sha256.hex()[:12]}, {found.hex()[:12]} comes out")
+        return True
 
 
 def _lines(export: bytes) -> list[history_pb2.JournalLine]:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from fedfraud.v1 import history_pb2, masking_pb2
-from services.aggregator.verify import verify
+from services.aggregator.verify import export, verify
+from services.bank_client.verify import verify as bank_verify
 from tests.federation.networks import FAILED, FINISHED, Network, network
 from tests.federation.oracle import model_sha256
 from tests.federation.waiting import wait_for
@@ -57,6 +58,14 @@ def test_masked_rounds_give_the_model_of_a_plain_computation_and_nothing_that_a_
         found = verify(tmp_path / "aggregator")
         assert found.faults == []
         assert [(depth.contributions, depth.sum) for depth in found.rounds] == [("opened again", "recomputed")] * 4
+        export(tmp_path / "aggregator", tmp_path / "export", tmp_path / "words")
+        ca_pem = (tmp_path / "join" / "bank" / "ca.pem").read_bytes()
+        own = bank_verify(tmp_path / "bank-01", ca_pem, tmp_path / "export", tmp_path / "words")
+        assert (own.faults, own.receipts, own.summed, own.opened_again) == ([], 4, 4, 4)
+        path = next((tmp_path / "words").glob("*/00003-1/bank-02.u64"))
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+        (fault,) = bank_verify(tmp_path / "bank-01", ca_pem, tmp_path / "export", tmp_path / "words").faults
+        assert "a masked vector must have the hash signed for it, got other words from bank-02" in fault
         # Masked words are uniform: the top byte of a histogram's counts, all of them small, is anything.
         for path in (tmp_path / "aggregator" / "vectors").glob("*/00002-1/*.u64"):
             assert len(set(path.read_bytes()[7:131_072:8])) == 256
