@@ -100,7 +100,7 @@ def _note_end(entry: history_pb2.Entry, ends: dict[RoundKey, list[str] | None]) 
 
 
 class _Sums:
-    """Follows the journal's masked rounds and opens each committed sum again, where all its masked words are at hand."""
+    """Follows the masked rounds of a journal and opens each committed sum again whose masked words are all at hand."""
 
     def __init__(self, federation: bytes, words: Path | None) -> None:
         self._federation = federation
@@ -131,9 +131,8 @@ class _Sums:
 
     def _opened_again(self, committed: history_pb2.RoundCommitted, folder: Path) -> bool:
         key = round_key_from_proto(committed.key)
-        paths = {
-            seat: folder / key.run_id / f"{key.round:05d}-{key.attempt}" / f"{seat}.u64" for seat in committed.seats
-        }
+        there = folder / key.run_id / f"{key.round:05d}-{key.attempt}"
+        paths = {seat: there / f"{seat}.u64" for seat in committed.seats}
         if not all(path.exists() for path in paths.values()):
             return False
         manifest, recipe = manifest_from_proto(self._started.manifest), recipe_from_proto(self._started.recipe)
