@@ -1,6 +1,17 @@
 """Every campaign by its name, in the order of `make faults`."""
 
-from tests.faults import bad_lines, container_kills, crash_points, disk, fuzz, kills, nemesis, round_machine, starts
+from tests.faults import (
+    bad_lines,
+    container_kills,
+    crash_points,
+    disk,
+    fuzz,
+    kills,
+    masked_sums,
+    nemesis,
+    round_machine,
+    starts,
+)
 from tests.faults.campaign import Campaign
 
 CAMPAIGNS: dict[str, Campaign] = {
@@ -9,7 +20,9 @@ CAMPAIGNS: dict[str, Campaign] = {
         round_machine.ROUND_MACHINE,
         fuzz.FUZZ,
         fuzz.FUZZ_WIRE,
-        crash_points.CAMPAIGN,
+        crash_points.PLAIN,
+        crash_points.SECURE,
+        masked_sums.CAMPAIGN,
         disk.CAMPAIGN,
         starts.CAMPAIGN,
         kills.AGGREGATOR,

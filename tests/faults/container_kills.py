@@ -14,7 +14,7 @@ from tests.compose.running import running
 from tests.faults.campaign import Campaign
 from tests.federation.oracle import model_sha256
 
-BANKS, TRIALS, KILLS = 3, 5, 4
+BANKS, TRIALS, KILLS = 4, 5, 4
 """Each trial kills the aggregator and banks so often; not more, as the engine waits longer before each restart."""
 LONG = 10_000
 """Rounds of a run that is stopped after its last kill."""

@@ -2,13 +2,12 @@
 
 import tempfile
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from tests.conftest import say_lacking
 from tests.faults.campaign import Campaign
-from tests.faults.strace import CannotTrace, attached, writer_thread
-from tests.faults.three_banks import (
+from tests.faults.four_banks import (
     BANKS,
     SEATS,
     aggregator_pid,
@@ -16,9 +15,10 @@ from tests.faults.three_banks import (
     computed_sha256,
     enrol,
     finished,
+    four_banks,
     keep_up,
-    three_banks,
 )
+from tests.faults.strace import CannotTrace, attached, writer_thread
 from tests.federation.networks import Network
 from tests.federation.waiting import wait_for
 
@@ -38,22 +38,22 @@ class Point:
 
 
 @cache
-def points() -> list[Point]:
+def points(aggregation: str) -> list[Point]:
     """All of them, in the order of an undisturbed run, whose model is that of the oracle."""
     with tempfile.TemporaryDirectory() as folder:
-        calls = _run(Path(folder), "")
+        calls = _run(Path(folder), aggregation, "")
     return [Point(call, calls[: place + 1].count(call)) for place, call in enumerate(calls)]
 
 
-def trial(number: int, folder: Path) -> None:
+def trial(aggregation: str, number: int, folder: Path) -> None:
     """Kills at one point. The aggregator is started again, the run ends as if nothing had happened."""
-    point = points()[number]
-    _run(folder, f"{point.call}:signal=KILL:when={point.count}")
+    point = points(aggregation)[number]
+    _run(folder, aggregation, f"{point.call}:signal=KILL:when={point.count}")
 
 
-def _run(folder: Path, inject: str) -> list[str]:
-    """Enrolment of three banks and a run, with the first aggregator's writer thread under strace; its calls."""
-    with three_banks(folder) as present:
+def _run(folder: Path, aggregation: str, inject: str) -> list[str]:
+    """Enrolment of four banks and a run, with the first aggregator's writer thread under strace; its calls."""
+    with four_banks(folder, aggregation=aggregation) as present:
         present.start_aggregator()
         first = aggregator_pid(present)
         try:
@@ -83,10 +83,17 @@ def _enrol_and_finish(present: Network) -> None:
     finished(present)
 
 
-CAMPAIGN = Campaign(
+PLAIN = Campaign(
     "crash-points",
     "an aggregator killed at any durable call of its writer thread loses nothing; same model",
-    lambda: len(points()),
-    30,
-    trial,
+    lambda: len(points("plain")),
+    20,
+    partial(trial, "plain"),
+)
+SECURE = Campaign(
+    "crash-points-secure",
+    "an aggregator killed at any durable call of a masked run goes on in the same stage; same model",
+    lambda: len(points("secure")),
+    12,
+    partial(trial, "secure"),
 )

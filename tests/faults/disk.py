@@ -11,8 +11,7 @@ from pathlib import Path
 from fedfraud.health import probe
 from tests.conftest import say_lacking
 from tests.faults.campaign import Campaign
-from tests.faults.strace import CannotTrace, Tracer, attached, writer_thread
-from tests.faults.three_banks import (
+from tests.faults.four_banks import (
     BANKS,
     SEATS,
     aggregator_pid,
@@ -20,8 +19,9 @@ from tests.faults.three_banks import (
     computed_sha256,
     enrol,
     finished,
-    three_banks,
+    four_banks,
 )
+from tests.faults.strace import CannotTrace, Tracer, attached, writer_thread
 from tests.federation.networks import Network
 from tests.federation.waiting import wait_for
 
@@ -76,7 +76,7 @@ def trial(number: int, folder: Path) -> None:
 @contextmanager
 def _watched(folder: Path, inject: str) -> Iterator[tuple[Network, Tracer]]:
     """Three enrolled banks that join and run under an aggregator whose writer thread is under strace."""
-    with three_banks(folder / "run", health_socket=folder / "health") as present:
+    with four_banks(folder / "run", health_socket=folder / "health") as present:
         present.start_aggregator()
         for number in BANKS:
             enrol(present, number)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fedfraud.errors import Misconfigured
 from tests.faults.campaign import Campaign
-from tests.faults.three_banks import BANKS, SEATS, check_everything, computed_sha256, finished, three_banks
+from tests.faults.four_banks import BANKS, SEATS, check_everything, computed_sha256, finished, four_banks
 from tests.federation.networks import Network
 from tests.federation.waiting import wait_for
 
@@ -25,7 +25,7 @@ _DEADLINE = 1.5
 def aggregator_trial(number: int, folder: Path) -> None:
     """Kills the aggregator; the model is the undisturbed one."""
     draws, kills = random.Random(number), 0  # noqa: S311  # so that a trial can be done again
-    with three_banks(folder, rounds=ROUNDS) as present:
+    with four_banks(folder, rounds=ROUNDS) as present:
         present.start_aggregator()
         present.start_banks(*BANKS)
         while kills < KILLS:
@@ -41,7 +41,7 @@ def aggregator_trial(number: int, folder: Path) -> None:
 
 def patient_bank_trial(number: int, folder: Path) -> None:
     """Kills banks whose rounds wait for them; the model is the undisturbed one."""
-    with three_banks(folder, rounds=ROUNDS) as present:
+    with four_banks(folder, rounds=ROUNDS) as present:
         _kill_banks(present, random.Random(number), lambda _: False)  # noqa: S311
         _check_same_model(present)
 
@@ -49,7 +49,7 @@ def patient_bank_trial(number: int, folder: Path) -> None:
 def missed_bank_trial(number: int, folder: Path) -> None:
     """Kills banks whose rounds go on without them; the model is that of the cohorts that the journal names."""
     draws = random.Random(number)  # noqa: S311
-    with three_banks(folder, rounds=ROUNDS, quorum=2, round_deadline=_DEADLINE) as present:
+    with four_banks(folder, rounds=ROUNDS, quorum=3, round_deadline=_DEADLINE) as present:
         _kill_banks(present, draws, lambda draws: draws.random() < 0.5)
         finished(present)
         check_everything(present, ROUNDS, may_miss=True)

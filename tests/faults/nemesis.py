@@ -14,8 +14,8 @@ from services.aggregator.vectors import Vectors
 from services.aggregator.verify import verify
 from tests.faults.campaign import Campaign
 from tests.faults.drips import descriptors, resident_bytes
+from tests.faults.four_banks import BANKS, aggregator_pid, check_everything, finished, four_banks
 from tests.faults.links import Link, Links
-from tests.faults.three_banks import BANKS, aggregator_pid, check_everything, finished, three_banks
 from tests.federation.networks import Network
 from tests.federation.waiting import wait_for
 
@@ -131,7 +131,7 @@ def nemesis_trial(number: int, folder: Path, rounds: int = ROUNDS) -> None:
     training = rounds - 2  # a preparing round before, the final one after
     draws = random.Random(number)  # noqa: S311  # so that a trial can be done again
     began = time.monotonic()
-    with Links() as links, three_banks(folder, rounds=training, quorum=2, round_deadline=_DEADLINE) as present:
+    with Links() as links, four_banks(folder, rounds=training, quorum=3, round_deadline=_DEADLINE) as present:
         present.start_aggregator()
         nemesis = Nemesis(present, {bank: links.link(present.address) for bank in BANKS}, draws)
         for bank, link in nemesis.links.items():

@@ -4,12 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.campaign import chosen
-from tests.faults.crash_points import CAMPAIGN
+from tests.faults import crash_points
+from tests.faults.campaign import Campaign, chosen
 
 pytestmark = pytest.mark.timeout(600)
 
 
-def test_an_aggregator_killed_at_any_durable_call_loses_nothing_and_makes_the_same_model(tmp_path: Path) -> None:
-    for number in chosen(CAMPAIGN.trials(), CAMPAIGN.short):
-        CAMPAIGN.trial(number, tmp_path / str(number))
+@pytest.mark.parametrize("campaign", [crash_points.PLAIN, crash_points.SECURE], ids=lambda campaign: campaign.name)
+def test_an_aggregator_killed_at_any_durable_call_loses_nothing_and_makes_the_same_model(
+    tmp_path: Path, campaign: Campaign
+) -> None:
+    for number in chosen(campaign.trials(), campaign.short):
+        campaign.trial(number, tmp_path / str(number))

@@ -9,9 +9,9 @@ from fedfraud.health import probe
 from tests.conftest import say_lacking
 from tests.faults.campaign import chosen
 from tests.faults.disk import CAMPAIGN
+from tests.faults.four_banks import BANKS, aggregator_pid, check_everything, finished, four_banks
 from tests.faults.small_disk import fill, free, small_disk
 from tests.faults.strace import CannotTrace, attached, writer_thread
-from tests.faults.three_banks import BANKS, aggregator_pid, check_everything, finished, three_banks
 from tests.federation.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(600)
@@ -26,7 +26,7 @@ def test_a_write_that_fails_once_or_until_space_returns_costs_nothing_that_was_a
 
 def test_the_run_that_starts_by_itself_starts_though_the_disk_is_full_just_then(tmp_path: Path) -> None:
     socket = tmp_path / "health"
-    with three_banks(tmp_path / "run", expected_banks=4, start_wait=2.0, health_socket=socket) as present:
+    with four_banks(tmp_path / "run", expected_banks=5, start_wait=2.0, health_socket=socket) as present:
         present.start_aggregator()
         present.start_banks(*BANKS)  # the fourth does not come: it starts after two seconds
         pid = aggregator_pid(present)
@@ -40,7 +40,7 @@ def test_the_run_that_starts_by_itself_starts_though_the_disk_is_full_just_then(
 
 
 def test_the_health_does_not_say_serving_while_the_journal_cannot_be_written_though_files_can(tmp_path: Path) -> None:
-    with three_banks(tmp_path / "run", health_socket=tmp_path / "health") as present:
+    with four_banks(tmp_path / "run", health_socket=tmp_path / "health") as present:
         present.start_aggregator()
         log = present.log_file("aggregator")
         present.start_banks(1, 2)
@@ -62,7 +62,7 @@ def test_a_disk_that_is_really_full_is_waited_out_in_place_and_the_model_is_the_
     data = tmp_path / "run" / "aggregator"
     with (
         small_disk(data, 8),
-        three_banks(tmp_path / "run", health_socket=tmp_path / "health", rounds=20) as present,
+        four_banks(tmp_path / "run", health_socket=tmp_path / "health", rounds=20) as present,
     ):
         present.start_aggregator()
         pid = aggregator_pid(present)

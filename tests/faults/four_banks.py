@@ -1,4 +1,4 @@
-"""A run of three banks with sixty rows each, and what must hold of it whatever was done to it."""
+"""A run of four banks with sixty rows each, and what must hold of it whatever was done to it."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ from tests.federation.networks import FINISHED, Network, drawn_rows, network
 from tests.federation.oracle import replayed_sha256
 from tests.federation.waiting import wait_for
 
-BANKS = (1, 2, 3)
+BANKS = (1, 2, 3, 4)
 SEATS = tuple(f"bank-{number:02d}" for number in BANKS)
 RECIPE, SEED, ROWS = "default", 7, 60
 ROUNDS = 3
@@ -31,9 +31,9 @@ Committed = dict[RoundKey, history_pb2.RoundCommitted]
 
 
 @contextlib.contextmanager
-def three_banks(folder: Path, **settings: object) -> Iterator[Network]:
-    """The network without processes yet; a run starts by itself when its banks are there, and waits for all three."""
-    base = {"autostart": True, "expected_banks": 3, "quorum": 3, "rounds": ROUNDS, "seed": SEED, "recipe": RECIPE}
+def four_banks(folder: Path, **settings: object) -> Iterator[Network]:
+    """The network without processes yet; a run starts by itself when its banks are there, and waits for all four."""
+    base = {"autostart": True, "expected_banks": 4, "quorum": 4, "rounds": ROUNDS, "seed": SEED, "recipe": RECIPE}
     with network(folder, **{**base, **settings}) as present:
         for number in BANKS:
             present.give_rows(number, ROWS)
@@ -96,7 +96,8 @@ def check_everything(present: Network, rounds: int = ROUNDS, *, may_miss: bool =
     """
     heads = _heads(present)
     committed = {round_key_from_proto(event.key): event for event in present.events("round_committed")}
-    void = {round_key_from_proto(event.key) for event in present.events("round_void")}
+    ended = present.events("round_void") + present.events("round_abandoned")
+    void = {round_key_from_proto(event.key) for event in ended}
     assert may_miss or (not void and all(tuple(event.seats) == SEATS for event in committed.values()))
     check_receipts(present, heads, committed, void)
     check_rounds(present, rounds, committed, void)
