@@ -7,7 +7,6 @@ import shutil
 import signal
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,7 +15,7 @@ from pydantic import ValidationError
 
 from fedfraud.channel import mutual_channel
 from fedfraud.enrolment import JoinFolder, enrol
-from fedfraud.errors import FedfraudError, Misconfigured, setting_faults
+from fedfraud.errors import FedfraudError, setting_faults
 from fedfraud.fixed_point import MAX_SEATS
 from fedfraud.identity import new_key
 from fedfraud.recipe import RECIPES
@@ -26,6 +25,7 @@ from services.aggregator.conductor import check_settings
 from services.aggregator.operate import whole_number
 from services.aggregator.server import manifest_of
 from services.aggregator.settings import Settings
+from services.local import paths
 from services.local.console import Console
 from services.local.processes import LocalNetwork
 from services.reporter import desk
@@ -40,12 +40,13 @@ _REPORT_SECONDS = 15.0
 def main() -> int:
     """Parses the command line, runs the network, and leaves nothing running."""
     arguments = _parser().parse_args()
-    run_dir = arguments.run_dir or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    run_dir = arguments.run_dir or paths.new_run_dir()
     try:
         settings = _settings(arguments)
         check_settings(settings, manifest_of(settings))
         ReporterSettings().key()
-        _check_paths(arguments, run_dir)
+        paths.check_output(arguments.reports_dir, arguments.json)
+        paths.claim(run_dir)
     except ValidationError as error:
         sys.stderr.write(f"fedfraud: {setting_faults(error)}\n")
         return 2
@@ -153,20 +154,6 @@ async def _report(reports_dir: Path, run: RunFacts) -> Path:
     return folder / "report.md"
 
 
-def _check_paths(arguments: argparse.Namespace, run_dir: Path) -> None:
-    """What would only be found wrong after the run."""
-    if (run_dir / "aggregator").exists():
-        raise Misconfigured(f"the run folder must be new, {run_dir} holds a network already")
-    try:
-        if arguments.json:
-            with arguments.json.open("a"):  # as it will be written: a folder is refused too
-                pass
-        run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        arguments.reports_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Misconfigured(f"a path must be writable: {error.strerror}, {error.filename}") from error
-
-
 def _settings(arguments: argparse.Namespace) -> Settings:
     return Settings(
         expected_banks=arguments.banks,
@@ -208,7 +195,7 @@ def _parser() -> argparse.ArgumentParser:
         help="contributions a round needs; 0: 2/3 of the banks and one",
     )
     add("--deadline", type=float, default=60.0, metavar="S", help="seconds that a round waits for its banks")
-    add("--run-dir", type=Path, metavar="DIR", help="keys, data, journal and logs (default: runs/<time>)")
+    add("--run-dir", type=Path, metavar="DIR", help="keys, data, journal and logs (default: runs/<time>-<digits>)")
     add("--reports-dir", type=Path, default=Path("reports"), metavar="DIR", help="where <run id>/report.md appears")
     add("--json", type=Path, metavar="FILE", help="write the facts there too")
     add("--keep", action="store_true", help="leave the network up after the run, until Ctrl-C")
