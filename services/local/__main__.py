@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import contextlib
-import shutil
 import signal
 import sys
 import time
@@ -78,16 +77,16 @@ async def _run(arguments: argparse.Namespace, network: LocalNetwork, console: Co
     await asyncio.to_thread(_start, arguments, network, console)
     run = await _follow(network, console)
     console.part("report")
-    report = await _report(arguments.reports_dir, run)
-    console.result(run, str(report))
+    report = await _report(network, console, arguments.reports_dir, run)
+    console.result(run, str(report or "-"))
     if arguments.json:
-        await asyncio.to_thread(shutil.copyfile, report.parent / "facts.json", arguments.json)
+        await asyncio.to_thread(arguments.json.write_text, run.to_json(), "utf-8")
     if run.run.outcome != "finished":
         console.say(f"the run {run.run.outcome}: {run.run.reason}")
     if arguments.keep:
         console.say(f"the network stays up at {network.address}; Ctrl-C ends it")
         await asyncio.Event().wait()
-    return 0 if run.run.outcome == "finished" else 1
+    return 0 if report and run.run.outcome == "finished" else 1
 
 
 def _start(arguments: argparse.Namespace, network: LocalNetwork, console: Console) -> None:
@@ -143,15 +142,25 @@ async def _watch_processes(network: LocalNetwork, console: Console) -> NoReturn:
         await asyncio.sleep(_POLL_SECONDS * 4)
 
 
-async def _report(reports_dir: Path, run: RunFacts) -> Path:
-    """The report's path, once the reporter has finished it (a model's narrative may take a while)."""
+async def _report(network: LocalNetwork, console: Console, reports_dir: Path, run: RunFacts) -> Path | None:
+    """The report's path, once the reporter has finished it (a model's narrative may take a while); None if it cannot.
+
+    What the journal says of the run is known without it.
+    """
+    reporter, log = network.processes["reporter"], network.log_file("reporter")
     folder = desk.run_folder(reports_dir, run.run.id)
     deadline = time.monotonic() + ReporterSettings().openai_timeout + _REPORT_SECONDS
-    while not await asyncio.to_thread(desk.is_written, folder, run.run.id):
-        if time.monotonic() > deadline:
-            raise FedfraudError(f"the reporter must write a report in time, {folder} has none")
+    while True:
+        ended, late = reporter.exitcode, time.monotonic() > deadline  # before the look at the folder: it may be done
+        if await asyncio.to_thread(desk.is_written, folder, run.run.id):
+            return folder / "report.md"
+        if ended is not None:
+            console.say(f"the reporter ended with status {ended} and wrote no report, see {log}")
+            return None
+        if late:
+            console.say(f"the reporter must write a report in time, {folder} has none; see {log}")
+            return None
         await asyncio.sleep(_POLL_SECONDS)
-    return folder / "report.md"
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:

@@ -5,6 +5,7 @@ from pathlib import Path
 from secrets import token_hex
 
 from fedfraud.errors import Misconfigured
+from services.reporter import desk
 
 
 def new_run_dir() -> Path:
@@ -29,6 +30,6 @@ def check_output(reports_dir: Path, facts_file: Path | None) -> None:
         if facts_file:
             with facts_file.open("a"):  # as it will be written: a folder is refused too
                 pass
-        reports_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Misconfigured(f"a path must be writable: {error.strerror}, {error.filename}") from error
+    desk.check_writable(reports_dir)

@@ -43,6 +43,11 @@ def group(number: int) -> list[str]:
     return [row[-1] for row in rows if row[0] == str(number) and not row[1].startswith("Z")]
 
 
+def read(log: Path) -> str:
+    """What is in a log by now; nothing while there is none."""
+    return log.read_text() if log.exists() else ""
+
+
 def ended_in(process: subprocess.Popen[bytes], seconds: float) -> int:
     """Sends SIGTERM; the exit status, if it came in time."""
     began = time.monotonic()
@@ -94,6 +99,38 @@ def test_a_local_network_ends_by_itself_with_a_report_and_the_facts(tmp_path: Pa
     assert f"model   {finished.model_sha256.hex()}" in shown
     assert f"report  {reports / finished.run_id / 'report.md'}" in shown
     assert "a bank alone, best" in shown
+
+
+def test_a_reporter_that_cannot_write_is_named_and_the_result_and_the_facts_are_there_all_the_same(
+    tmp_path: Path,
+) -> None:
+    log, run, reports, facts = (tmp_path / name for name in ("log", "run", "reports", "facts.json"))
+    words = ("services", "--banks", "1", "--rounds", "10000", "--run-dir", str(run), "--reports-dir", str(reports))
+    with command(*words, "--json", str(facts), log=log) as process:
+        wait_for(lambda: "enrolled" in read(run / "reporter" / "log"), "the reporter follows", 60.0)
+        reports.rmdir()
+        reports.write_text("no folder")
+        wait_for(lambda: "1/10000" in log.read_text(), "the rounds begin", 60.0)
+        port, enrolment_port = re.findall(r"port=(\d+)", read(run / "aggregator" / "log"))
+        operating = {"aggregator": f"127.0.0.1:{port}", "enrolment": f"127.0.0.1:{enrolment_port}"}
+        stop, home = ("services.aggregator", "operate", "stop"), run / "join" / "operator"
+        with command(*stop, log=tmp_path / "stop", **operating, join_dir=home) as operator:
+            assert operator.wait(30) == 0
+        assert process.wait(60) == 1
+    assert f"the reporter ended with status 1 and wrote no report, see {run}/reporter/log" in log.read_text()
+    assert "a bank alone, best" in log.read_text()
+    assert "report  -" in log.read_text()
+    assert json.loads(facts.read_text())["run"]["outcome"] == "stopped"
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="needs a folder in which not even root makes files")
+def test_reports_that_could_not_be_written_are_refused_before_anything_is_started(tmp_path: Path) -> None:
+    words = ("services", "--run-dir", str(tmp_path / "run"), "--reports-dir", "/proc")
+    with command(*words, log=tmp_path / "log") as process:
+        assert process.wait(30) == 2
+    (line,) = (tmp_path / "log").read_text().splitlines()
+    assert line.startswith("fedfraud: reports must be writable: ")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
