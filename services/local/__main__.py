@@ -24,6 +24,7 @@ from services.aggregator.conductor import check_settings
 from services.aggregator.operate import whole_number
 from services.aggregator.server import manifest_of
 from services.aggregator.settings import Settings
+from services.bank_client.settings import Settings as BankSettings
 from services.local import paths
 from services.local.console import Console
 from services.local.processes import LocalNetwork
@@ -43,6 +44,7 @@ def main() -> int:
     try:
         settings = _settings(arguments)
         check_settings(settings, manifest_of(settings))
+        BankSettings()
         ReporterSettings().key()
         paths.check_output(arguments.reports_dir, arguments.json)
         paths.claim(run_dir)

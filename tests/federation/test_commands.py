@@ -123,6 +123,30 @@ def test_a_reporter_that_cannot_write_is_named_and_the_result_and_the_facts_are_
     assert json.loads(facts.read_text())["run"]["outcome"] == "stopped"
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        (
+            "disclose",
+            "names",
+            "DISCLOSE: a disclosure must be one of rows, fraud_rate, alone, federated or none, got 'names'",
+        ),
+        ("retry_limit", "0", "RETRY_LIMIT must be greater than 0, got '0'"),
+        ("openai_timeout", "0", "OPENAI_TIMEOUT must be greater than 0, got '0'"),
+        ("stall_timeout", "0", "STALL_TIMEOUT must be greater than 0, got '0'"),
+    ],
+    ids=["a bank's rule", "a bank's bound", "the reporter's bound", "the aggregator's bound"],
+)
+def test_a_setting_of_any_service_is_refused_before_anything_is_started(
+    tmp_path: Path, variable: str, value: str, sentence: str
+) -> None:
+    words, settings = ("services", "--run-dir", str(tmp_path / "run")), {variable: value}
+    with command(*words, log=tmp_path / "log", **settings) as process:
+        assert process.wait(30) == 2
+    assert (tmp_path / "log").read_text() == f"fedfraud: {sentence}\n"
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.skipif(not Path("/proc").exists(), reason="needs a folder in which not even root makes files")
 def test_reports_that_could_not_be_written_are_refused_before_anything_is_started(tmp_path: Path) -> None:
     words = ("services", "--run-dir", str(tmp_path / "run"), "--reports-dir", "/proc")
