@@ -60,7 +60,8 @@ def read(path: Path, features: tuple[Feature, ...]) -> Rows:
         _check(~np.isfinite(column), column, f"{path.name}: column {name!r} must hold finite numbers")
     for feature, column in zip(features, columns[:-1], strict=True):
         unit = f"its resolution, {feature.resolution:g} {feature.unit}"
-        bad = np.abs(np.rint(column / feature.resolution)) >= VALUE_CAP  # what the release door refuses too
+        with np.errstate(over="ignore"):  # infinity is too large as well
+            bad = np.abs(np.rint(column / feature.resolution)) >= VALUE_CAP  # what the release door refuses too
         _check(bad, column, f"{path.name}: column {feature.name!r} must lie within ±2**40 times {unit}")
     label = columns[-1]
     _check((label != 0) & (label != 1), label, f"{path.name}: column {LABEL!r} must be 0 or 1")

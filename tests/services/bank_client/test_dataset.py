@@ -69,6 +69,7 @@ def test_what_is_written_is_read_back_to_the_same_bits(tmp_path: Path) -> None:
     assert np.array_equal(again.labels, rows.labels)
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -93,6 +94,10 @@ def test_what_is_written_is_read_back_to_the_same_bits(tmp_path: Path) -> None:
         (
             "amount,hour,fraud\n1,2,0\n1e30,2,0\n",
             "dataset.csv: column 'amount' must lie within ±2**40 times its resolution, 0.01 euro, got 1e+30 in row 2",
+        ),
+        (
+            "amount,hour,fraud\n1e308,2,0\n",
+            "dataset.csv: column 'amount' must lie within ±2**40 times its resolution, 0.01 euro, got 1e+308 in row 1",
         ),
         (  # 2**40
             "amount,hour,fraud\n1,-1099511627776,0\n",
