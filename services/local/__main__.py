@@ -27,7 +27,7 @@ from services.aggregator.settings import Settings
 from services.bank_client.settings import Settings as BankSettings
 from services.local import paths
 from services.local.console import Console
-from services.local.processes import LocalNetwork
+from services.local.processes import LocalNetwork, end_fork_server
 from services.reporter import desk
 from services.reporter.facts import RunFacts
 from services.reporter.fold import Facts
@@ -70,6 +70,7 @@ def main() -> int:
         return 130
     finally:
         network.stop()
+        end_fork_server()
 
 
 async def _run(arguments: argparse.Namespace, network: LocalNetwork, console: Console) -> int:

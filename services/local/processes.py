@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
@@ -38,6 +39,20 @@ def context() -> BaseContext:
     forking = multiprocessing.get_context("forkserver")
     forking.set_forkserver_preload(["services.local.quiet", "services.local.preload"])
     return forking
+
+
+def end_fork_server() -> None:
+    """Ends what the processes were forked from, once they have ended; the next network starts another.
+
+    It is killed: nothing is in it that the interpreter's own end would save, and that end takes seconds.
+    """
+    server = getattr(forkserver, "_forkserver", None)  # CPython's own, and not promised
+    pid = getattr(server, "_forkserver_pid", None)
+    if server is None or pid is None or not hasattr(server, "_stop"):
+        return
+    with contextlib.suppress(ProcessLookupError, ChildProcessError):
+        os.kill(pid, signal.SIGKILL)
+        server._stop()  # waits for it, and takes its socket off the disk
 
 
 class LocalNetwork:

@@ -43,6 +43,11 @@ def group(number: int) -> list[str]:
     return [row[-1] for row in rows if row[0] == str(number) and not row[1].startswith("Z")]
 
 
+def fork_servers(number: int) -> list[str]:
+    """The living fork servers of a process group."""
+    return [words for words in group(number) if "multiprocessing.forkserver" in words]
+
+
 def read(log: Path) -> str:
     """What is in a log by now; nothing while there is none."""
     return log.read_text() if log.exists() else ""
@@ -66,11 +71,13 @@ def test_sigint_ends_a_local_network_and_leaves_no_process(tmp_path: Path, after
     log, words = tmp_path / "log", ("services", "--banks", "2", "--rounds", "10000", "--run-dir", str(tmp_path / "run"))
     with command(*words, "--reports-dir", str(tmp_path / "reports"), log=log) as process:
         wait_for(lambda: after in log.read_text(), f"{after} is shown", 60.0)
+        assert fork_servers(process.pid)
         assert len(group(process.pid)) >= 4  # itself, the fork server, the aggregator and a bank
         began = time.monotonic()
         (os.killpg if everybody else os.kill)(process.pid, signal.SIGINT)
         assert process.wait(20) == 130
         assert time.monotonic() - began < 10.0
+        assert not fork_servers(process.pid)
         wait_for(lambda: not group(process.pid), "nothing is left running", 5.0)
     assert "Traceback" not in log.read_text()
     assert (tmp_path / "run" / "aggregator" / "journal.sqlite3").exists()
@@ -90,6 +97,7 @@ def test_a_local_network_ends_by_itself_with_a_report_and_the_facts(tmp_path: Pa
     reports, facts = tmp_path / "reports", tmp_path / "facts.json"
     with command(*words, "--reports-dir", str(reports), "--json", str(facts), log=log) as process:
         assert process.wait(60) == 0
+        assert not fork_servers(process.pid)
         wait_for(lambda: not group(process.pid), "nothing is left running", 5.0)
     (finished,) = journals.events(tmp_path / "run" / "aggregator", "run_finished")
     assert finished.outcome == FINISHED
