@@ -87,7 +87,8 @@ async def _run(arguments: argparse.Namespace, network: LocalNetwork, console: Co
     if run.run.outcome != "finished":
         console.say(f"the run {run.run.outcome}: {run.run.reason}")
     if arguments.keep:
-        console.say(f"the network stays up at {network.address}; Ctrl-C ends it")
+        console.say(f"the network stays up at {network.address}; Ctrl-C ends it. What an operator needs:")
+        console.say(network.operating)
         await asyncio.Event().wait()
     return 0 if report and run.run.outcome == "finished" else 1
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import multiprocessing
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -72,6 +73,17 @@ class LocalNetwork:
     def join_dir(self) -> Path:
         """Where the join folders are."""
         return self.run_dir / "join"
+
+    @property
+    def operating(self) -> str:
+        """The operator's command in this network, for a shell in this folder."""
+        settings = {
+            "AGGREGATOR": self.address,
+            "ENROLMENT": self.enrolment_address,
+            "JOIN_DIR": str(self.join_dir / "operator"),
+        }
+        variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in settings.items())
+        return f"{variables} {shlex.quote(sys.executable)} -m services.aggregator operate status"
 
     @property
     def spare_banks(self) -> int:
@@ -170,7 +182,10 @@ def _child(log_file: Path, target: Callable[..., None], *arguments: object) -> N
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
-    configure()
+    configure()  # what has no settings is the writing of the hold-out
+    for settings in arguments:
+        if isinstance(settings, AggregatorSettings | BankSettings | ReporterSettings):
+            configure(settings.log_level, settings.log_form)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which ends everybody in order
     threading.Thread(target=_end_with_parent, daemon=True).start()
     target(*arguments)

@@ -109,6 +109,18 @@ def test_a_local_network_ends_by_itself_with_a_report_and_the_facts(tmp_path: Pa
     assert "a bank alone, best" in shown
 
 
+def test_a_network_that_is_kept_says_how_it_is_operated(tmp_path: Path) -> None:
+    log, run = tmp_path / "log", tmp_path / "a run"
+    words = ("services", "--banks", "1", "--rounds", "1", "--keep", "--run-dir", str(run))
+    with command(*words, "--reports-dir", str(tmp_path / "reports"), log=log) as process:
+        operating = wait_for(lambda: re.search(r"AGGREGATOR=.* operate status\n", log.read_text()), "how", 60.0)
+        assert operating is not None
+        told = subprocess.run(["sh", "-c", operating[0]], cwd=ROOT, capture_output=True, text=True, timeout=30)
+        assert told.stdout == "banks present  1\nwaiting for    an operator to start a run\n", told.stderr
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+
+
 def test_a_reporter_that_cannot_write_is_named_and_the_result_and_the_facts_are_there_all_the_same(
     tmp_path: Path,
 ) -> None:
