@@ -24,9 +24,14 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PROTOS := $(wildcard proto/fedfraud/v1/*.proto)
 GENERATED := fedfraud/v1/.generated
-NETWORK := --banks $(BANKS) --rounds $(ROUNDS) --recipe $(RECIPE) --population $(POPULATION) --seed $(SEED) \
-	--aggregation $(AGGREGATION) $(if $(PRESET),--preset $(PRESET)) $(if $(RUN_DIR),--run-dir $(RUN_DIR)) \
-	$(if $(KEEP),--keep)
+# $(call quoted,a b) is one word to the shell; $(call option,SEED,--seed) is nothing for an empty variable.
+quoted = '$(subst ','\'',$(1))'
+option = $(if $($(1)),$(2) $(call quoted,$($(1))))
+# The same for what somebody set, on the command line or in the environment, and nothing for a default of this file.
+chosen = $(if $(filter command environment,$(firstword $(origin $(1)))),$(call option,$(1),$(2)))
+NETWORK = $(call option,BANKS,--banks) $(call option,ROUNDS,--rounds) $(call option,RECIPE,--recipe) \
+	$(call option,POPULATION,--population) $(call option,SEED,--seed) $(call option,AGGREGATION,--aggregation) \
+	$(call option,PRESET,--preset) $(call option,RUN_DIR,--run-dir) $(if $(KEEP),--keep)
 
 .PHONY: help setup proto demo test unit federation faults faults-short compose lint up down logs run verify report clean
 
@@ -97,12 +102,12 @@ down: ## end the network in containers and take its volumes away
 logs: ## follow the containers' logs
 	docker compose logs --follow
 
-run: ## start another run on the network that is up in containers
+run: ## start another run on the network that is up in containers; what you do not set is as it was started
 	@docker compose ps --quiet --status running aggregator | grep -q . || { echo 'No network is up in containers: start one with docker compose up, or make up.'; exit 1; }
-	docker compose run --rm operator start --rounds $(ROUNDS) --recipe $(RECIPE) --seed $(SEED)
+	docker compose run --rm operator start $(call chosen,ROUNDS,--rounds) $(call chosen,RECIPE,--recipe) $(call chosen,SEED,--seed)
 
 verify: setup ## check a run's journal, sums and models again: RUN_DIR=runs/..., or the newest
-	@run="$(or $(RUN_DIR),$$(ls -td runs/*/ 2>/dev/null | head -n 1))"; test -n "$$run" || { echo 'There is no run yet: make demo makes one.'; exit 1; }; \
+	@run=$(if $(RUN_DIR),$(call quoted,$(RUN_DIR)),"$$(ls -td runs/*/ 2>/dev/null | head -n 1)"); test -n "$$run" || { echo 'There is no run yet: make demo makes one.'; exit 1; }; \
 		echo "==> verifying $$run"; $(BIN)/python -m services.aggregator verify --data-dir "$$run/aggregator"
 
 report: setup ## write the report of the last run again, by OpenAI if you give a key

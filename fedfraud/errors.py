@@ -101,12 +101,11 @@ def setting_faults(error: ValidationError) -> str:
     """What is wrong with a service's settings, a clause each: the setting in capitals, the rule, and its value."""
     clauses = []
     for fault in error.errors(include_url=False, include_context=False):
-        if fault["loc"]:
-            name, rule = (
-                ".".join(str(part) for part in fault["loc"]).upper(),
-                fault["msg"].replace("Input should", "must"),
-            )
-            clauses.append(f"{name} {rule}, got {str(fault['input'])[:80]!r}" if "input" in fault else f"{name} {rule}")
+        name, rule = ".".join(str(part) for part in fault["loc"]).upper(), fault["msg"]
+        if fault["type"] == "value_error":  # our own sentence, which has the value
+            sentence = rule.removeprefix("Value error, ")
+            clauses.append(f"{name}: {sentence}" if name else sentence)
         else:
-            clauses.append(fault["msg"].removeprefix("Value error, "))
+            rule = rule.replace("Input should", "must")
+            clauses.append(f"{name} {rule}, got {str(fault['input'])[:80]!r}" if "input" in fault else f"{name} {rule}")
     return "; ".join(clauses)

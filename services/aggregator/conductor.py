@@ -212,6 +212,7 @@ class Conductor:
                 async with asyncio.timeout(min(_REMINDER_SECONDS, settings.start_wait - waited if patient else 60.0)):
                     await changed.wait()
             except TimeoutError:
+                waited = time.monotonic() - began  # now, not when the wait began
                 self._log.info("waiting for banks", waiting_for=self.waiting_for, seconds=f"{waited:.0f}")
 
     async def _drive(self, run: Run) -> None:

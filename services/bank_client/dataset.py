@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfraud.errors import Invalid
+from fedfraud.fixed_point import VALUE_CAP
 from fedfraud.transactions import LABEL, Feature
 
 VALIDATION_SHARE = 0.15
@@ -57,6 +58,11 @@ def read(path: Path, features: tuple[Feature, ...]) -> Rows:
         raise Invalid(f"{path.name} must have at least 1 row, got 0")
     for name, column in zip(names, columns, strict=True):
         _check(~np.isfinite(column), column, f"{path.name}: column {name!r} must hold finite numbers")
+    for feature, column in zip(features, columns[:-1], strict=True):
+        unit = f"its resolution, {feature.resolution:g} {feature.unit}"
+        with np.errstate(over="ignore"):  # infinity is too large as well
+            bad = np.abs(np.rint(column / feature.resolution)) >= VALUE_CAP  # what the release door refuses too
+        _check(bad, column, f"{path.name}: column {feature.name!r} must lie within ±2**40 times {unit}")
     label = columns[-1]
     _check((label != 0) & (label != 1), label, f"{path.name}: column {LABEL!r} must be 0 or 1")
     return Rows(np.column_stack(columns[:-1]), label == 1)

@@ -3,11 +3,9 @@
 import argparse
 import asyncio
 import contextlib
-import shutil
 import signal
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,7 +14,7 @@ from pydantic import ValidationError
 
 from fedfraud.channel import mutual_channel
 from fedfraud.enrolment import JoinFolder, enrol
-from fedfraud.errors import FedfraudError, Misconfigured, setting_faults
+from fedfraud.errors import FedfraudError, setting_faults
 from fedfraud.fixed_point import MAX_SEATS
 from fedfraud.identity import new_key
 from fedfraud.recipe import RECIPES
@@ -26,8 +24,10 @@ from services.aggregator.conductor import check_settings
 from services.aggregator.operate import whole_number
 from services.aggregator.server import manifest_of
 from services.aggregator.settings import Settings
+from services.bank_client.settings import Settings as BankSettings
+from services.local import paths
 from services.local.console import Console
-from services.local.processes import LocalNetwork
+from services.local.processes import LocalNetwork, end_fork_server
 from services.reporter import desk
 from services.reporter.facts import RunFacts
 from services.reporter.fold import Facts
@@ -40,12 +40,14 @@ _REPORT_SECONDS = 15.0
 def main() -> int:
     """Parses the command line, runs the network, and leaves nothing running."""
     arguments = _parser().parse_args()
-    run_dir = arguments.run_dir or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    run_dir = arguments.run_dir or paths.new_run_dir()
     try:
         settings = _settings(arguments)
         check_settings(settings, manifest_of(settings))
+        BankSettings()
         ReporterSettings().key()
-        _check_paths(arguments, run_dir)
+        paths.check_output(arguments.reports_dir, arguments.json)
+        paths.claim(run_dir)
     except ValidationError as error:
         sys.stderr.write(f"fedfraud: {setting_faults(error)}\n")
         return 2
@@ -68,6 +70,7 @@ def main() -> int:
         return 130
     finally:
         network.stop()
+        end_fork_server()
 
 
 async def _run(arguments: argparse.Namespace, network: LocalNetwork, console: Console) -> int:
@@ -77,16 +80,17 @@ async def _run(arguments: argparse.Namespace, network: LocalNetwork, console: Co
     await asyncio.to_thread(_start, arguments, network, console)
     run = await _follow(network, console)
     console.part("report")
-    report = await _report(arguments.reports_dir, run)
-    console.result(run, str(report))
+    report = await _report(network, console, arguments.reports_dir, run)
+    console.result(run, str(report or "-"))
     if arguments.json:
-        await asyncio.to_thread(shutil.copyfile, report.parent / "facts.json", arguments.json)
+        await asyncio.to_thread(arguments.json.write_text, run.to_json(), "utf-8")
     if run.run.outcome != "finished":
         console.say(f"the run {run.run.outcome}: {run.run.reason}")
     if arguments.keep:
-        console.say(f"the network stays up at {network.address}; Ctrl-C ends it")
+        console.say(f"the network stays up at {network.address}; Ctrl-C ends it. What an operator needs:")
+        console.say(network.operating)
         await asyncio.Event().wait()
-    return 0 if run.run.outcome == "finished" else 1
+    return 0 if report and run.run.outcome == "finished" else 1
 
 
 def _start(arguments: argparse.Namespace, network: LocalNetwork, console: Console) -> None:
@@ -142,29 +146,25 @@ async def _watch_processes(network: LocalNetwork, console: Console) -> NoReturn:
         await asyncio.sleep(_POLL_SECONDS * 4)
 
 
-async def _report(reports_dir: Path, run: RunFacts) -> Path:
-    """The report's path, once the reporter has finished it (a model's narrative may take a while)."""
+async def _report(network: LocalNetwork, console: Console, reports_dir: Path, run: RunFacts) -> Path | None:
+    """The report's path, once the reporter has finished it (a model's narrative may take a while); None if it cannot.
+
+    What the journal says of the run is known without it.
+    """
+    reporter, log = network.processes["reporter"], network.log_file("reporter")
     folder = desk.run_folder(reports_dir, run.run.id)
     deadline = time.monotonic() + ReporterSettings().openai_timeout + _REPORT_SECONDS
-    while not await asyncio.to_thread(desk.is_written, folder, run.run.id):
-        if time.monotonic() > deadline:
-            raise FedfraudError(f"the reporter must write a report in time, {folder} has none")
+    while True:
+        ended, late = reporter.exitcode, time.monotonic() > deadline  # before the look at the folder: it may be done
+        if await asyncio.to_thread(desk.is_written, folder, run.run.id):
+            return folder / "report.md"
+        if ended is not None:
+            console.say(f"the reporter ended with status {ended} and wrote no report, see {log}")
+            return None
+        if late:
+            console.say(f"the reporter must write a report in time, {folder} has none; see {log}")
+            return None
         await asyncio.sleep(_POLL_SECONDS)
-    return folder / "report.md"
-
-
-def _check_paths(arguments: argparse.Namespace, run_dir: Path) -> None:
-    """What would only be found wrong after the run."""
-    if (run_dir / "aggregator").exists():
-        raise Misconfigured(f"the run folder must be new, {run_dir} holds a network already")
-    try:
-        if arguments.json:
-            with arguments.json.open("a"):  # as it will be written: a folder is refused too
-                pass
-        run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        arguments.reports_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Misconfigured(f"a path must be writable: {error.strerror}, {error.filename}") from error
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
@@ -213,7 +213,7 @@ def _parser() -> argparse.ArgumentParser:
         help="contributions a round needs; 0: 2/3 of the banks and one",
     )
     add("--deadline", type=float, default=60.0, metavar="S", help="seconds that a round waits for its banks")
-    add("--run-dir", type=Path, metavar="DIR", help="keys, data, journal and logs (default: runs/<time>)")
+    add("--run-dir", type=Path, metavar="DIR", help="keys, data, journal and logs (default: runs/<time>-<digits>)")
     add("--reports-dir", type=Path, default=Path("reports"), metavar="DIR", help="where <run id>/report.md appears")
     add("--json", type=Path, metavar="FILE", help="write the facts there too")
     add("--keep", action="store_true", help="leave the network up after the run, until Ctrl-C")

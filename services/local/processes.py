@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 import multiprocessing
 import os
+import shlex
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
@@ -40,6 +42,20 @@ def context() -> BaseContext:
     return forking
 
 
+def end_fork_server() -> None:
+    """Ends what the processes were forked from, once they have ended; the next network starts another.
+
+    It is killed: nothing is in it that the interpreter's own end would save, and that end takes seconds.
+    """
+    server = getattr(forkserver, "_forkserver", None)  # CPython's own, and not promised
+    pid = getattr(server, "_forkserver_pid", None)
+    if server is None or pid is None or not hasattr(server, "_stop"):
+        return
+    with contextlib.suppress(ProcessLookupError, ChildProcessError):
+        os.kill(pid, signal.SIGKILL)
+        server._stop()  # waits for it, and takes its socket off the disk
+
+
 class LocalNetwork:
     """An aggregator, banks and a reporter as processes of this machine, all in one run folder."""
 
@@ -57,6 +73,17 @@ class LocalNetwork:
     def join_dir(self) -> Path:
         """Where the join folders are."""
         return self.run_dir / "join"
+
+    @property
+    def operating(self) -> str:
+        """The operator's command in this network, for a shell in this folder."""
+        settings = {
+            "AGGREGATOR": self.address,
+            "ENROLMENT": self.enrolment_address,
+            "JOIN_DIR": str(self.join_dir / "operator"),
+        }
+        variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in settings.items())
+        return f"{variables} {shlex.quote(sys.executable)} -m services.aggregator operate status"
 
     @property
     def spare_banks(self) -> int:
@@ -156,7 +183,10 @@ def _child(log_file: Path, target: Callable[..., None], *arguments: object) -> N
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
-    configure()
+    configure()  # what has no settings is the writing of the hold-out
+    for settings in arguments:
+        if isinstance(settings, AggregatorSettings | BankSettings | ReporterSettings):
+            configure(settings.log_level, settings.log_form)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which ends everybody in order
     threading.Thread(target=_end_with_parent, daemon=True).start()
     target(*arguments)

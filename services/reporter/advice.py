@@ -121,10 +121,24 @@ def _unsteady(run: RunFacts) -> str:
 
 
 def _undisclosed(run: RunFacts) -> str:
-    silent = [bank.seat for bank in run.banks if bank.uplift is None]
-    if not silent:
-        return ""
-    return f"Not known whether {names(silent)} gain: they disclose no comparison, or their validation rows define none."
+    unknown = [bank.seat for bank in run.banks if bank.uplift is None]
+    return f"Not known whether {names(unknown)} gain: {_why_unknown(run, unknown)}." if unknown else ""
+
+
+def _why_unknown(run: RunFacts, unknown: list[str]) -> str:
+    """What the facts say of it: a bank compares itself in the final round, which evaluates only, if it gets there."""
+    last = run.rounds[-1] if run.rounds else None
+    if last is None or "evaluate" not in last.segments or "train" in last.segments:
+        return "the run ended before the final round, in which banks compare"
+    missing = [seat for seat in unknown if seat in last.dropped]
+    before = [seat for seat in unknown if seat not in last.dropped and seat in _dropped(run)]
+    silent = [seat for seat in unknown if seat not in _dropped(run)]
+    parts = (
+        ("answers were missing in the last round (from {})", missing),
+        ("answers were missing in earlier rounds (from {})", before),
+        ("no comparison disclosed, no time for one, or validation rows that define none ({})", silent),
+    )
+    return "; ".join(text.format(names(seats)) for text, seats in parts if seats)
 
 
 def _trouble(run: RunFacts) -> str:

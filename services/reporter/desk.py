@@ -5,6 +5,7 @@ The template's report is there before a model is asked for its narrative, so tha
 
 import asyncio
 import re
+import tempfile
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -27,6 +28,16 @@ def run_folder(reports: Path, run_id: str) -> Path:
     if not _RUN_ID.fullmatch(run_id) or not run_id.strip("."):
         raise Invalid(f"a run id must be 1 to 64 of A-Z a-z 0-9 . _ -, not dots alone, got {run_id[:64]!r}")
     return reports / run_id
+
+
+def check_writable(reports: Path) -> None:
+    """Makes the reports folder, and a file in it that is gone at once; Misconfigured if that cannot be."""
+    try:
+        reports.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(prefix=".writable-", dir=reports):
+            pass
+    except OSError as error:
+        raise Misconfigured(f"reports must be writable: {error.strerror}, {reports}") from error
 
 
 def read_run(folder: Path) -> RunFacts | None:
@@ -58,10 +69,7 @@ class Desk:
         self._key = settings.key()
         self._turn = asyncio.Lock()
         self._waiting: set[asyncio.Task[None]] = set()
-        try:
-            settings.reports_dir.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise Misconfigured(f"REPORTS_DIR must be a folder: {error.strerror}, {settings.reports_dir}") from error
+        check_writable(settings.reports_dir)
 
     async def write(self, run: RunFacts) -> None:
         """Facts and the template's report at once; then the model's narrative in its place, if there is a key."""

@@ -35,14 +35,22 @@ def alone_and_federated(run: RunFacts) -> tuple[Summary, Summary, str] | None:
 
 def ending(run: RunFacts) -> str:
     """One sentence: how the run ended."""
-    done = sum(1 for r in run.rounds if r.outcome == "committed" and 0 < r.number <= run.run.round_count)
-    rounds = f"{done} of {run.run.round_count} training rounds committed"
     why = inline(run.run.reason).rstrip(".")
-    return f"The run {run.run.outcome or 'goes on'} with {rounds}" + (f": {why}." if why else ".")
+    return f"The run {run.run.outcome or 'goes on'} with {_done(run)} committed" + (f": {why}." if why else ".")
+
+
+def _done(run: RunFacts) -> str:
+    done = sum(1 for r in run.rounds if r.outcome == "committed" and 0 < r.number <= run.run.round_count)
+    return f"{done} of {run.run.round_count} training rounds"
 
 
 def verdict(run: RunFacts) -> str:
-    """One or two sentences that somebody can decide by."""
+    """A few sentences that somebody can decide by; that the run did not finish goes before whatever it measured."""
+    early = run.run.outcome in ("failed", "stopped")
+    return (f"**The run {run.run.outcome} after {_done(run)}.** " if early else "") + _judgement(run)
+
+
+def _judgement(run: RunFacts) -> str:
     head = headline(run)
     if head is None:
         return "**There is no measured model, and so nothing to use.**"

@@ -43,6 +43,16 @@ def group(number: int) -> list[str]:
     return [row[-1] for row in rows if row[0] == str(number) and not row[1].startswith("Z")]
 
 
+def fork_servers(number: int) -> list[str]:
+    """The living fork servers of a process group."""
+    return [words for words in group(number) if "multiprocessing.forkserver" in words]
+
+
+def read(log: Path) -> str:
+    """What is in a log by now; nothing while there is none."""
+    return log.read_text() if log.exists() else ""
+
+
 def ended_in(process: subprocess.Popen[bytes], seconds: float) -> int:
     """Sends SIGTERM; the exit status, if it came in time."""
     began = time.monotonic()
@@ -64,11 +74,13 @@ def test_sigint_ends_a_local_network_and_leaves_no_process(tmp_path: Path, after
     )
     with command(*words, "--reports-dir", str(tmp_path / "reports"), log=log) as process:
         wait_for(lambda: after in log.read_text(), f"{after} is shown", 60.0)
+        assert fork_servers(process.pid)
         assert len(group(process.pid)) >= 4  # itself, the fork server, the aggregator and a bank
         began = time.monotonic()
         (os.killpg if everybody else os.kill)(process.pid, signal.SIGINT)
         assert process.wait(20) == 130
         assert time.monotonic() - began < 10.0
+        assert not fork_servers(process.pid)
         wait_for(lambda: not group(process.pid), "nothing is left running", 5.0)
     assert "Traceback" not in log.read_text()
     assert (tmp_path / "run" / "aggregator" / "journal.sqlite3").exists()
@@ -94,6 +106,7 @@ def test_a_local_network_ends_by_itself_with_a_report_and_the_facts(tmp_path: Pa
     reports, facts = tmp_path / "reports", tmp_path / "facts.json"
     with command(*words, "--reports-dir", str(reports), "--json", str(facts), log=log) as process:
         assert process.wait(60) == 0
+        assert not fork_servers(process.pid)
         wait_for(lambda: not group(process.pid), "nothing is left running", 5.0)
     (finished,) = journals.events(tmp_path / "run" / "aggregator", "run_finished")
     assert finished.outcome == FINISHED
@@ -103,6 +116,74 @@ def test_a_local_network_ends_by_itself_with_a_report_and_the_facts(tmp_path: Pa
     assert f"model   {finished.model_sha256.hex()}" in shown
     assert f"report  {reports / finished.run_id / 'report.md'}" in shown
     assert "a bank alone, best" in shown
+
+
+def test_a_network_that_is_kept_says_how_it_is_operated(tmp_path: Path) -> None:
+    log, run = tmp_path / "log", tmp_path / "a run"
+    words = ("services", "--banks", "1", "--rounds", "1", "--keep", "--run-dir", str(run))
+    with command(*words, "--reports-dir", str(tmp_path / "reports"), log=log) as process:
+        operating = wait_for(lambda: re.search(r"AGGREGATOR=.* operate status\n", log.read_text()), "how", 60.0)
+        assert operating is not None
+        told = subprocess.run(["sh", "-c", operating[0]], cwd=ROOT, capture_output=True, text=True, timeout=30)
+        assert told.stdout == "banks present  1\nwaiting for    an operator to start a run\n", told.stderr
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+
+
+def test_a_reporter_that_cannot_write_is_named_and_the_result_and_the_facts_are_there_all_the_same(
+    tmp_path: Path,
+) -> None:
+    log, run, reports, facts = (tmp_path / name for name in ("log", "run", "reports", "facts.json"))
+    words = ("services", "--banks", "1", "--rounds", "10000", "--run-dir", str(run), "--reports-dir", str(reports))
+    with command(*words, "--json", str(facts), log=log) as process:
+        wait_for(lambda: "enrolled" in read(run / "reporter" / "log"), "the reporter follows", 60.0)
+        reports.rmdir()
+        reports.write_text("no folder")
+        wait_for(lambda: "1/10000" in log.read_text(), "the rounds begin", 60.0)
+        port, enrolment_port = re.findall(r"port=(\d+)", read(run / "aggregator" / "log"))
+        operating = {"aggregator": f"127.0.0.1:{port}", "enrolment": f"127.0.0.1:{enrolment_port}"}
+        stop, home = ("services.aggregator", "operate", "stop"), run / "join" / "operator"
+        with command(*stop, log=tmp_path / "stop", **operating, join_dir=home) as operator:
+            assert operator.wait(30) == 0
+        assert process.wait(60) == 1
+    assert f"the reporter ended with status 1 and wrote no report, see {run}/reporter/log" in log.read_text()
+    assert "a bank alone, best" in log.read_text()
+    assert "report  -" in log.read_text()
+    assert json.loads(facts.read_text())["run"]["outcome"] == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        (
+            "disclose",
+            "names",
+            "DISCLOSE: a disclosure must be one of rows, fraud_rate, alone, federated or none, got 'names'",
+        ),
+        ("retry_limit", "0", "RETRY_LIMIT must be greater than 0, got '0'"),
+        ("openai_timeout", "0", "OPENAI_TIMEOUT must be greater than 0, got '0'"),
+        ("stall_timeout", "0", "STALL_TIMEOUT must be greater than 0, got '0'"),
+    ],
+    ids=["a bank's rule", "a bank's bound", "the reporter's bound", "the aggregator's bound"],
+)
+def test_a_setting_of_any_service_is_refused_before_anything_is_started(
+    tmp_path: Path, variable: str, value: str, sentence: str
+) -> None:
+    words, settings = ("services", "--run-dir", str(tmp_path / "run")), {variable: value}
+    with command(*words, log=tmp_path / "log", **settings) as process:
+        assert process.wait(30) == 2
+    assert (tmp_path / "log").read_text() == f"fedfraud: {sentence}\n"
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="needs a folder in which not even root makes files")
+def test_reports_that_could_not_be_written_are_refused_before_anything_is_started(tmp_path: Path) -> None:
+    words = ("services", "--run-dir", str(tmp_path / "run"), "--reports-dir", "/proc")
+    with command(*words, log=tmp_path / "log") as process:
+        assert process.wait(30) == 2
+    (line,) = (tmp_path / "log").read_text().splitlines()
+    assert line.startswith("fedfraud: reports must be writable: ")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

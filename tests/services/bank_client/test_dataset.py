@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedfraud.errors import Invalid
+from fedfraud.fixed_point import StandardiseCodec
 from fedfraud.transactions import Feature
 from services.bank_client.dataset import Rows, read, split, write
 
@@ -53,6 +54,12 @@ def test_a_parquet_file_is_read_by_the_names_of_its_columns(tmp_path: Path) -> N
     assert rows.labels.tolist() == [False, True]
 
 
+def test_what_is_read_can_be_summed_up_to_the_largest_value(tmp_path: Path) -> None:
+    rows = read(csv(tmp_path, "amount,hour,fraud\n1.5,-1099511627775,0\n"), SCHEMA)  # 2**40 - 1
+    codec = StandardiseCodec((0.01, 1.0))
+    assert codec.decode(codec.encode(rows.features, rows.labels)).means.tolist() == [1.5, 1 - 2.0**40]
+
+
 def test_what_is_written_is_read_back_to_the_same_bits(tmp_path: Path) -> None:
     features = np.random.default_rng(1).normal(size=(50, 2)) * 1e9
     rows = Rows(features, features[:, 0] > 0)
@@ -62,6 +69,7 @@ def test_what_is_written_is_read_back_to_the_same_bits(tmp_path: Path) -> None:
     assert np.array_equal(again.labels, rows.labels)
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -83,6 +91,18 @@ def test_what_is_written_is_read_back_to_the_same_bits(tmp_path: Path) -> None:
         ),
         ("amount,hour,fraud\n1,-inf,0\n", "dataset.csv: column 'hour' must hold finite numbers, got -inf in row 1"),
         ("amount,hour,fraud\n1,2,1\n1,2,2\n", "dataset.csv: column 'fraud' must be 0 or 1, got 2 in row 2"),
+        (
+            "amount,hour,fraud\n1,2,0\n1e30,2,0\n",
+            "dataset.csv: column 'amount' must lie within ±2**40 times its resolution, 0.01 euro, got 1e+30 in row 2",
+        ),
+        (
+            "amount,hour,fraud\n1e308,2,0\n",
+            "dataset.csv: column 'amount' must lie within ±2**40 times its resolution, 0.01 euro, got 1e+308 in row 1",
+        ),
+        (  # 2**40
+            "amount,hour,fraud\n1,-1099511627776,0\n",
+            "dataset.csv: column 'hour' must lie within ±2**40 times its resolution, 1 hour, got -1.09951e+12 in row 1",
+        ),
         ("amount,hour,fraud\n1,2,0.5\n", "dataset.csv: column 'fraud' must be 0 or 1, got 0.5 in row 1"),
         ("amount,hour,fraud\n1,2,yes\n", "dataset.csv: column 'fraud' must hold finite numbers, got 'yes' in row 1"),
     ],

@@ -283,16 +283,18 @@ async def test_a_round_that_is_asked_for_twice_is_prepared_once(tmp_path: Path) 
     assert line.heard[0] == line.heard[1]
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-async def test_a_dataset_that_is_not_finite_ends_the_bank_before_it_answers(tmp_path: Path, value: float) -> None:
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
+async def test_a_dataset_with_a_value_that_cannot_be_summed_ends_the_bank_before_it_answers(
+    tmp_path: Path, value: float
+) -> None:
+    rule = "lie within ±2**40 times its resolution, 9.53674e-07 euro" if value == 1e30 else "hold finite numbers"
     rows(tmp_path / "dataset.parquet", value)
     async with bank(tmp_path) as (line, serving):
         await line.says.put(standardise(1))
         async with asyncio.timeout(20):
-            with pytest.raises(
-                Invalid, match=rf"^dataset.parquet: column 'b' must hold finite numbers, got {value} in row 10$"
-            ):
+            with pytest.raises(Invalid) as refused:
                 await serving
+        assert str(refused.value) == f"dataset.parquet: column 'b' must {rule}, got {value:g} in row 10"
         assert line.heard == []
 
 

@@ -17,6 +17,9 @@ from tests.services.reporter.aggregators import until
 from tests.services.reporter.journals import RUN, Journal, two_banks
 from tests.services.reporter.responses_api import Answer, Api, response, serving
 
+NOBODY_WRITES = Path("/proc")
+"""A folder in which not even root makes files, where the machine has one."""
+
 
 @pytest.fixture(autouse=True)
 def umask() -> Iterator[None]:
@@ -88,13 +91,19 @@ async def test_a_run_id_that_is_no_plain_name_becomes_no_folder(tmp_path: Path, 
 
 async def test_a_folder_that_cannot_be_written_is_refused_with_its_path(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(Misconfigured, match="REPORTS_DIR must be a folder"):
+    with pytest.raises(Misconfigured, match=f"reports must be writable: File exists, {tmp_path / 'file'}"):
         desk(tmp_path / "file")
     reports = tmp_path / "reports"
     opened = desk(reports)
     (reports / RUN).write_text("in the way")
     with pytest.raises(Misconfigured, match=f"reports must be writable: File exists, {reports / RUN}"):
         await opened.write(two_banks().facts())
+
+
+@pytest.mark.skipif(not NOBODY_WRITES.exists(), reason="needs a folder in which not even root makes files")
+def test_a_folder_in_which_no_file_can_be_made_is_refused_before_there_is_a_run() -> None:
+    with pytest.raises(Misconfigured, match=f"reports must be writable: .*, {NOBODY_WRITES}"):
+        desk(NOBODY_WRITES)
 
 
 async def test_the_narrative_replaces_the_templates_report(tmp_path: Path) -> None:

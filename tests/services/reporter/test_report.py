@@ -3,7 +3,7 @@
 from services.reporter.facts import RunFacts
 from services.reporter.narrative import Narrative, Written
 from services.reporter.report import render
-from tests.services.reporter.journals import FAILED, PREPARING, RUN, STOPPED, Journal, scores, two_banks
+from tests.services.reporter.journals import FAILED, FINAL, PREPARING, RUN, STOPPED, Journal, scores, two_banks
 
 HEADINGS = ["## Executive summary", "## Metric interpretation", "## Risks", "## Next steps"]
 
@@ -100,7 +100,7 @@ def test_a_failed_run_without_a_round_still_gets_a_report() -> None:
     facts = Journal().started().finished(FAILED, "three rounds in a row were <void>").facts()
     text = render(facts)
     assert [line for line in text.splitlines() if line.startswith("## ")] == HEADINGS
-    assert "There is no measured model" in text
+    assert "**The run failed after 0 of 2 training rounds.** **There is no measured model" in text
     assert "The run failed with 0 of 2 training rounds committed: three rounds in a row were &lt;void>." in text
     assert "No bank took part." in text
     assert "Mend what made the run fail" in text
@@ -112,8 +112,30 @@ def test_a_stopped_run_is_judged_by_the_last_model_that_was_measured() -> None:
     journal.opened(3, ["bank-01"]).committed(3, 2, ["bank-01"], pooled=scores(0.4))
     text = render(journal.finished(STOPPED, "an operator stopped it").facts())
     assert "The run stopped with 2 of 9 training rounds committed: an operator stopped it." in text
+    assert "\n**The run stopped after 2 of 9 training rounds.** **The model is useful" in text
     assert "average precision 0.400 on the rows that measured round 1, the last measured" in text
     assert "Start another run" in text
+
+
+def test_a_failed_run_says_so_before_it_says_that_the_model_is_good() -> None:
+    journal = Journal().started(rounds=9).opened(1, ["bank-01"]).committed(1, 1, ["bank-01"], holdout=scores(0.7))
+    text = render(journal.finished(FAILED, "three rounds in a row were void").facts())
+    summary = sections(text)["Executive summary"].split("\n\n")[1]
+    assert summary.startswith("**The run failed after 1 of 9 training rounds.** **The model ranks fraud well**: ")
+    assert "Not known whether bank-01 gain: the run ended before the final round, in which banks compare." in text
+
+
+def test_banks_without_a_comparison_are_told_apart_by_the_answers_that_were_missing() -> None:
+    four = [f"bank-{number:02d}" for number in (1, 2, 3, 4)]
+    journal = Journal().started(rounds=1).opened(1, four)
+    journal.committed(1, 1, ["bank-01", "bank-02", "bank-03"], holdout=scores(0.5)).opened(2, four[:3])
+    journal.accepted(2, "bank-01", alone=0.4, federated=0.5).accepted(2, "bank-02", federated=0.5)
+    journal.committed(2, 2, ["bank-01", "bank-02"], FINAL, holdout=scores(0.5)).finished()
+    assert (
+        "Not known whether bank-02, bank-03, bank-04 gain: answers were missing in the last round (from bank-03); "
+        "answers were missing in earlier rounds (from bank-04); "
+        "no comparison disclosed, no time for one, or validation rows that define none (bank-02)."
+    ) in sections(render(journal.facts()))["Risks"]
 
 
 def test_banks_that_disclose_nothing_are_dashes_and_nobody_is_said_to_gain() -> None:
