@@ -18,7 +18,8 @@ from services.aggregator import averaging, messages
 from services.aggregator.averaging import Model
 from services.aggregator.intake import OpenRound
 from services.aggregator.progress import Accepted, Progress
-from services.aggregator.runs import Run, Surroundings, new_run_id, store_model
+from services.aggregator.round_drive import Surroundings
+from services.aggregator.runs import Run, new_run_id, store_model
 from services.aggregator.seats import Seats
 from services.aggregator.settings import Settings
 

@@ -73,7 +73,7 @@ class OpenRound:
             return [self.instruction()] if seat in self.state.awaited else []
         if seat in self.masked.declined or seat not in self.masked.attempt.expected():
             return []
-        stage = self.masked.instruction(seat, self._time_left())
+        stage = self.masked.instruction(seat)
         return [self.instruction(), *([stage] if stage else [])]
 
 

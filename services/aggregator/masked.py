@@ -5,6 +5,7 @@ restart stands in the same stage with the same lists.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
@@ -34,6 +35,8 @@ class MaskedRound:
         self.attempt = attempt
         self.declined = declined
         """Seats that sit the attempt out, and why."""
+        self.ends = 0.0
+        """When the present stage's deadline is, by the monotonic clock."""
         self.progressed = asyncio.Event()
         """Set when nobody is waited for any more."""
         self._plan = plan
@@ -107,12 +110,12 @@ class MaskedRound:
             self.progressed.clear()
             self.note()
 
-    def instruction(self, seat: str, time_left: float) -> federation_pb2.ParticipateResponse | None:
+    def instruction(self, seat: str) -> federation_pb2.ParticipateResponse | None:
         """What the present stage begins with for a seat; None at advertise, which the round's instruction begins."""
         if self.stage is Stage.ADVERTISE:
             return None
         told = federation_pb2.StageInstruction(key=round_key_to_proto(self._plan.key), stage=STAGES[self.stage])
-        told.time_left.FromTimedelta(timedelta(seconds=max(time_left, 0.0)))
+        told.time_left.FromTimedelta(timedelta(seconds=max(self.ends - time.monotonic(), 0.0)))
         match self.stage:
             case Stage.SHARE:
                 told.advertisements.extend(advertisements_to_proto(self.attempt.advertisements))

@@ -5,38 +5,25 @@ A run knows where it stands from its progress, which follows the journal: begun 
 
 import asyncio
 import time
-from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from secrets import token_hex
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfraud import fixed_point, masking_journal, model
-from fedfraud.errors import Invalid, NotStored
-from fedfraud.fixed_point import EvaluateCodec, Layout, Segment, Words
-from fedfraud.logs import Log
-from fedfraud.manifest import Manifest
-from fedfraud.masking_parameters import TooFew
-from fedfraud.masking_sum import Stage
+from fedfraud import fixed_point, model
+from fedfraud.errors import NotStored
+from fedfraud.fixed_point import EvaluateCodec, Layout, Segment
 from fedfraud.metrics import Scores, scores_from_counts
 from fedfraud.model import RunState, Vector
 from fedfraud.thresholds import LEAST_BANKS, sizes
 from fedfraud.v1 import history_pb2, model_pb2
-from fedfraud.wire import RoundKey, segments_from_proto
+from fedfraud.wire import segments_from_proto
 from services.aggregator import averaging, messages, recovery
 from services.aggregator.averaging import Model
-from services.aggregator.holdout import Holdout
-from services.aggregator.intake import Intake, OpenRound
-from services.aggregator.journal import Journal
-from services.aggregator.masked import MaskedRound
-from services.aggregator.participants import Participants
 from services.aggregator.progress import Progress
-from services.aggregator.rounds import Outcome, Plan
-from services.aggregator.seats import Seats
-from services.aggregator.vectors import Vectors
-from services.aggregator.writer import Writer
+from services.aggregator.round_drive import Closed, RoundDrive, Surroundings, forget
+from services.aggregator.rounds import Plan
 
 _VOIDS_IN_A_ROW = 3
 
@@ -56,45 +43,6 @@ class RunStopped(Exception):
 def new_run_id() -> str:
     """Sorts by time and never repeats: 20261123-224501-5f3a."""
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{token_hex(2)}"
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What a run works with; all of it outlives the run."""
-
-    manifest: Manifest
-    holdout: Holdout | None
-    intake: Intake
-    participants: Participants
-    journal: Journal
-    writer: Writer
-    vectors: Vectors
-    log: Log
-    round_deadline: float
-    """Seconds that a round waits for its cohort, and a cohort for its quorum."""
-    keep_contributions: bool
-    """Whether contributions outlive their round, for a while."""
-    stage_deadline: float
-    """Seconds that each stage of a masked round waits, but for the one in which banks train."""
-    federation_id: bytes
-    """SHA-256 of the CA's certificate."""
-    seats: Seats
-
-
-@dataclass(frozen=True)
-class Closed:
-    """A round that had its quorum: what it asked, who answered, and the words that came out."""
-
-    plan: Plan
-    layout: Layout
-    seats: list[str]
-    words: Words
-    sum_sha256: bytes
-    opened_at: float
-
-    def part(self, segment: Segment) -> Words:
-        """The segment's words of the sum."""
-        return self.layout.part(self.words, segment)
 
 
 class Run:
@@ -182,16 +130,16 @@ class Run:
         """Opens rounds, or takes up the open one, until one has its quorum; three voids in a row fail the run."""
         progress, around = self.progress, self._around
         while progress.voids < _VOIDS_IN_A_ROW:
-            opened_at = time.monotonic()
             if progress.open:
                 layout = Layout(segments_from_proto(list(progress.open.segments)), around.manifest, progress.recipe)
                 plan = messages.plan_of(progress.open, layout.length)
             else:
                 layout = Layout(self._unopened(segments), around.manifest, progress.recipe)
                 plan = self._plan(step, layout, await self._cohort(), final=final)
+            drive = RoundDrive(around, progress, plan, layout)
             if len(plan.cohort) < self._least:
-                await self._void(plan, [], f"{len(plan.cohort)} banks are ready, {self._least} are needed", opened_at)
-            elif closed := await self._hold(plan, layout, opened_at):
+                await drive.void([], f"{len(plan.cohort)} banks are ready, {self._least} are needed")
+            elif closed := await drive.hold(self._model):
                 return closed
         raise RunFailed(
             f"at most {_VOIDS_IN_A_ROW - 1} rounds in a row may be void, got {progress.voids}; "
@@ -240,100 +188,6 @@ class Run:
             raise RunStopped
         return around.participants.ready
 
-    async def _hold(self, plan: Plan, layout: Layout, opened_at: float) -> Closed | None:
-        """One try of a round, from its opening, or from where a restart left it, to its sum; None if it is void."""
-        around, deadline = self._around, time.monotonic() + self._around.round_deadline
-        attempt = await self._attempt(plan) if self.progress.secure else None
-        if self.progress.open is None:
-            await around.journal.insist(messages.round_opened(plan))
-        else:
-            around.log.info("round goes on", round=plan.key, answered=len(self.progress.accepted))
-        masking = (attempt.attempt.parameters, attempt.attempt.roster) if attempt else None
-        instruction = messages.instruction(self.progress, plan, self._model, masking)
-        state = messages.round_of(plan, self.progress.accepted)
-        open_round = OpenRound(state, layout, instruction, lambda: deadline - time.monotonic(), attempt)
-        open_round.remember(self.progress.accepted)
-        around.intake.open(open_round)
-        for seat in open_round.awaited:
-            around.participants.send(seat, open_round.instruction())
-        if attempt:
-            return await self._opened(plan, layout, open_round, attempt, opened_at)
-        try:
-            async with asyncio.timeout(deadline - time.monotonic()):
-                await open_round.answered.wait()
-        except TimeoutError:
-            around.log.warning("deadline passed", round=plan.key, awaited=",".join(state.awaited))
-        async with open_round.lock:
-            outcome = state.close()
-        for seat in state.awaited:
-            around.participants.missed(seat)
-        seats = sorted(state.answered)
-        if outcome is Outcome.VOID:
-            reason = f"{len(seats)} banks answered in time, the quorum is {plan.quorum}"
-            await self._void(plan, seats, reason, opened_at)
-            return None
-        words, sha256 = await around.writer.insist(self._sum, plan, seats)
-        return Closed(plan, layout, seats, words, sha256, opened_at)
-
-    async def _attempt(self, plan: Plan) -> MaskedRound:
-        """The attempt at its beginning, or where the journal says that it stands."""
-        around, progress, keys = self._around, self.progress, self._around.seats.signing_keys()
-        opened = progress.open or messages.round_opened(plan)
-        attempt = masking_journal.begun(opened, around.manifest, progress.recipe, keys, around.federation_id)
-
-        def words(seat: str) -> Words:
-            return fixed_point.from_bytes(around.vectors.read_contribution(plan.key, seat))
-
-        declined = await asyncio.to_thread(masking_journal.replay, attempt, progress.stage_events, words)
-        return MaskedRound(plan, attempt, declined, around.journal)
-
-    async def _opened(
-        self, plan: Plan, layout: Layout, open_round: OpenRound, attempt: MaskedRound, opened_at: float
-    ) -> Closed | None:
-        """The stages of a masked round, to its opened sum; None if it is void or abandoned."""
-        around = self._around
-        try:
-            await self._stages(plan, attempt)
-            words = await asyncio.to_thread(attempt.attempt.open)
-            layout.check_sum(words, len(attempt.attempt.survivors))
-            sha256 = await around.writer.insist(around.vectors.write_sum, plan.key, fixed_point.to_bytes(words))
-        except (TooFew, Invalid) as error:
-            reason = f"{error}{attempt.sat_out}"
-            end = self._void if attempt.stage < Stage.CONSENT else self._abandon
-            async with open_round.lock:
-                open_round.state.outcome = Outcome.VOID
-            await end(plan, list(attempt.attempt.survivors), reason, opened_at)
-            return None
-        async with open_round.lock:
-            open_round.state.outcome = Outcome.COMMITTED
-        return Closed(plan, layout, list(attempt.attempt.survivors), words, sha256, opened_at)
-
-    async def _stages(self, plan: Plan, attempt: MaskedRound) -> None:
-        """One stage after the other, each until all have answered or its deadline; TooFew when one cannot go on."""
-        around = self._around
-        while True:
-            seconds = around.round_deadline if attempt.stage is Stage.MASK else around.stage_deadline
-            for seat in attempt.awaited:
-                if told := attempt.instruction(seat, seconds):
-                    around.participants.send(seat, told)
-            try:
-                async with asyncio.timeout(seconds):
-                    await attempt.progressed.wait()
-            except TimeoutError:
-                awaited, stage = ",".join(attempt.awaited), attempt.stage.name.lower()
-                around.log.warning("deadline passed", round=plan.key, stage=stage, awaited=awaited)
-            for seat in attempt.awaited:
-                around.participants.missed(seat)
-            if attempt.stage is Stage.UNMASK:
-                return
-            await attempt.close()
-
-    def _sum(self, plan: Plan, seats: list[str]) -> tuple[Words, bytes]:
-        vectors = self._around.vectors
-        parts = (fixed_point.from_bytes(vectors.read_contribution(plan.key, seat)) for seat in seats)
-        words = averaging.exact_sum(parts, plan.word_count)
-        return words, vectors.write_sum(plan.key, fixed_point.to_bytes(words))
-
     async def _commit(
         self,
         done: Closed,
@@ -361,7 +215,7 @@ class Run:
         )
         await around.journal.insist(entry)
         self._model = produced
-        await self._forget(plan.key)
+        await forget(around, plan.key)
         precision = holdout.average_precision if holdout else None
         around.log.info(
             "round committed",
@@ -372,23 +226,6 @@ class Run:
             holdout_ap="-" if precision is None else f"{precision:.3f}",
             seconds=f"{seconds:.2f}",
         )
-
-    async def _void(self, plan: Plan, seats: list[str], reason: str, opened_at: float) -> None:
-        around = self._around
-        around.log.warning("round void", run=self.progress.run_id, round=plan.key.round, reason=reason)
-        await around.journal.insist(messages.round_void(plan, seats, reason, time.monotonic() - opened_at))
-        await self._forget(plan.key)
-
-    async def _abandon(self, plan: Plan, seats: list[str], reason: str, opened_at: float) -> None:
-        around = self._around
-        around.log.warning("round abandoned", run=self.progress.run_id, round=plan.key.round, reason=reason)
-        await around.journal.insist(messages.round_abandoned(plan, seats, reason, time.monotonic() - opened_at))
-        await self._forget(plan.key)
-
-    async def _forget(self, key: RoundKey) -> None:
-        if not self._around.keep_contributions:
-            with suppress(NotStored):  # the next start takes away what is left
-                await self._around.writer.run(self._around.vectors.remove_contributions, key)
 
     def _holdout_scores(self, present: Model) -> Scores | None:
         if self._around.holdout is None:

@@ -24,7 +24,7 @@ from services.aggregator.holdout import Holdout
 from services.aggregator.intake import Intake
 from services.aggregator.journal import NAME, Journal
 from services.aggregator.participants import Participants
-from services.aggregator.runs import Surroundings
+from services.aggregator.round_drive import Surroundings
 from services.aggregator.seats import Seats
 from services.aggregator.servicers.enrolment import EnrolmentServicer, Registrar
 from services.aggregator.servicers.federation import FederationServicer

@@ -1,0 +1,192 @@
+"""Drives one round among its surroundings: from its opening, or from where a restart left it, to its sum."""
+
+import asyncio
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+from fedfraud import fixed_point, masking_journal
+from fedfraud.errors import Invalid, NotStored
+from fedfraud.fixed_point import Layout, Segment, Words
+from fedfraud.logs import Log
+from fedfraud.manifest import Manifest
+from fedfraud.masking_parameters import TooFew
+from fedfraud.masking_sum import Stage
+from fedfraud.wire import RoundKey
+from services.aggregator import averaging, messages
+from services.aggregator.averaging import Model
+from services.aggregator.holdout import Holdout
+from services.aggregator.intake import Intake, OpenRound
+from services.aggregator.journal import Journal
+from services.aggregator.masked import MaskedRound
+from services.aggregator.participants import Participants
+from services.aggregator.progress import Progress
+from services.aggregator.rounds import Outcome, Plan
+from services.aggregator.seats import Seats
+from services.aggregator.vectors import Vectors
+from services.aggregator.writer import Writer
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a run works with; all of it outlives the run."""
+
+    manifest: Manifest
+    holdout: Holdout | None
+    intake: Intake
+    participants: Participants
+    journal: Journal
+    writer: Writer
+    vectors: Vectors
+    log: Log
+    round_deadline: float
+    """Seconds that a round waits for its cohort, and a cohort for its quorum."""
+    keep_contributions: bool
+    """Whether contributions outlive their round, for a while."""
+    stage_deadline: float
+    """Seconds that each stage of a masked round waits, but for the one in which banks train."""
+    federation_id: bytes
+    """SHA-256 of the CA's certificate."""
+    seats: Seats
+
+
+@dataclass(frozen=True)
+class Closed:
+    """A round that had its quorum: what it asked, who answered, and the words that came out."""
+
+    plan: Plan
+    layout: Layout
+    seats: list[str]
+    words: Words
+    sum_sha256: bytes
+    opened_at: float
+
+    def part(self, segment: Segment) -> Words:
+        """The segment's words of the sum."""
+        return self.layout.part(self.words, segment)
+
+
+class RoundDrive:
+    """One round of a run, plain or masked; `hold` it, and then it is committed by the run, void or abandoned."""
+
+    def __init__(self, around: Surroundings, progress: Progress, plan: Plan, layout: Layout) -> None:
+        self._around = around
+        self._progress = progress
+        self._plan = plan
+        self._layout = layout
+        self._opened_at = time.monotonic()
+
+    async def hold(self, present: Model | None) -> Closed | None:
+        """To its sum; None if it is void or abandoned. `present` is the model that is sent out."""
+        around, plan, progress = self._around, self._plan, self._progress
+        masked = await self._masked() if progress.secure else None
+        if progress.open is None:
+            await around.journal.insist(messages.round_opened(plan))
+        else:
+            around.log.info("round goes on", round=plan.key, answered=len(progress.accepted))
+        ends, state = time.monotonic() + around.round_deadline, messages.round_of(plan, progress.accepted)
+        masking = (masked.attempt.parameters, masked.attempt.roster) if masked else None
+        instruction = messages.instruction(progress, plan, present, masking)
+        open_round = OpenRound(state, self._layout, instruction, lambda: ends - time.monotonic(), masked)
+        open_round.remember(progress.accepted)
+        around.intake.open(open_round)
+        for seat in open_round.awaited:
+            around.participants.send(seat, open_round.instruction())
+        return await (self._add_masked(open_round, masked) if masked else self._add(open_round, ends))
+
+    async def _add(self, open_round: OpenRound, ends: float) -> Closed | None:
+        """Waits for the answers and adds them."""
+        around, plan, state = self._around, self._plan, open_round.state
+        try:
+            async with asyncio.timeout(ends - time.monotonic()):
+                await open_round.answered.wait()
+        except TimeoutError:
+            around.log.warning("deadline passed", round=plan.key, awaited=",".join(state.awaited))
+        async with open_round.lock:
+            outcome = state.close()
+        for seat in state.awaited:
+            around.participants.missed(seat)
+        seats = sorted(state.answered)
+        if outcome is Outcome.VOID:
+            await self.void(seats, f"{len(seats)} banks answered in time, the quorum is {plan.quorum}")
+            return None
+        words, sha256 = await around.writer.insist(self._sum, seats)
+        return Closed(plan, self._layout, seats, words, sha256, self._opened_at)
+
+    async def _masked(self) -> MaskedRound:
+        """The attempt at its beginning, or where the journal says that it stands."""
+        around, plan, progress = self._around, self._plan, self._progress
+        opened, keys = progress.open or messages.round_opened(plan), around.seats.signing_keys()
+        attempt = masking_journal.begun(opened, around.manifest, progress.recipe, keys, around.federation_id)
+
+        def words(seat: str) -> Words:
+            return fixed_point.from_bytes(around.vectors.read_contribution(plan.key, seat))
+
+        declined = await asyncio.to_thread(masking_journal.replay, attempt, progress.stage_events, words)
+        return MaskedRound(plan, attempt, declined, around.journal)
+
+    async def _add_masked(self, open_round: OpenRound, masked: MaskedRound) -> Closed | None:
+        """The stages of a masked round, to its opened sum."""
+        around, attempt = self._around, masked.attempt
+        try:
+            await self._stages(masked)
+            words = await asyncio.to_thread(attempt.open)
+            self._layout.check_sum(words, len(attempt.survivors))
+            sha256 = await around.writer.insist(around.vectors.write_sum, self._plan.key, fixed_point.to_bytes(words))
+        except (TooFew, Invalid) as error:
+            async with open_round.lock:
+                open_round.state.outcome = Outcome.VOID
+            end = self.void if masked.stage < Stage.CONSENT else self._abandon
+            await end(list(attempt.survivors), f"{error}{masked.sat_out}")
+            return None
+        async with open_round.lock:
+            open_round.state.outcome = Outcome.COMMITTED
+        return Closed(self._plan, self._layout, list(attempt.survivors), words, sha256, self._opened_at)
+
+    async def _stages(self, masked: MaskedRound) -> None:
+        """One stage after the other, each until all have answered or its deadline; TooFew when one cannot go on."""
+        around = self._around
+        while True:
+            seconds = around.round_deadline if masked.stage is Stage.MASK else around.stage_deadline
+            masked.ends = time.monotonic() + seconds
+            for seat in masked.awaited:
+                if told := masked.instruction(seat):
+                    around.participants.send(seat, told)
+            try:
+                async with asyncio.timeout(seconds):
+                    await masked.progressed.wait()
+            except TimeoutError:
+                awaited, stage = ",".join(masked.awaited), masked.stage.name.lower()
+                around.log.warning("deadline passed", round=self._plan.key, stage=stage, awaited=awaited)
+            for seat in masked.awaited:
+                around.participants.missed(seat)
+            if masked.stage is Stage.UNMASK:
+                return
+            await masked.close()
+
+    def _sum(self, seats: list[str]) -> tuple[Words, bytes]:
+        vectors, key = self._around.vectors, self._plan.key
+        parts = (fixed_point.from_bytes(vectors.read_contribution(key, seat)) for seat in seats)
+        words = averaging.exact_sum(parts, self._plan.word_count)
+        return words, vectors.write_sum(key, fixed_point.to_bytes(words))
+
+    async def void(self, seats: list[str], reason: str) -> None:
+        """The round ends without a result, and nothing of it was opened."""
+        around, plan, seconds = self._around, self._plan, time.monotonic() - self._opened_at
+        around.log.warning("round void", run=plan.key.run_id, round=plan.key.round, reason=reason)
+        await around.journal.insist(messages.round_void(plan, seats, reason, seconds))
+        await forget(around, plan.key)
+
+    async def _abandon(self, seats: list[str], reason: str) -> None:
+        """The round ends without a result, and may have been opened: its inputs are not sent again."""
+        around, plan, seconds = self._around, self._plan, time.monotonic() - self._opened_at
+        around.log.warning("round abandoned", run=plan.key.run_id, round=plan.key.round, reason=reason)
+        await around.journal.insist(messages.round_abandoned(plan, seats, reason, seconds))
+        await forget(around, plan.key)
+
+
+async def forget(around: Surroundings, key: RoundKey) -> None:
+    """Takes a round's contributions away, unless they are kept for a while."""
+    if not around.keep_contributions:
+        with suppress(NotStored):  # the next start takes away what is left
+            await around.writer.run(around.vectors.remove_contributions, key)
