@@ -130,7 +130,9 @@ def test_a_process_has_no_capability_and_gains_none(network: Network, service: s
 
 
 def test_a_process_writes_nowhere_but_its_volumes_and_runs_nothing_from_tmp(bank: Inspected) -> None:
-    attempts = "touch /data/x && rm /data/x && echo data; for f in /app/x /join/x /etc/x; do touch $f; done; "
+    attempts = (
+        "exec 2>&1; touch /data/x && rm /data/x && echo data; for f in /app/x /join/x /etc/x; do touch $f; done; "
+    )
     attempts += "printf '#!/bin/sh\necho ran' > /tmp/x; chmod +x /tmp/x; /tmp/x; rm /tmp/x"
     said = execute(bank["Id"], "sh", "-c", attempts).splitlines()
     assert said[0] == "data"

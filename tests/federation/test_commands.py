@@ -120,7 +120,7 @@ def test_a_local_network_ends_by_itself_with_a_report_and_the_facts(tmp_path: Pa
 
 def test_a_network_that_is_kept_says_how_it_is_operated(tmp_path: Path) -> None:
     log, run = tmp_path / "log", tmp_path / "a run"
-    words = ("services", "--banks", "1", "--rounds", "1", "--keep", "--run-dir", str(run))
+    words = ("services", "--aggregation", "plain", "--banks", "1", "--rounds", "1", "--keep", "--run-dir", str(run))
     with command(*words, "--reports-dir", str(tmp_path / "reports"), log=log) as process:
         operating = wait_for(lambda: re.search(r"AGGREGATOR=.* operate status\n", log.read_text()), "how", 60.0)
         assert operating is not None
@@ -134,7 +134,8 @@ def test_a_reporter_that_cannot_write_is_named_and_the_result_and_the_facts_are_
     tmp_path: Path,
 ) -> None:
     log, run, reports, facts = (tmp_path / name for name in ("log", "run", "reports", "facts.json"))
-    words = ("services", "--banks", "1", "--rounds", "10000", "--run-dir", str(run), "--reports-dir", str(reports))
+    plain = ("services", "--aggregation", "plain")
+    words = (*plain, "--banks", "1", "--rounds", "10000", "--run-dir", str(run), "--reports-dir", str(reports))
     with command(*words, "--json", str(facts), log=log) as process:
         wait_for(lambda: "enrolled" in read(run / "reporter" / "log"), "the reporter follows", 60.0)
         reports.rmdir()
