@@ -84,25 +84,45 @@ def bind_mutual(server: grpc.aio.Server, address: str, ca_pem: bytes, own: Calla
     Returns the port (useful when `address` ends in :0).
     """
 
-    def configuration() -> grpc.ServerCertificateConfiguration:
-        pair = own()
-        return grpc.ssl_server_certificate_configuration([(pair.key_pem, pair.certificate_pem)], ca_pem)
-
-    credentials = grpc.dynamic_ssl_server_credentials(
-        configuration(), lambda: configuration(), require_client_authentication=True
-    )
-    return server.add_secure_port(address, credentials)
+    return server.add_secure_port(address, _Shown(own, ca_pem).credentials())
 
 
 def bind_enrolment(server: grpc.aio.Server, address: str, own: Callable[[], KeyPair]) -> int:
     """Listens with TLS on the server's side only. Returns the port."""
 
-    def configuration() -> grpc.ServerCertificateConfiguration:
-        pair = own()
-        return grpc.ssl_server_certificate_configuration([(pair.key_pem, pair.certificate_pem)])
+    return server.add_secure_port(address, _Shown(own).credentials())
 
-    credentials = grpc.dynamic_ssl_server_credentials(configuration(), lambda: configuration())
-    return server.add_secure_port(address, credentials)
+
+class _Shown:
+    """The certificate that a port shows, given to gRPC again only when it is another. `ca_pem` is of the callers' CA.
+
+    gRPC 1.85 takes a new one in while other handshakes use the former, without a lock: it crashed in one of some
+    thousand handshakes when it was given one at each.
+    """
+
+    def __init__(self, own: Callable[[], KeyPair], ca_pem: bytes | None = None) -> None:
+        self._own, self._ca_pem = own, ca_pem
+        self._pair = own()
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """For one port; whoever calls must show a certificate where there is a CA for it."""
+        return grpc.dynamic_ssl_server_credentials(
+            self._configuration(),
+            self._changed,  # type: ignore[arg-type]  # the stub does not know of None
+            require_client_authentication=self._ca_pem is not None,
+        )
+
+    def _changed(self) -> grpc.ServerCertificateConfiguration | None:
+        """The new one, None while it is the same; gRPC asks at every handshake."""
+        pair = self._own()
+        if pair == self._pair:
+            return None
+        self._pair = pair
+        return self._configuration()
+
+    def _configuration(self) -> grpc.ServerCertificateConfiguration:
+        chain = [(self._pair.key_pem, self._pair.certificate_pem)]
+        return grpc.ssl_server_certificate_configuration(chain, self._ca_pem)
 
 
 def bind_health(server: grpc.aio.Server, socket: Path) -> None:

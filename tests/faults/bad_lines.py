@@ -1,12 +1,13 @@
 """What must hold on bad lines, as trials for the long form: cut, half-open, narrow, slow-loris."""
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
 import pytest
 
 from tests.faults.campaign import Campaign
-from tests.faults.drips import Drips, descriptors, resident_bytes
+from tests.faults.drips import Drips, descriptors, resident_bytes, shake_hands
 from tests.faults.links import Cut, Links, Way
 from tests.federation.networks import FINISHED, Network, network
 from tests.federation.oracle import model_sha256
@@ -127,9 +128,36 @@ def _loris(number: int, folder: Path) -> None:
     slow_loris(folder, 25 * (number + 1))
 
 
+def handshake_storm(folder: Path, count: int) -> None:
+    """So many TLS handshakes on each port, eight at a time, each hung up at once: the aggregator lives and serves."""
+    with network(folder, expected_banks=1, quorum=1, rounds=1) as present:
+        present.give_rows(1, 300)
+        present.start_aggregator()
+        present.start_banks(1)
+        identity, ca = folder / "bank-01" / "identity.pem", present.join_dir / "bank" / "ca.pem"
+
+        def shake(number: int) -> None:
+            port = (present.address, ca, identity) if number % 2 else (present.enrolment_address, ca)
+            with Drips() as drips:
+                drips.before_tls(port[0])  # its handshake begins at the same time
+                shake_hands(*port).close()
+
+        with ThreadPoolExecutor(8) as strangers:
+            list(strangers.map(shake, range(2 * count)))
+        assert present.run_ended(present.start_run()).outcome == FINISHED
+        assert [event.epoch for event in present.events("aggregator_started")] == [1]
+
+
 LINES = [
     Campaign("cuts", "a connection that is cut after any byte costs nothing", lambda: 2 * _POINTS // _CUTS, 0, _cut),
     Campaign("half-open", "a dead connection is noticed in 30 s and replaced", lambda: 2, 0, _half_open),
     Campaign("narrow", "a run completes over 64 kbit/s and 200 ms", lambda: 2, 0, _narrow),
+    Campaign(
+        "handshakes",
+        "a storm of TLS handshakes, 4,000 a trial, harms nobody",
+        lambda: 10,
+        0,
+        lambda _, folder: handshake_storm(folder, 2000),
+    ),
     Campaign("slow-loris", "slow strangers hold nobody up and are dropped", lambda: 4, 0, _loris),
 ]

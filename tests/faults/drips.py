@@ -32,11 +32,7 @@ class Drips:
 
     def after_tls(self, address: str, ca: Path, identity: Path | None = None) -> None:
         """One that has done TLS, with a bank's certificate where it is asked for one, and begins HTTP/2."""
-        context = ssl.create_default_context(cafile=str(ca))
-        context.set_alpn_protocols(["h2"])
-        if identity:
-            context.load_cert_chain(identity)
-        self._keep(context.wrap_socket(_connect(address), server_hostname="localhost"), _PREFACE)
+        self._keep(shake_hands(address, ca, identity), _PREFACE)
 
     def all_dropped(self, seconds: float) -> None:
         """Sends a byte on each now and then until the other side has ended all of them."""
@@ -53,6 +49,15 @@ class Drips:
         connection.sendall(begins)
         connection.setblocking(False)
         self.open.append(connection)
+
+
+def shake_hands(address: str, ca: Path, identity: Path | None = None) -> ssl.SSLSocket:
+    """A connection that has done TLS and nothing more."""
+    context = ssl.create_default_context(cafile=str(ca))
+    context.set_alpn_protocols(["h2"])
+    if identity:
+        context.load_cert_chain(identity)
+    return context.wrap_socket(_connect(address), server_hostname="localhost")
 
 
 def _connect(address: str) -> socket.socket:

@@ -19,7 +19,7 @@ from services.bank_client.enrol import ensure_enrolled
 from services.bank_client.participant import BankClient
 from services.bank_client.settings import Settings
 from simulation import tutorial
-from tests.faults.bad_lines import BANKS, ROUNDS, SEED, counted_once, cut_uploads, slow_loris
+from tests.faults.bad_lines import BANKS, ROUNDS, SEED, counted_once, cut_uploads, handshake_storm, slow_loris
 from tests.faults.links import Cut, Links, Way
 from tests.federation.hands import aggregator
 from tests.federation.networks import FINISHED, network
@@ -121,6 +121,11 @@ def test_an_upload_that_is_slower_than_the_stall_timeout_but_never_stalls_is_tak
 
 def test_slow_strangers_hold_nobody_up_and_are_dropped(tmp_path: Path) -> None:
     slow_loris(tmp_path)
+
+
+def test_a_storm_of_handshakes_harms_nobody(tmp_path: Path) -> None:
+    """gRPC 1.85 crashed in one of some thousand when it was given its certificate anew for each."""
+    handshake_storm(tmp_path, 300)
 
 
 def test_banks_whose_connections_are_reset_again_and_again_come_back_less_and_less_often_and_not_in_step(

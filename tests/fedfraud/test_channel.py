@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import grpc
 import pytest
@@ -151,6 +152,25 @@ async def test_a_rotated_key_is_shown_at_the_next_handshake_and_open_connections
         await call(b"", timeout=DEADLINE)
     await ask(mutual_channel(mutual.address, mutual.ca.pem, bank))
     assert mutual.mirror.calls == 3
+
+
+async def test_a_key_that_is_the_same_is_not_given_to_grpc_again(mutual: Port, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = 0
+
+    def configuration(*arguments: Any) -> Any:  # noqa: ANN401  # as gRPC has them
+        nonlocal given
+        given += 1
+        return real(*arguments)
+
+    real, bank = grpc.ssl_server_certificate_configuration, mutual.ca.pair(BANK_03)
+    monkeypatch.setattr(grpc, "ssl_server_certificate_configuration", configuration)
+    for _ in range(3):
+        await ask(mutual_channel(mutual.address, mutual.ca.pem, bank))
+    assert given == 0
+    mutual.own = mutual.ca.pair(HOST)
+    for _ in range(3):
+        await ask(mutual_channel(mutual.address, mutual.ca.pem, bank))
+    assert given == 1
 
 
 async def test_the_enrolment_port_takes_callers_without_a_certificate_and_rotates_too(enrolment: Port) -> None:
