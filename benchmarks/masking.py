@@ -72,6 +72,7 @@ def attempt(banks: int, words: int, dropped: int) -> Cost:
         1,
         1,
         bytes(32),
+        bytes(32),
         roster.sha256,
         tuple(sorted(keys)),
         words,
@@ -84,7 +85,7 @@ def attempt(banks: int, words: int, dropped: int) -> Cost:
         size.threshold,
     )
     policy = Policy(FEDERATION, roster, True, FRACTION_BITS, CLIP, WEIGHT_CAP)
-    inputs, cost = Inputs(bytes(32), ("train",), (bytes(32),), words), Cost()
+    inputs, cost = Inputs(bytes(32), bytes(32), CLIP, ("train",), (bytes(32),), words), Cost()
     total = MaskedSum(parameters, roster)
     maskers = {
         seat: cost.bank(
@@ -113,7 +114,7 @@ def _stages(cost: Cost, total: MaskedSum, maskers: dict[str, Masker], words: int
     for number, seat in enumerate(staying):
         own = np.full(words, number + 1, np.uint64)
         delivery = cost.server(total.delivery, seat)
-        masked, vector = cost.bank(maskers[seat].mask, delivery, own)
+        masked, vector, _ = cost.bank(maskers[seat].mask, delivery, own, Openings())
         sent[seat] += 8 * len(vector)
         cost.server(total.mask, masked, vector)
         expected += own

@@ -119,31 +119,36 @@ class Masker:
         self.state = state
         return signed(Shares(state.seat, self._deal()), self._key, self._roll)
 
-    def mask(self, delivery: Delivery, words: Words) -> tuple[Masked, Words]:
-        """The words, (word_count,), plus the bank's own mask and one for each partner, modulo 2**64."""
+    def mask(self, delivery: Delivery, words: Words, openings: Openings) -> tuple[Masked, Words, dict[bytes, bytes]]:
+        """The words, (word_count,), plus the bank's own mask and one for each partner, modulo 2**64; and the openings
+        with them, to be on disk before they leave: others may open them without this bank's hearing of it."""
         self._need(self.state.advertisements, "shares")
         if words.dtype != np.uint64 or words.shape != (self.state.parameters.word_count,):
             rule = f"a contribution must have {self.state.parameters.word_count} words"
             raise Invalid(f"{rule}, got {words.shape} {words.dtype}")
         words_sha256 = sha256(fixed_point.to_bytes(words)).digest()
         state = self._with(shared=delivery.shared, sealed=delivery.sealed, words_sha256=words_sha256)
+        shared = shared_sha256(self._roll, state.shared)
         if not self.state.shared:
             self._check_delivery(delivery)
+            self._policy.check_unopened(state.parameters, state.identities, openings, state.parameters.cohort, shared)
         self.state = state
         masked = self._masked(words)
         vector_sha256 = sha256(fixed_point.to_bytes(masked)).digest()
-        return signed(Masked(state.seat, vector_sha256), self._key, self._shared), masked
+        entries = openings.sent(state.parameters, state.identities, shared)
+        return signed(Masked(state.seat, vector_sha256), self._key, self._shared), masked, entries
 
     def consent(self, survivors: Sequence[str], openings: Openings) -> tuple[Consent, dict[bytes, bytes]]:
         """The bank's word for one opening of the round, and the openings with it: to be on disk before it leaves."""
         self._need(self.state.words_sha256, "a masked vector")
         state = self._with(survivors=tuple(survivors))
         if not self.state.survivors:
-            self._policy.check_unopened(state.parameters, state.identities, openings, state.survivors)
+            shared = self._shared
+            self._policy.check_unopened(state.parameters, state.identities, openings, state.survivors, shared)
             self._check_survivors(state.survivors)
         self.state = state
         consent = signed(Consent(state.seat), self._key, self._opening)
-        return consent, openings.entries(state.parameters, state.identities, state.survivors)
+        return consent, openings.opened(state.parameters, state.identities, state.survivors)
 
     def unmask(self, consents: Sequence[Consent]) -> Unmasking:
         """The shares that open the sum over the survivors, once a quorum has consented to that very sum."""

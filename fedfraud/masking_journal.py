@@ -55,6 +55,7 @@ def begun(
         key.round,
         key.attempt,
         opened.model_sha256,
+        opened.task_sha256,
         roster.sha256,
         tuple(sorted(opened.cohort)),
         layout.length,

@@ -34,8 +34,9 @@ class Parameters:
     """What one attempt of a round is about; every signature and key depends on all of it.
 
     `federation_id` is the SHA-256 of the CA's certificate (DER), `model_sha256` empty in preparing rounds,
-    `roster_sha256` that of the whole roster, `cohort` this attempt's seats. `minimum` is the least survivors of an
-    opening; `holders` and `threshold` follow from the cohort's size.
+    `task_sha256` that of all else that a contribution follows from (masking_wire.task_sha256), so that what banks were
+    asked for differently never adds up, `roster_sha256` that of the whole roster, `cohort` this attempt's seats.
+    `minimum` is the least survivors of an opening; `holders` and `threshold` follow from the cohort's size.
     """
 
     federation_id: bytes
@@ -43,6 +44,7 @@ class Parameters:
     round: int
     attempt: int
     model_sha256: bytes
+    task_sha256: bytes
     roster_sha256: bytes
     cohort: tuple[str, ...]
     word_count: int
@@ -65,6 +67,7 @@ class Parameters:
             ("a round must be 0 or more", self.round >= 0, self.round),
             ("an attempt must be 0 or more", self.attempt >= 0, self.attempt),
             ("a model hash must be 32 bytes or none", len(self.model_sha256) in (0, HASH_BYTES), self.model_sha256),
+            ("a task hash must be 32 bytes", len(self.task_sha256) == HASH_BYTES, self.task_sha256.hex()),
             ("a roster hash must be 32 bytes", len(self.roster_sha256) == HASH_BYTES, self.roster_sha256.hex()),
             ("words must be at least 1", self.word_count >= 1, self.word_count),
             ("segments must be one or more", bool(self.segments), self.segments),

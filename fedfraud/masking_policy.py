@@ -20,10 +20,13 @@ STATIC_SEGMENTS = frozenset({"count", "standardise"})
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the bank is about to contribute, as it knows it itself: the hash of the model it holds, the segments, for
-    each a hash of all that its figures follow from (the bank's data, the model, the training seed), and the words."""
+    """What the bank is about to contribute, as it knows it itself: the hash of the model it holds, of the task it was
+    given, the clip of its updates, the segments, for each a hash of all that its figures follow from (the bank's data,
+    the model, the training seed), and the words."""
 
     model_sha256: bytes
+    task_sha256: bytes
+    clip: float
     segments: tuple[str, ...]
     identities: tuple[bytes, ...]
     word_count: int
@@ -31,23 +34,28 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Openings:
-    """All that this bank ever consented to open; kept for ever, and on disk before a Consent leaves.
+    """All of this bank's figures that were opened, or may have been without its hearing of it; kept for ever.
 
-    A record is two hashes, 32 bytes each. For a figure, digest("opened", segment, identity) and digest("over",
-    survivors): summed over two sets of banks it would reveal their difference. For a run, digest("run", run id) and the
-    last round that was opened, a big-endian integer.
+    A record is two hashes, 32 bytes each. Under digest("figure", segment, identity) stands, once masked words with the
+    figure have left, digest("sent", the attempt), and once the bank consented to an opening digest("over", survivors):
+    summed over two sets of banks it would reveal their difference. Under digest("run", run id) stands the last round
+    that the bank consented to open, a big-endian integer.
     """
 
     records: Mapping[bytes, bytes] = field(default_factory=dict)
 
-    def entries(
+    def sent(self, parameters: Parameters, identities: Sequence[bytes], attempt: bytes) -> dict[bytes, bytes]:
+        """The records to be on disk before masked words leave; none for figures that are known already."""
+        figures = _figures(parameters, identities)
+        return {figure: digest("sent", attempt) for figure in figures if figure not in self.records}
+
+    def opened(
         self, parameters: Parameters, identities: Sequence[bytes], survivors: Sequence[str]
     ) -> dict[bytes, bytes]:
-        """The records that an opening adds or changes; none when it is known already."""
+        """The records to be on disk before a Consent leaves; none when they are known already."""
         last = max(parameters.round, self.last(parameters.run_id))
         entries = {digest("run", parameters.run_id): last.to_bytes(HASH_BYTES)}
-        for segment, identity in zip(parameters.segments, identities, strict=True):
-            entries[_figure(segment, identity)] = _over(survivors)
+        entries |= dict.fromkeys(_figures(parameters, identities), _over(survivors))
         return {key: value for key, value in entries.items() if self.records.get(key) != value}
 
     def including(self, entries: Mapping[bytes, bytes]) -> "Openings":
@@ -94,6 +102,8 @@ class Policy:
         for rule, own, value in (
             ("a federation must be the bank's own", self.federation_id, parameters.federation_id),
             ("a model hash must be that of the model the bank holds", inputs.model_sha256, parameters.model_sha256),
+            ("a task hash must be that of the task the bank was given", inputs.task_sha256, parameters.task_sha256),
+            ("an update must be clipped by the bank's own clip", self.clip, inputs.clip),
             ("segments must be those asked for", inputs.segments, parameters.segments),
             ("words must be those of the segments", inputs.word_count, parameters.word_count),
             ("fraction bits must be the bank's own", self.fraction_bits, parameters.fraction_bits),
@@ -108,24 +118,32 @@ class Policy:
             raise Invalid(f"a cohort must have the bank itself, {seat}, got {', '.join(parameters.cohort)[:200]}")
 
     def check_unopened(
-        self, parameters: Parameters, identities: Sequence[bytes], openings: Openings, banks: Sequence[str]
+        self,
+        parameters: Parameters,
+        identities: Sequence[bytes],
+        openings: Openings,
+        banks: Sequence[str],
+        attempt: bytes = b"",
     ) -> None:
-        """Refuses a round that is not after the last opened one of its run, and figures that were opened over other
-        banks than these: the cohort when an attempt begins, the survivors when it is to be opened."""
+        """Refuses a round that is not after the last opened one of its run, and figures that left before: unless in
+        this very attempt, or when they were opened over the same banks. `banks` are the cohort when an attempt begins
+        and when its words leave, the survivors when it is to be opened."""
         last = openings.last(parameters.run_id)
         if parameters.round <= last:
             raise Stale(f"a round must come after the last one opened, {last}, got {parameters.round}")
-        for segment, identity in zip(parameters.segments, identities, strict=True):
-            opened = openings.records.get(_figure(segment, identity), _over(banks))
-            if opened != _over(banks) and not (self.reopen_static and segment in STATIC_SEGMENTS):
+        allowed = {None, _over(banks), digest("sent", attempt)}
+        for segment, figure in zip(parameters.segments, _figures(parameters, identities), strict=True):
+            free = self.reopen_static and segment in STATIC_SEGMENTS
+            if openings.records.get(figure) not in allowed and not free:
                 raise OpenedBefore(
-                    f"figures must be opened over the same banks each time, got {segment} {identity.hex()[:12]} again "
-                    f"over {len(banks)} others"
+                    f"figures must be opened over the same banks each time, got {segment} {figure.hex()[:12]} again, "
+                    f"over {len(banks)} banks"
                 )
 
 
-def _figure(segment: str, identity: bytes) -> bytes:
-    return digest("opened", segment, identity)
+def _figures(parameters: Parameters, identities: Sequence[bytes]) -> list[bytes]:
+    """One a segment; the same figure in whatever round, run or attempt."""
+    return [digest("figure", *each) for each in zip(parameters.segments, identities, strict=True)]
 
 
 def _over(banks: Sequence[str]) -> bytes:

@@ -2,12 +2,16 @@
 protocol itself checks: lengths, order and signatures."""
 
 from collections.abc import Sequence
+from dataclasses import astuple, replace
 
 from fedfraud.errors import Invalid
+from fedfraud.manifest import Manifest
 from fedfraud.masking import Advertisement, Consent, Sealed, Share, Shares, Unmasking
+from fedfraud.masking_keys import digest
 from fedfraud.masking_parameters import Parameters, Roster, SeatKey
+from fedfraud.recipe import WeightRule
 from fedfraud.v1 import federation_pb2, masking_pb2
-from fedfraud.wire import round_key_from_proto, segments_from_proto
+from fedfraud.wire import recipe_from_proto, round_key_from_proto, run_state_from_proto, segments_from_proto
 
 Answer = Advertisement | Shares | Consent | Unmasking
 """To a stage other than mask."""
@@ -26,6 +30,7 @@ def parameters_to_proto(parameters: Parameters) -> masking_pb2.MaskingParameters
         minimum=parameters.minimum,
         holders=parameters.holders,
         threshold=parameters.threshold,
+        task_sha256=parameters.task_sha256,
     )
 
 
@@ -38,6 +43,7 @@ def parameters_from_proto(instruction: federation_pb2.RoundInstruction) -> Param
         key.round,
         key.attempt,
         instruction.model.model_sha256,
+        told.task_sha256,
         told.roster_sha256,
         tuple(told.cohort),
         told.word_count,
@@ -48,6 +54,26 @@ def parameters_from_proto(instruction: federation_pb2.RoundInstruction) -> Param
         told.minimum,
         told.holders,
         told.threshold,
+    )
+
+
+def task_sha256(instruction: federation_pb2.RoundInstruction, manifest: Manifest) -> bytes:
+    """What a bank is asked for, beyond the attempt and the model: digest("task", canonical manifest JSON, the recipe's
+    fields in order, seed, step, round count, final, retry, the run state's bytes or none)."""
+    recipe = recipe_from_proto(instruction.recipe)
+    known = instruction.HasField("run_state")
+    state = run_state_from_proto(instruction.run_state, manifest).to_bytes() if known else b""
+    hyperparameters = astuple(replace(recipe, clip=float(recipe.clip)))
+    return digest(
+        "task",
+        manifest.canonical_json(),
+        tuple(value.value if isinstance(value, WeightRule) else value for value in hyperparameters),
+        instruction.seed,
+        instruction.step,
+        instruction.round_count,
+        int(instruction.final),
+        instruction.retry,
+        state,
     )
 
 

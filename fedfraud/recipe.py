@@ -45,7 +45,7 @@ class Recipe:
     def __post_init__(self) -> None:
         for rule, held, value in (
             ("learning rate must be above 0 and finite", 0 < self.learning_rate < float("inf"), self.learning_rate),
-            ("batch size must be at least 1", self.batch_size >= 1, self.batch_size),
+            ("batch size must be 1 to 65536", 1 <= self.batch_size <= 2**16, self.batch_size),
             ("local epochs must be 1 to 100", 1 <= self.local_epochs <= 100, self.local_epochs),
             ("dropout must be at least 0 and below 1", 0 <= self.dropout < 1, self.dropout),
             ("momentum must be at least 0 and below 1", 0 <= self.momentum < 1, self.momentum),

@@ -135,6 +135,9 @@ class Conductor:
         """Tells a bank that has just joined of the open round, if it is to answer it."""
         for message in self._intake.round.for_returning(seat) if self._intake.round else []:
             self._participants.send(seat, message)
+        if self._progress is not None and self._progress.finished is not None:
+            # A bank that was away when the run ended must not keep what it had for its last round.
+            self._participants.send(seat, _run_ended(self._progress.finished))
 
     async def close(self) -> None:
         """Leaves the run as it stands; the journal has everything that was acknowledged."""
@@ -232,9 +235,14 @@ class Conductor:
             reason=finished.reason or "-",
             model=finished.model_sha256.hex()[:12],
         )
-        ended = federation_pb2.RunEnded(run_id=run.progress.run_id, outcome=outcome)
         for seat in self._participants.present:
-            self._participants.send(seat, federation_pb2.ParticipateResponse(run_ended=ended))
+            self._participants.send(seat, _run_ended(finished))
+
+
+def _run_ended(finished: history_pb2.RunFinished) -> federation_pb2.ParticipateResponse:
+    """What banks are told of it."""
+    ended = federation_pb2.RunEnded(run_id=finished.run_id, outcome=OUTCOMES[finished.outcome])
+    return federation_pb2.ParticipateResponse(run_ended=ended)
 
 
 def _closed(progress: Progress, opened: history_pb2.RoundOpened, accepted: dict[str, Accepted]) -> OpenRound:

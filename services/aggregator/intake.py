@@ -14,7 +14,7 @@ from fedfraud.identity import Credential
 from fedfraud.logs import Log
 from fedfraud.masking import Masked
 from fedfraud.v1 import federation_pb2, history_pb2
-from fedfraud.wire import disclosure_from_proto, round_key_from_proto, round_key_to_proto
+from fedfraud.wire import disclosure_from_proto, disclosure_to_proto, round_key_from_proto, round_key_to_proto
 from services.aggregator.journal import Journal
 from services.aggregator.masked import MaskedRound
 from services.aggregator.participants import Participants
@@ -140,7 +140,8 @@ class Intake:
         open_round = self.round
         if not self._admit(open_round, credential, header):
             return await self._receipt(open_round, seat)
-        disclosure_from_proto(header.disclosure)
+        if header.HasField("disclosure"):  # its figures, held to their ranges, and no field that we do not know
+            header.disclosure.CopyFrom(disclosure_to_proto(disclosure_from_proto(header.disclosure)))
         data = await self._body(requests, 8 * header.word_count)
         sha256 = hashlib.sha256(data).digest()
         if sha256 != header.vector_sha256:

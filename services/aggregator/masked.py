@@ -71,7 +71,8 @@ class MaskedRound:
             seat = identity.seat
             if answer.WhichOneof("answer") == "declined":
                 if seat not in self.declined and seat in self._plan.cohort:
-                    await self._journal_answer(seat, answer)
+                    known = masking_pb2.Declined(reason=answer.declined.reason)  # and no field that we do not know
+                    await self._journal_answer(seat, masking_pb2.StageAnswer(declined=known))
                     self.decline(seat, answer.declined)
                 return
             told = answer_from_proto(answer, seat)

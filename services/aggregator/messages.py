@@ -83,6 +83,7 @@ def plan_of(opened: history_pb2.RoundOpened, word_count: int) -> Plan:
         word_count,
         opened.final,
         opened.roster_size,
+        opened.task_sha256,
     )
 
 
@@ -102,6 +103,7 @@ def round_opened(plan: Plan) -> history_pb2.RoundOpened:
         model_sha256=plan.model_sha256,
         final=plan.final,
         roster_size=plan.roster_size,
+        task_sha256=plan.task_sha256,
     )
 
 

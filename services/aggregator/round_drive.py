@@ -136,7 +136,8 @@ class RoundDrive:
         except (TooFew, Invalid) as error:
             async with open_round.lock:
                 open_round.state.outcome = Outcome.VOID
-            end = self.void if masked.stage < Stage.CONSENT else self._abandon
+            # Once masked words have left a bank it cannot know that nobody opened them: they are not asked for again.
+            end = self._abandon if attempt.survivors else self.void
             await end(list(attempt.survivors), f"{error}{masked.sat_out}")
             return None
         async with open_round.lock:

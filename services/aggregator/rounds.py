@@ -25,7 +25,8 @@ class Outcome(Enum):
 @dataclass(frozen=True)
 class Plan:
     """What a round asks for. `step` is the training round the model stands before, 0 in a preparing round;
-    `roster_size` how many seats, the first enrolled ones, a masked round's roster has, 0 in plain aggregation."""
+    `roster_size` how many seats, the first enrolled ones, a masked round's roster has, 0 in plain aggregation;
+    `task_sha256` what its banks sign besides, empty in plain aggregation."""
 
     key: RoundKey
     step: int
@@ -36,6 +37,7 @@ class Plan:
     word_count: int
     final: bool = False
     roster_size: int = 0
+    task_sha256: bytes = b""
 
 
 @dataclass

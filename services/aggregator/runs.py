@@ -5,6 +5,7 @@ A run knows where it stands from its progress, which follows the journal: begun 
 
 import asyncio
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from secrets import token_hex
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from fedfraud import fixed_point, model
 from fedfraud.errors import NotStored
 from fedfraud.fixed_point import EvaluateCodec, Layout, Segment
+from fedfraud.masking_wire import task_sha256
 from fedfraud.metrics import Scores, scores_from_counts
 from fedfraud.model import RunState, Vector
 from fedfraud.thresholds import LEAST_BANKS, sizes
@@ -166,7 +168,11 @@ class Run:
         if progress.secure:
             roster_size = len(self._around.seats.records)
             quorum = max(quorum, sizes(max(len(cohort), LEAST_BANKS)).quorum)
-        return Plan(key, step, tuple(layout.codecs), cohort, quorum, sha256, layout.length, final, roster_size)
+        plan = Plan(key, step, tuple(layout.codecs), cohort, quorum, sha256, layout.length, final, roster_size)
+        if progress.secure:
+            asked = messages.instruction(progress, plan, self._model, None)
+            plan = replace(plan, task_sha256=task_sha256(asked, self._around.manifest))
+        return plan
 
     async def _cohort(self) -> frozenset[str]:
         """The banks that are ready; waits for a quorum of them (after a restart for all that were there), until the

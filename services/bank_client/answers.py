@@ -1,6 +1,7 @@
 """A bank's answers to rounds: each is prepared once, and sent as often as it takes while its round is open."""
 
 import asyncio
+import functools
 import hashlib
 import random
 import threading
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
 
 from fedfraud import model
 from fedfraud.errors import Conflict, FedfraudError, Invalid, NotStored
@@ -18,7 +20,7 @@ from fedfraud.fixed_point import train_codec
 from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
 from fedfraud.masking_policy import OpenedBefore
-from fedfraud.masking_wire import answer_to_proto, parameters_from_proto, roster_from_proto
+from fedfraud.masking_wire import answer_to_proto, parameters_from_proto, roster_from_proto, task_sha256
 from fedfraud.v1 import federation_pb2, federation_pb2_grpc, masking_pb2, model_pb2
 from fedfraud.wire import (
     RoundKey,
@@ -85,7 +87,7 @@ class Answers:
     def begin(self, instruction: federation_pb2.RoundInstruction, session: Session) -> None:
         """Answers a round; one that is being answered already goes on and is sent under the new lease."""
         key = round_key_from_proto(instruction.key)
-        ends = time.monotonic() + instruction.time_left.ToTimedelta().total_seconds()
+        ends = time.monotonic() + _seconds(instruction.time_left)
         if self._work is None or self._work.key != key:
             self.drop()
             self._work = Work(key, threading.Event(), ends)
@@ -106,7 +108,7 @@ class Answers:
         if work is None or work.key != key:
             self._log.warning("stage of another round", seat=self._seat, round=key)
             return
-        work.ends = time.monotonic() + told.time_left.ToTimedelta().total_seconds()
+        work.ends = time.monotonic() + _seconds(told.time_left)
         answer = self._mask if told.stage == masking_pb2.MASKING_STAGE_MASK else self._answer_stage
         self.spawn(self._until_sent(work, lambda: answer(told, work, session)), f"stage {told.stage} of {key}")
 
@@ -159,9 +161,14 @@ class Answers:
         async with self._declining(work, session):
             parameters, roster = parameters_from_proto(instruction), roster_from_proto(instruction.roster)
             inputs = await asyncio.to_thread(self._contributor.inputs, task)
-            answer = await asyncio.to_thread(self._attempts.advertise, parameters, roster, inputs)
+            wanted = functools.partial(self._is_wanted, work)
+            answer = await asyncio.to_thread(self._attempts.advertise, parameters, roster, inputs, wanted)
         await self._answer(answer_to_proto(answer), work, session)
         work.advertised.set()
+
+    def _is_wanted(self, work: Work) -> bool:
+        """Whether the bank still answers that round: another may have come while the model was fetched."""
+        return self._work is work and not work.cancelled.is_set()
 
     async def _answer_stage(self, told: federation_pb2.StageInstruction, work: Work, session: Session) -> None:
         """Stage share, consent or unmask."""
@@ -229,6 +236,11 @@ class Answers:
                 )
         recipe = recipe_from_proto(instruction.recipe)
         train_codec(self.manifest, recipe).check_capacity()
+        if min(instruction.seed, instruction.step, instruction.retry) < 0:
+            raise Invalid(
+                "a round's seed, step and retry must be 0 or more, "
+                f"got {instruction.seed}, {instruction.step}, {instruction.retry}"
+            )
         if not 1 <= instruction.round_count <= _MOST_ROUNDS:
             raise Invalid(f"a run's rounds must be 1 to {_MOST_ROUNDS}, got {instruction.round_count}")
         return Task(
@@ -243,8 +255,9 @@ class Answers:
             model_sha256=instruction.model.model_sha256,
             run_state=state,
             vector=vector,
-            time_left=instruction.time_left.ToTimedelta().total_seconds(),
+            time_left=_seconds(instruction.time_left),
             retry=instruction.retry,
+            task_sha256=task_sha256(instruction, self.manifest),
         )
 
     async def _vector(self, reference: model_pb2.ModelReference, session: Session, ends: float) -> model.Vector:
@@ -294,6 +307,11 @@ class Answers:
 
 def _failed(task: asyncio.Task[Any]) -> bool:
     return task.done() and (task.cancelled() or task.exception() is not None)
+
+
+def _seconds(told: Duration) -> float:
+    """At most a day; any numbers may be told."""
+    return min(max(told.seconds + told.nanos / 1e9, 0.0), 86_400.0)
 
 
 def _until(ends: float) -> float:

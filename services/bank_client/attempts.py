@@ -7,6 +7,8 @@ next round begins. The openings stay for ever.
 import os
 import secrets
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -23,10 +25,12 @@ from fedfraud.masking_policy import Inputs, Openings, Policy
 from fedfraud.masking_wire import advertisements_from_proto, consents_from_proto, delivered_from_proto
 from fedfraud.recipe import CLIP
 from fedfraud.v1 import federation_pb2, masking_pb2
+from fedfraud.wire import round_key_from_proto
 from services.bank_client.release import Released
 from services.bank_client.settings import Settings
 
-_ATTEMPT, _OPENINGS, _ROSTER = "attempt.json", "openings.bin", "roster.json"
+_ATTEMPT, _OPENINGS = "attempt.json", "openings.bin"
+ROSTER = "roster.json"
 _RECORD_BYTES = 64
 Answer = Advertisement | Shares | Consent | Unmasking
 
@@ -39,10 +43,12 @@ class Attempts:
         self._seat = seat
         self._key = key
         self._lock = threading.Lock()
+        for torn in self._folder.glob(f".{_ATTEMPT}.*"):  # of a process that was killed while it wrote: a secret
+            torn.unlink()
         self._openings = Openings(_read_records(self._folder / _OPENINGS))
         self._policy = Policy(
             federation_id(ca_pem),
-            _read_roster(settings.roster_file or self._folder / _ROSTER, must_exist=settings.roster_file is not None),
+            read_roster(settings.roster_file or self._folder / ROSTER, must_exist=settings.roster_file is not None),
             strict=settings.roster_file is not None,
             fraction_bits=FRACTION_BITS,
             clip=CLIP,
@@ -54,13 +60,19 @@ class Attempts:
         """Whether the bank refuses rounds that are not masked."""
         self._masker: Masker | None = None
 
-    def advertise(self, parameters: Parameters, roster: Roster, inputs: Inputs) -> Advertisement:
-        """Takes part in an attempt, or goes on with it after a restart; refused where the bank's policy forbids it."""
+    def advertise(
+        self, parameters: Parameters, roster: Roster, inputs: Inputs, wanted: Callable[[], bool] = lambda: True
+    ) -> Advertisement:
+        """Takes part in an attempt, or goes on with it after a restart; refused where the bank's policy forbids it, and
+        when it is not `wanted` any more."""
         with self._lock:
+            if not wanted():
+                raise Conflict(f"an attempt must be of the round that the bank answers, {parameters.run_id}'s is over")
             state = self._kept(parameters)
             if state is not None:
-                if (state.parameters, state.roster) != (parameters, roster):
+                if (state.parameters, state.roster, state.identities) != (parameters, roster, inputs.identities):
                     raise Conflict(f"an attempt must stay what it was, got other parameters for {parameters.run_id}")
+                self._policy.check(parameters, roster, self._seat, inputs)
                 self._masker = Masker(state, self._policy, self._key)
             else:
                 self._masker = Masker.begin(
@@ -81,7 +93,7 @@ class Attempts:
     def answer(self, told: federation_pb2.StageInstruction) -> Answer:
         """The answer to stage share, consent or unmask."""
         with self._lock:
-            masker = self._present()
+            masker = self._of(told)
             answer: Answer
             match told.stage:
                 case masking_pb2.MASKING_STAGE_SHARE:
@@ -100,7 +112,12 @@ class Attempts:
         """The contribution under its masks."""
         with self._lock:
             delivery = Delivery(tuple(told.seats), delivered_from_proto(told.sealed))
-            signed, words = self._present().mask(delivery, fixed_point.from_bytes(released.data))
+            masker = self._of(told)
+            asked = masker.state.parameters
+            if (released.key, released.task_sha256) != (round_key_from_proto(told.key), asked.task_sha256):
+                raise Conflict(f"a contribution must be to the attempt's own task, got one to {released.key}")
+            signed, words, entries = masker.mask(delivery, fixed_point.from_bytes(released.data), self._openings)
+            self._append(entries)  # before the words leave: others may open them without this bank's hearing of it
             self._keep()
             return released.masked(words, signed.signature)
 
@@ -109,6 +126,14 @@ class Attempts:
         with self._lock:
             self._masker = None
             (self._folder / _ATTEMPT).unlink(missing_ok=True)
+
+    def _of(self, told: federation_pb2.StageInstruction) -> Masker:
+        """The attempt that a stage is of."""
+        masker, key = self._present(), round_key_from_proto(told.key)
+        ours = masker.state.parameters
+        if (ours.run_id, ours.round, ours.attempt) != (key.run_id, key.round, key.attempt):
+            raise Conflict(f"a stage must be of the attempt that the bank takes part in, got one of {key}")
+        return masker
 
     def _present(self) -> Masker:
         if self._masker is None:
@@ -135,7 +160,7 @@ class Attempts:
         """Remembers who is in the roster: a seat keeps its key from here on."""
         pinned = self._policy.pinned(roster)
         if pinned.roster != self._policy.roster:
-            write_durably(self._folder / _ROSTER, stored.to_bytes(pinned.roster))
+            write_durably(self._folder / ROSTER, stored.to_bytes(pinned.roster))
             self._policy = pinned
 
     def _append(self, entries: dict[bytes, bytes]) -> None:
@@ -143,6 +168,7 @@ class Attempts:
             return
         path = self._folder / _OPENINGS
         fresh = not path.exists()
+        whole = 0 if fresh else path.stat().st_size
         try:
             with path.open("ab") as file:
                 file.write(b"".join(key + value for key, value in entries.items()))
@@ -151,6 +177,8 @@ class Attempts:
             if fresh:
                 sync_folder(self._folder)
         except OSError as error:
+            with suppress(OSError):  # what was written in part goes, or the records after it would be out of step
+                os.truncate(path, whole)
             raise NotStored(f"an opening must be on disk before it is agreed to, the disk said: {error}") from error
         self._openings = self._openings.including(entries)
 
@@ -169,7 +197,8 @@ def _read_records(path: Path) -> dict[bytes, bytes]:
     return {data[start : start + 32]: data[start + 32 : start + _RECORD_BYTES] for start in starts}
 
 
-def _read_roster(path: Path, *, must_exist: bool) -> Roster:
+def read_roster(path: Path, *, must_exist: bool = False) -> Roster:
+    """A roster file; an empty roster where there need be none."""
     try:
         return stored.from_bytes(Roster, path.read_bytes())
     except FileNotFoundError as error:

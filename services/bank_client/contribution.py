@@ -45,6 +45,8 @@ class Task:
     """Seconds until the round's deadline, from now."""
     retry: int = 0
     """Rounds of this step that were opened without a commit."""
+    task_sha256: bytes = bytes(32)
+    """Of all that a contribution follows from besides the bank's own rows."""
 
     @property
     def training_seed(self) -> bytes:
@@ -63,8 +65,10 @@ class Contributor:
         self._holdout = _read_if_there(settings.data_dir / settings.holdout, manifest)
         self._trainer: tuple[Recipe, RunState, object] | None = None
         self._alone: tuple[tuple[int, Recipe, int], tuple[RunState, Vector]] | None = None
-        self._data_sha256 = hashlib.sha256(self._rows.features.tobytes() + self._rows.labels.tobytes()).digest()
+        # Of the file: whatever order or rounding a manifest asks for, the figures are of the same rows.
+        self._data_sha256 = _sha256(settings.data_dir / settings.dataset)
         self._outbox = Outbox(settings.data_dir)
+        self._compared: frozenset[str] = frozenset()
         self._lock = threading.Lock()
 
     @property
@@ -82,11 +86,12 @@ class Contributor:
         identities = [hashlib.sha256(self._data_sha256 + sources[segment]).digest() for segment in task.segments]
         layout = Layout(task.segments, self._manifest, task.recipe)
         names = tuple(segment.value for segment in task.segments)
-        return Inputs(task.model_sha256, names, tuple(identities), layout.length)
+        return Inputs(task.model_sha256, task.task_sha256, task.recipe.clip, names, tuple(identities), layout.length)
 
     def erase(self) -> None:
         """The run is over: the contribution that was kept to be sent again goes."""
-        self._outbox.erase()
+        with self._lock:
+            self._outbox.erase()
 
     def contribute(self, task: Task, cancelled: Callable[[], bool]) -> Released:
         """The released contribution, kept on disk; raises Cancelled when `cancelled` turns true while it trains.
@@ -94,15 +99,18 @@ class Contributor:
         One at a time: a task that was cancelled may still be in its last batch when the next one comes.
         """
         with self._lock:
-            kept = self._outbox.find(task.key, task.model_sha256)
+            kept = self._outbox.find(task.key, task.task_sha256)
             if kept is None:
                 kept = self._contribute(task, cancelled)
+                if cancelled():
+                    raise Invalid(f"a contribution must be to a round that is going on, {task.key} is over")
                 self._outbox.keep(kept)
             return kept
 
     def _contribute(self, task: Task, cancelled: Callable[[], bool]) -> Released:
         ends = time.monotonic() + _ALONE_SHARE * task.time_left
-        door = ReleaseDoor(Layout(task.segments, self._manifest, task.recipe), task.key, task.model_sha256)
+        layout = Layout(task.segments, self._manifest, task.recipe)
+        door = ReleaseDoor(layout, task.key, task.model_sha256, task.task_sha256)
         for segment in task.segments:
             if segment is Segment.STANDARDISE:
                 door.standardise(self._training.features, self._training.labels)
@@ -133,10 +141,17 @@ class Contributor:
     def _disclosure(self, task: Task, cancelled: Callable[[], bool], ends: float) -> Disclosure | None:
         """What the bank chose to give in its own name; how it fares alone and federated with the last round."""
         chosen = set(self._settings.disclose.split(","))
-        own = self._comparison(task, chosen, cancelled, ends) if task.final else {}
+        own = self._comparison(task, chosen, cancelled, ends) if self._is_last(task) else {}
         rows = len(self._rows) if "rows" in chosen else None
         rate = self._rows.fraud_count / len(self._rows) if "fraud_rate" in chosen else None
         return None if chosen == {"none"} else Disclosure(rows, rate, **own)
+
+    def _is_last(self, task: Task) -> bool:
+        """Whether it is the round in which a run's banks compare themselves: once a run, whatever is asked."""
+        if not (task.final and task.segments == (Segment.EVALUATE,) and task.step == task.rounds + 1):
+            return False
+        known, self._compared = task.key.run_id in self._compared, self._compared | {task.key.run_id}
+        return not known
 
     def _comparison(
         self, task: Task, chosen: set[str], cancelled: Callable[[], bool], ends: float
@@ -184,6 +199,11 @@ class Contributor:
 def preload() -> None:
     """Imports what training needs, ahead of the first round."""
     import services.bank_client.training  # noqa: F401  # for its import time
+
+
+def _sha256(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _read_if_there(path: Path, manifest: Manifest) -> Rows | None:

@@ -1,13 +1,16 @@
 """The bank's side of the federation: joins, hears of rounds, renews, and comes back when the line is cut."""
 
 import asyncio
+import fcntl
 import random
+from pathlib import Path
+from typing import BinaryIO
 
 import grpc
 
 from fedfraud.channel import KeyPair, mutual_channel
 from fedfraud.enrolment import JoinFolder
-from fedfraud.errors import Invalid
+from fedfraud.errors import Invalid, Misconfigured
 from fedfraud.health import HealthServer
 from fedfraud.identity import certificate_request, key_pem, new_key, public_key_sha256, read_credential
 from fedfraud.logs import Log
@@ -48,6 +51,13 @@ class BankClient:
 
     async def serve(self) -> int:
         """Serves until `stop`; the exit status is 0, or 1 when the aggregator shut this bank out."""
+        lock = _locked(self._settings.data_dir)
+        try:
+            return await self._serve()
+        finally:
+            lock.close()
+
+    async def _serve(self) -> int:
         if self._settings.health_socket:
             self._health = HealthServer(self._settings.health_socket)
             await self._health.start()
@@ -178,3 +188,14 @@ class BankClient:
         enrol.store_pair(self._settings.data_dir, self._pair)
         self._log.info("certificate renewed", seat=self._seat)
         raise Renewed
+
+
+def _locked(folder: Path) -> BinaryIO:
+    """The folder's lock, held until it is closed: two processes on one folder would answer one round differently."""
+    file = (folder / "lock").open("wb")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise Misconfigured(f"a bank's folder must be of one process alone: {error.strerror}, {folder}") from error
+    return file

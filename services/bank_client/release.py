@@ -26,6 +26,7 @@ from fedfraud.wire import (
     round_key_to_proto,
 )
 
+_HASH_BYTES = 32
 _CHUNK_BYTES = 1 << 14
 """Far below what a message may hold: the aggregator sees each one come, so a slow line is no stalled upload."""
 
@@ -43,6 +44,7 @@ class Released:
 
     key: RoundKey
     model_sha256: bytes
+    task_sha256: bytes
     data: bytes
     disclosure: Disclosure | None
     record: str
@@ -65,25 +67,26 @@ class Released:
             yield federation_pb2.SubmitContributionRequest(chunk=self.data[start : start + _CHUNK_BYTES])
 
     def to_bytes(self) -> bytes:
-        """For the bank's own disk: the upload's header without a lease, after its length, then the integers."""
+        """For the bank's own disk: the task's hash, the length of the upload's header and that, the integers."""
         header = self._header(0).SerializeToString()
-        return struct.pack("<q", len(header)) + header + self.data
+        return self.task_sha256 + struct.pack("<q", len(header)) + header + self.data
 
     @classmethod
     def from_bytes(cls, stored: bytes) -> "Released":
         """What `to_bytes` made; refused when it is not whole."""
         header = federation_pb2.ContributionHeader()
         try:
-            (length,) = struct.unpack_from("<q", stored)
-            header.ParseFromString(stored[8 : 8 + length])
+            (length,) = struct.unpack_from("<q", stored, _HASH_BYTES)
+            start = _HASH_BYTES + 8
+            header.ParseFromString(stored[start : start + length])
         except (struct.error, DecodeError) as error:
             raise Invalid(f"a stored contribution must be whole, got {len(stored)} other bytes") from error
-        data = stored[8 + length :]
+        data = stored[start + length :]
         if hashlib.sha256(data).digest() != header.vector_sha256:
             raise Invalid(f"a stored contribution must have its hash, {header.vector_sha256.hex()[:12]}")
         disclosure = disclosure_from_proto(header.disclosure) if header.HasField("disclosure") else None
         key = round_key_from_proto(header.key)
-        return cls(key, header.model_sha256, data, disclosure, "as it was kept")
+        return cls(key, header.model_sha256, stored[:_HASH_BYTES], data, disclosure, "as it was kept")
 
     def _header(self, fencing_number: int) -> federation_pb2.ContributionHeader:
         return federation_pb2.ContributionHeader(
@@ -100,9 +103,9 @@ class Released:
 class ReleaseDoor:
     """Collects the segments of one contribution; each codec refuses what is not finite or out of bounds."""
 
-    def __init__(self, layout: Layout, key: RoundKey, model_sha256: bytes) -> None:
+    def __init__(self, layout: Layout, key: RoundKey, model_sha256: bytes, task_sha256: bytes) -> None:
         self._layout = layout
-        self._key, self._model_sha256 = key, model_sha256
+        self._key, self._model_sha256, self._task_sha256 = key, model_sha256, task_sha256
         self._parts: dict[Segment, Words] = {}
 
     def standardise(self, features: NDArray[np.float64], labels: NDArray[np.bool_]) -> None:
@@ -133,4 +136,4 @@ class ReleaseDoor:
         data = fixed_point.to_bytes(words)
         record = [f"{s.value}, {8 * codec.length} bytes: {PROTECTIONS[s]}" for s, codec in self._layout.codecs.items()]
         record += ["disclosure: figures by choice, in the bank's own name"] if disclosure else []
-        return Released(self._key, self._model_sha256, data, disclosure, "; ".join(record))
+        return Released(self._key, self._model_sha256, self._task_sha256, data, disclosure, "; ".join(record))

@@ -13,8 +13,10 @@ from fedfraud import fixed_point, masking_journal
 from fedfraud.chain import CheckedReceipt, checked_line
 from fedfraud.errors import FedfraudError, Invalid, Misconfigured
 from fedfraud.masking_journal import StageEvent, federation_id
+from fedfraud.masking_parameters import Roster
 from fedfraud.v1 import history_pb2
 from fedfraud.wire import RoundKey, manifest_from_proto, recipe_from_proto, round_key_from_proto
+from services.bank_client.attempts import ROSTER, read_roster
 from services.bank_client.receipts import Receipts
 
 
@@ -53,7 +55,7 @@ def verify(data_dir: Path, ca_pem: bytes, export: Path, words: Path | None = Non
         raise Misconfigured(f"receipts and an export must be readable: {error.strerror}, {error.filename}") from error
     found, heads, head = Findings(len(receipts), len(lines)), {}, b""
     ends: dict[RoundKey, list[str] | None] = {}
-    sums = _Sums(federation_id(ca_pem), words)
+    sums = _Sums(federation_id(ca_pem), words, read_roster(data_dir / ROSTER))
     for sequence, line in enumerate(lines, 1):
         try:
             entry = checked_line(line, head, sequence, key)
@@ -102,8 +104,9 @@ def _note_end(entry: history_pb2.Entry, ends: dict[RoundKey, list[str] | None]) 
 class _Sums:
     """Follows the masked rounds of a journal and opens each committed sum again whose masked words are all at hand."""
 
-    def __init__(self, federation: bytes, words: Path | None) -> None:
+    def __init__(self, federation: bytes, words: Path | None, roster: Roster) -> None:
         self._federation = federation
+        self._roster = roster
         self._words = words
         self._signing_keys: dict[str, bytes] = {}
         self._started = history_pb2.RunStarted()
@@ -114,7 +117,10 @@ class _Sums:
         """Takes the next entry; True when it is a sum that came out again, Invalid when another comes out."""
         match entry.WhichOneof("event"):
             case "certificate_issued" if entry.certificate_issued.seat:
-                self._signing_keys.setdefault(entry.certificate_issued.seat, entry.certificate_issued.signing_key)
+                seat, key = entry.certificate_issued.seat, entry.certificate_issued.signing_key
+                if self._roster.keys.get(seat, key) != key:
+                    raise Invalid(f"entry {entry.sequence}: {seat} must have the signing key of this bank's roster")
+                self._signing_keys.setdefault(seat, key)
             case "run_started":
                 self._started = entry.run_started
             case "round_opened":

@@ -20,6 +20,7 @@ from fedfraud.thresholds import sizes
 
 FEDERATION = sha256(b"the CA's certificate").digest()
 MODEL = sha256(b"the model").digest()
+TASK = sha256(b"the task").digest()
 DATA = sha256(b"the data").digest()
 CLIP = 4.0
 
@@ -53,6 +54,7 @@ def parameters_of(banks: int, **changes: object) -> Parameters:
         "round": 1,
         "attempt": 0,
         "model_sha256": MODEL,
+        "task_sha256": TASK,
         "roster_sha256": roster.sha256,
         "cohort": tuple(roster.keys),
         "word_count": 8,
@@ -74,13 +76,15 @@ def policy_of(banks: int) -> Policy:
 
 def inputs_of(parameters: Parameters, data_sha256: bytes = DATA) -> Inputs:
     identities = (data_sha256,) * len(parameters.segments)
-    return Inputs(parameters.model_sha256, parameters.segments, identities, parameters.word_count)
+    return Inputs(
+        parameters.model_sha256, parameters.task_sha256, CLIP, parameters.segments, identities, parameters.word_count
+    )
 
 
 def opened(parameters: Parameters, openings: Openings | None = None, data_sha256: bytes = DATA) -> Openings:
     """What a bank remembers once it has opened this attempt over its whole cohort."""
     known, identities = openings or Openings(), (data_sha256,) * len(parameters.segments)
-    return known.including(known.entries(parameters, identities, parameters.cohort))
+    return known.including(known.opened(parameters, identities, parameters.cohort))
 
 
 def words_of(parameters: Parameters, salt: object = "") -> dict[str, Words]:
@@ -152,7 +156,7 @@ class Attempt:
             case Stage.SHARE:
                 self.sum.share(bank.share(self.sum.advertisements))
             case Stage.MASK:
-                masked, self.masked[seat] = bank.mask(self.sum.delivery(seat), self.words[seat])
+                masked, self.masked[seat], _ = bank.mask(self.sum.delivery(seat), self.words[seat], Openings())
                 self.sum.mask(masked, self.masked[seat])
             case Stage.CONSENT:
                 self.sum.consent(bank.consent(self.sum.survivors, Openings())[0])

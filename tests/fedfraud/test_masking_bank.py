@@ -258,16 +258,18 @@ def test_attack_13_shares_sealed_for_another_bank_are_refused() -> None:
     attempt, bank = before(Stage.MASK)
     for_bank_4 = attempt.sum.delivery("bank-04").sealed[6]
     with pytest.raises(Invalid, match="shares must be addressed to bank-03, got some for bank-04"):
-        bank.mask(delivered(attempt, 6, holder="bank-04", ciphertext=for_bank_4.ciphertext), attempt.words[ME])
+        bank.mask(
+            delivered(attempt, 6, holder="bank-04", ciphertext=for_bank_4.ciphertext), attempt.words[ME], Openings()
+        )
     with pytest.raises(Misbehaved, match=r"a ciphertext must open with the key it was sealed for, .* from bank-07"):
-        bank.mask(delivered(attempt, 6, ciphertext=for_bank_4.ciphertext), attempt.words[ME])
+        bank.mask(delivered(attempt, 6, ciphertext=for_bank_4.ciphertext), attempt.words[ME], Openings())
 
 
 def test_attack_13_shares_said_to_be_another_dealers_are_refused() -> None:
     attempt, bank = before(Stage.MASK)
     of_bank_8 = attempt.sum.delivery(ME).sealed[7]
     with pytest.raises(Misbehaved, match=r"a ciphertext must open with the key it was sealed for, .* from bank-07"):
-        bank.mask(delivered(attempt, 6, ciphertext=of_bank_8.ciphertext), attempt.words[ME])
+        bank.mask(delivered(attempt, 6, ciphertext=of_bank_8.ciphertext), attempt.words[ME], Openings())
 
 
 def test_attack_14_survivors_below_the_minimum_are_refused() -> None:
@@ -298,9 +300,9 @@ def test_attack_16_a_seat_named_twice_is_refused_in_every_list() -> None:
     attempt, bank = before(Stage.MASK)
     delivery = attempt.sum.delivery(ME)
     with pytest.raises(Invalid, match="seats that shared must be sorted and name each seat once"):
-        bank.mask(replace(delivery, shared=twice), attempt.words[ME])
+        bank.mask(replace(delivery, shared=twice), attempt.words[ME], Openings())
     with pytest.raises(Invalid, match="dealers must be sorted and name each seat once"):
-        bank.mask(replace(delivery, sealed=(*delivery.sealed[:9], delivery.sealed[8])), attempt.words[ME])
+        bank.mask(replace(delivery, sealed=(*delivery.sealed[:9], delivery.sealed[8])), attempt.words[ME], Openings())
     attempt, bank = before(Stage.CONSENT)
     with pytest.raises(Invalid, match="survivors must be sorted and name each seat once"):
         bank.consent(twice, Openings())
@@ -349,13 +351,13 @@ def test_a_peer_whose_shares_are_held_back_is_noticed() -> None:
     attempt, bank = before(Stage.MASK)
     delivery = attempt.sum.delivery(ME)
     with pytest.raises(Invalid, match="shares must come from the seats that shared, got bank-01"):
-        bank.mask(replace(delivery, sealed=delivery.sealed[:9]), attempt.words[ME])
+        bank.mask(replace(delivery, sealed=delivery.sealed[:9]), attempt.words[ME], Openings())
 
 
 def test_stages_come_in_order() -> None:
     bank = begin()
     with pytest.raises(Stale, match="a stage must come after the one before, got one before shares"):
-        bank.mask(Delivery((), ()), np.zeros(8, np.uint64))
+        bank.mask(Delivery((), ()), np.zeros(8, np.uint64), Openings())
     with pytest.raises(Stale, match="got one before a masked vector"):
         bank.consent(P.cohort, Openings())
     with pytest.raises(Stale, match="got one before consent"):
@@ -375,7 +377,7 @@ def test_figures_are_not_opened_over_other_banks_even_by_an_attempt_that_began_b
 def test_words_of_another_length_are_not_masked() -> None:
     attempt, bank = before(Stage.MASK)
     with pytest.raises(Invalid, match=r"a contribution must have 8 words, got \(9,\) uint64"):
-        bank.mask(attempt.sum.delivery(ME), np.zeros(9, np.uint64))
+        bank.mask(attempt.sum.delivery(ME), np.zeros(9, np.uint64), Openings())
 
 
 def test_a_bank_signs_with_the_key_that_the_roster_has() -> None:
@@ -408,7 +410,7 @@ def answers(attempt: Attempt, stage: Stage) -> Callable[[Masker], Answer]:
     """What bank 3 says at a stage."""
 
     def masked(bank: Masker) -> tuple[Masked, list[int]]:
-        header, words = bank.mask(attempt.sum.delivery(ME), attempt.words[ME])
+        header, words, _ = bank.mask(attempt.sum.delivery(ME), attempt.words[ME], Openings())
         return header, words.tolist()
 
     says: dict[Stage, Callable[[Masker], Answer]] = {
@@ -438,12 +440,12 @@ def test_a_bank_restarted_before_or_after_an_answer_says_the_same(stage: Stage) 
 def test_one_key_masks_one_vector(restart: Callable[[Masker], Masker]) -> None:
     attempt, bank = before(Stage.MASK)
     delivery, words = attempt.sum.delivery(ME), attempt.words[ME]
-    bank.mask(delivery, words)
+    bank.mask(delivery, words, Openings())
     with pytest.raises(Conflict, match="words_sha256 must stay what they were in this attempt, got others"):
-        restart(bank).mask(delivery, words + np.uint64(1))
+        restart(bank).mask(delivery, words + np.uint64(1), Openings())
     nine = Delivery(P.cohort[:9], delivery.sealed[:9])
     with pytest.raises(Conflict, match="shared must stay what they were in this attempt, got others"):
-        restart(bank).mask(nine, words)
+        restart(bank).mask(nine, words, Openings())
 
 
 def test_one_attempt_shares_with_one_list_of_peers() -> None:

@@ -94,7 +94,7 @@ def test_each_run_counts_its_own_rounds_and_an_earlier_run_is_not_forgotten() ->
 def test_openings_never_go_back_and_what_is_known_adds_nothing() -> None:
     known = opened(replace(P, round=5))
     assert opened(replace(P, round=3), known).last("run-1") == 5
-    assert known.entries(replace(P, round=5), (DATA, DATA), P.cohort) == {}
+    assert known.opened(replace(P, round=5), (DATA, DATA), P.cohort) == {}
     assert [len(key + value) for key, value in known.records.items()] == [64] * 3  # the run and two figures
 
 

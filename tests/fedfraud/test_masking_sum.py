@@ -228,7 +228,7 @@ def test_words_that_came_too_late_stay_masked() -> None:
     late = attempt.banks["bank-10"]
     delivery = attempt.sum.delivery("bank-10")
     attempt.run({Stage.MASK: ["bank-10"]})
-    masked, words = late.mask(delivery, attempt.words["bank-10"])
+    masked, words, _ = late.mask(delivery, attempt.words["bank-10"], Openings())
     with pytest.raises(Stale, match="an answer must be to stage unmask, got Masked from bank-10"):
         attempt.sum.mask(masked, words)
     roll = roll_sha256(P.transcript_sha256, attempt.sum.advertisements)
@@ -365,7 +365,7 @@ def answer_of(attempt: Attempt, seat: str) -> tuple[Message, Callable[[Message],
         case Stage.SHARE:
             return bank.share(total.advertisements), total.share  # type: ignore[return-value]
         case Stage.MASK:
-            masked, words = bank.mask(total.delivery(seat), attempt.words[seat])
+            masked, words, _ = bank.mask(total.delivery(seat), attempt.words[seat], Openings())
             return masked, lambda answer: total.mask(answer, words)
         case Stage.CONSENT:
             return bank.consent(total.survivors, Openings())[0], total.consent  # type: ignore[return-value]
@@ -414,7 +414,9 @@ def test_a_seat_that_left_out_a_stage_is_not_heard_in_the_next() -> None:
 
 def test_masked_words_of_another_length_or_hash_are_named() -> None:
     attempt = Attempt(P).until(Stage.MASK)
-    masked, words = attempt.banks["bank-07"].mask(attempt.sum.delivery("bank-07"), attempt.words["bank-07"])
+    masked, words, _ = attempt.banks["bank-07"].mask(
+        attempt.sum.delivery("bank-07"), attempt.words["bank-07"], Openings()
+    )
     named("bank-07", "must have 8 words, got 7 from bank-07", lambda: attempt.sum.mask(masked, words[:7]))
     named(
         "bank-07", "must have 8 words, got 8 from bank-07", lambda: attempt.sum.mask(masked, words.astype(np.float64))

@@ -57,7 +57,7 @@ def test_no_measure_falls_when_a_row_is_added(rule: WeightRule) -> None:
     [
         ({"learning_rate": 0.0}, r"learning rate must be above 0 and finite, got 0.0"),
         ({"learning_rate": float("nan")}, r"learning rate must be above 0 and finite, got nan"),
-        ({"batch_size": 0}, r"batch size must be at least 1, got 0"),
+        ({"batch_size": 0}, r"batch size must be 1 to 65536, got 0"),
         ({"local_epochs": 0}, r"local epochs must be 1 to 100, got 0"),
         ({"local_epochs": 101}, r"local epochs must be 1 to 100, got 101"),
         ({"dropout": -0.1}, r"dropout must be at least 0 and below 1, got -0.1"),

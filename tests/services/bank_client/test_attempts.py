@@ -1,5 +1,7 @@
 """A bank's masked rounds on its disk: what is there before an answer leaves, after a restart, and when it is over."""
 
+import resource
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,6 +54,11 @@ class Others:
 
     def told(self) -> federation_pb2.StageInstruction:
         """What the present stage begins with for this bank."""
+        told = self._told()
+        told.key.run_id, told.key.round = "run-1", 1
+        return told
+
+    def _told(self) -> federation_pb2.StageInstruction:
         total = self.attempt.sum
         match total.stage:
             case Stage.SHARE:
@@ -73,7 +80,9 @@ class Others:
                 )
 
     def released(self) -> Released:
-        return Released(RoundKey("run-1", 1, 0), P.model_sha256, fixed_point.to_bytes(self.words), None, "said")
+        return Released(
+            RoundKey("run-1", 1, 0), P.model_sha256, P.task_sha256, fixed_point.to_bytes(self.words), None, "said"
+        )
 
     def answer(self, bank: Attempts) -> bytes:
         """This bank's answer to the present stage goes in; its bytes."""
@@ -147,13 +156,15 @@ def test_an_attempt_whose_parameters_change_under_way_is_refused(tmp_path: Path)
 def test_what_was_opened_is_on_disk_before_the_consent_and_stays_when_the_attempt_goes(tmp_path: Path) -> None:
     bank = attempts(tmp_path)
     others = Others(bank)
-    for _ in range(2):
-        others.step()
-        others.answer(bank)
+    others.step()
+    others.answer(bank)
     assert not (tmp_path / "openings.bin").exists()
     others.step()
-    others.answer(bank)  # the consent
-    assert (tmp_path / "openings.bin").stat().st_size == 64 * 3  # the run's last round, and two figures
+    others.answer(bank)  # the masked words: two figures left
+    assert (tmp_path / "openings.bin").stat().st_size == 64 * 2
+    others.step()
+    others.answer(bank)  # the consent: the run's last round, and over whom the two figures were opened
+    assert (tmp_path / "openings.bin").stat().st_size == 64 * (2 + 3)
     bank.erase()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["openings.bin", "roster.json"]
     fewer = parameters_of(4, federation_id=FEDERATION, round=2)
@@ -176,11 +187,19 @@ def test_a_consent_whose_opening_cannot_be_written_does_not_leave(tmp_path: Path
         others.step()
         others.answer(bank)
     others.step()
-    (tmp_path / "openings.bin").mkdir()  # as good as a full disk: it cannot be appended to
-    with pytest.raises(NotStored, match="an opening must be on disk before it is agreed to"):
-        others.answer(bank)
-    (tmp_path / "openings.bin").rmdir()
+    path, whole = tmp_path / "openings.bin", (tmp_path / "openings.bin").read_bytes()
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    former = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 20, limit[1]))  # as good as a full disk: 20 bytes fit
+        with pytest.raises(NotStored, match="an opening must be on disk before it is agreed to"):
+            others.answer(bank)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, former)
+    assert path.read_bytes() == whole  # the part that fitted is gone: records after it would be out of step
     others.answer(bank)
+    assert path.stat().st_size == 64 * (2 + 3)
 
 
 def test_secrets_are_for_their_owner_alone(tmp_path: Path) -> None:
@@ -228,3 +247,69 @@ def test_masked_words_are_not_the_banks_own(tmp_path: Path) -> None:
     assert masked.record == "masked: said"
     assert not (fixed_point.from_bytes(masked.data) == others.words).any()
     assert np.array_equal(fixed_point.from_bytes(others.released().data), others.words)
+
+
+def test_figures_that_left_masked_are_not_sent_in_another_attempt_though_nobody_asked_for_consent(
+    tmp_path: Path,
+) -> None:
+    """Others may have opened them: a further attempt over fewer banks would show the difference."""
+    bank = attempts(tmp_path)
+    others = Others(bank)
+    others.step()
+    others.answer(bank)
+    others.step()
+    bank.mask(others.told(), others.released())
+    bank.erase()
+    for again in (P, replace(P, attempt=1), replace(P, round=2), replace(P, run_id="run-2")):
+        with pytest.raises(OpenedBefore, match="figures must be opened over the same banks each time, got evaluate "):
+            begin(attempts(tmp_path), again)
+
+
+def test_words_of_another_round_or_task_are_not_masked_for_this_one(tmp_path: Path) -> None:
+    bank = attempts(tmp_path)
+    others = Others(bank)
+    others.step()
+    others.answer(bank)
+    others.step()
+    for other in ({"key": RoundKey("run-1", 2, 0)}, {"task_sha256": bytes(32)}):
+        with pytest.raises(Conflict, match="a contribution must be to the attempt's own task, got one to run-1/"):
+            bank.mask(others.told(), replace(others.released(), **other))
+    told = others.told()
+    told.key.round = 2
+    with pytest.raises(Conflict, match="a stage must be of the attempt that the bank takes part in, got one of "):
+        bank.mask(told, others.released())
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"task_sha256": bytes(32)}, "a task hash must be that of the task the bank was given"),
+        ({"clip": 1e-12}, "an update must be clipped by the bank's own clip, 4.0, got 1e-12"),
+    ],
+)
+def test_a_bank_that_was_asked_for_something_else_than_the_others_takes_no_part(
+    tmp_path: Path, change: dict[str, object], rule: str
+) -> None:
+    """A recipe that leaves nine banks' updates at 0 would open the tenth's alone."""
+    inputs = replace(inputs_of(P), **change)  # type: ignore[arg-type]
+    with pytest.raises(Invalid, match=rule):
+        attempts(tmp_path).advertise(P, roster_of(4), inputs)
+
+
+def test_an_attempt_goes_on_after_a_restart_with_the_figures_that_it_began_with_alone(tmp_path: Path) -> None:
+    begin(attempts(tmp_path))
+    others = replace(inputs_of(P), identities=(bytes(32), bytes(32)))
+    with pytest.raises(Conflict, match="an attempt must stay what it was"):
+        attempts(tmp_path).advertise(P, roster_of(4), others)
+
+
+def test_a_round_that_is_over_is_not_begun_any_more(tmp_path: Path) -> None:
+    with pytest.raises(Conflict, match="an attempt must be of the round that the bank answers, run-1's is over"):
+        attempts(tmp_path).advertise(P, roster_of(4), inputs_of(P), lambda: False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_had_half_written_is_gone_at_the_next_start(tmp_path: Path) -> None:
+    (tmp_path / ".attempt.json.4711").write_bytes(b"a secret")
+    attempts(tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -43,7 +43,7 @@ def task(
     time_left: float = 60.0,
     number: int = 2,
 ) -> Task:
-    sha256 = model_sha256(MANIFEST, STATE, VECTOR)
+    sha256, step = model_sha256(MANIFEST, STATE, VECTOR), 2 if final else step  # after the one round of the run
     return Task(RoundKey("run", number, 1), seat, step, segments, RECIPE, 7, 1, final, sha256, STATE, VECTOR, time_left)
 
 
@@ -86,7 +86,7 @@ def test_a_contribution_that_was_made_is_sent_again_and_not_made_again(tmp_path:
     again = Contributor(Settings(data_dir=tmp_path), MANIFEST).contribute(task(Segment.TRAIN), lambda: True)
     assert again.sha256 == released.sha256  # though whoever trains now is stopped at once
     with pytest.raises(Cancelled):
-        bank(tmp_path).contribute(replace(task(Segment.TRAIN), model_sha256=b"o" * 32), lambda: True)
+        bank(tmp_path).contribute(replace(task(Segment.TRAIN), task_sha256=b"o" * 32), lambda: True)
 
 
 def test_a_round_of_two_segments_is_one_contribution(tmp_path: Path) -> None:
@@ -158,3 +158,16 @@ def test_a_deadline_that_is_near_costs_the_model_alone_and_not_the_round(tmp_pat
     assert given is not None
     assert given.federated is not None
     assert given.alone is given.alone_holdout is None
+
+
+def test_a_bank_compares_itself_once_a_run_and_after_its_rounds_alone(tmp_path: Path) -> None:
+    contributor = bank(tmp_path)
+
+    def compared(asked: Task) -> bool:
+        given = contributor.contribute(asked, never).disclosure
+        return given is not None and given.federated is not None
+
+    assert not compared(replace(task(Segment.EVALUATE, final=True, number=4), step=1))
+    assert not compared(task(Segment.EVALUATE, Segment.TRAIN, final=True, number=5))
+    assert compared(task(Segment.EVALUATE, final=True, number=6))
+    assert not compared(task(Segment.EVALUATE, final=True, number=7))

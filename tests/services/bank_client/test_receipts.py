@@ -123,18 +123,18 @@ def test_a_journal_key_that_is_not_the_aggregators_is_refused(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_outbox_gives_back_its_one_contribution_to_that_round_and_model_alone(tmp_path: Path) -> None:
-    outbox, released = Outbox(tmp_path), Released(ROUND, b"m" * 32, bytes(80), None, "")
-    assert outbox.find(ROUND, b"m" * 32) is None
+def test_the_outbox_gives_back_its_one_contribution_to_that_rounds_task_alone(tmp_path: Path) -> None:
+    outbox, released = Outbox(tmp_path), Released(ROUND, b"m" * 32, b"t" * 32, bytes(80), None, "")
+    assert outbox.find(ROUND, b"t" * 32) is None
     outbox.keep(released)
-    found = Outbox(tmp_path).find(ROUND, b"m" * 32)
+    found = Outbox(tmp_path).find(ROUND, b"t" * 32)
     assert found is not None
     assert (found.data, found.sha256) == (released.data, released.sha256)
-    assert outbox.find(RoundKey("run", 2, 2), b"m" * 32) is outbox.find(ROUND, b"o" * 32) is None
+    assert outbox.find(RoundKey("run", 2, 2), b"t" * 32) is outbox.find(ROUND, b"o" * 32) is None
     outbox.keep(replace(released, key=RoundKey("run", 3, 1)))
-    assert outbox.find(ROUND, b"m" * 32) is None
+    assert outbox.find(ROUND, b"t" * 32) is None
     (tmp_path / "contribution.bin").write_bytes(b"spoilt")
-    assert outbox.find(RoundKey("run", 3, 1), b"m" * 32) is None
+    assert outbox.find(RoundKey("run", 3, 1), b"t" * 32) is None
 
 
 async def test_receipts_are_kept_off_the_event_loop_in_the_order_they_came(tmp_path: Path) -> None:

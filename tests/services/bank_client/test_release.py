@@ -17,13 +17,13 @@ from services.bank_client.release import PROTECTIONS, Released, ReleaseDoor
 MANIFEST = Manifest("two", (Feature("a", "euro", 0.01), Feature("b", "euro", 0.01)), (1,))
 PARAMETERS = 2 * 1 + 1 + 1 + 1
 RECIPE = Recipe("r", 0.1, 8, clip=4.0)
-KEY, MODEL = RoundKey("run", 2, 1), b"m" * 32
+KEY, MODEL, TASK = RoundKey("run", 2, 1), b"m" * 32, b"t" * 32
 LABELS = np.array([False, True])
 NOT_FINITE = [float("nan"), float("inf"), -float("inf")]
 
 
 def door(*segments: Segment) -> ReleaseDoor:
-    return ReleaseDoor(Layout(segments, MANIFEST, RECIPE), KEY, MODEL)
+    return ReleaseDoor(Layout(segments, MANIFEST, RECIPE), KEY, MODEL, TASK)
 
 
 @pytest.mark.parametrize("value", NOT_FINITE)
@@ -109,7 +109,7 @@ def test_sums_of_rows_are_what_standardise_lets_out() -> None:
 
 def test_an_upload_is_one_header_and_chunks_that_a_slow_line_carries_in_seconds() -> None:
     data = bytes(range(256)) * 4096 + bytes(8)  # a mebibyte and a word
-    released = Released(KEY, MODEL, data, Disclosure(row_count=5, fraud_rate=0.2), "")
+    released = Released(KEY, MODEL, TASK, data, Disclosure(row_count=5, fraud_rate=0.2), "")
     first, *chunks = released.requests(3)
     header = first.header
     assert round_key_from_proto(header.key) == KEY
@@ -121,7 +121,7 @@ def test_an_upload_is_one_header_and_chunks_that_a_slow_line_carries_in_seconds(
 
 
 def test_a_bank_that_discloses_nothing_sends_no_disclosure() -> None:
-    first = next(Released(KEY, MODEL, b"", None, "").requests(1))
+    first = next(Released(KEY, MODEL, TASK, b"", None, "").requests(1))
     assert not first.header.HasField("disclosure")
 
 
@@ -141,14 +141,14 @@ def test_a_release_says_what_left_how_large_it_is_and_what_protects_it() -> None
 
 @pytest.mark.parametrize("disclosure", [None, Disclosure(row_count=5, fraud_rate=0.2)])
 def test_a_contribution_that_was_stored_is_the_same_when_it_is_sent(disclosure: Disclosure | None) -> None:
-    released = Released(KEY, MODEL, b"8 bytes!", disclosure, "said when it was made")
+    released = Released(KEY, MODEL, TASK, b"8 bytes!", disclosure, "said when it was made")
     again = Released.from_bytes(released.to_bytes())
     assert list(again.requests(3)) == list(released.requests(3))
-    assert (again.key, again.model_sha256, again.disclosure) == (KEY, MODEL, disclosure)
+    assert (again.key, again.model_sha256, again.task_sha256, again.disclosure) == (KEY, MODEL, TASK, disclosure)
 
 
 def test_a_stored_contribution_of_which_a_byte_is_lost_or_changed_is_not_sent() -> None:
-    stored = Released(KEY, MODEL, bytes(80), None, "").to_bytes()
+    stored = Released(KEY, MODEL, TASK, bytes(80), None, "").to_bytes()
     for broken in (b"", stored[:4], stored[:-1], stored[:-1] + b"x", b"\xff" * 40):
         with pytest.raises(Invalid, match=r"^a stored contribution must "):
             Released.from_bytes(broken)
