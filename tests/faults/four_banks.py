@@ -25,6 +25,7 @@ BANKS = (1, 2, 3, 4)
 SEATS = tuple(f"bank-{number:02d}" for number in BANKS)
 RECIPE, SEED, ROWS = "default", 7, 60
 ROUNDS = 3
+_LAST_LINES = 15
 _PATIENCE_SECONDS = 3.0
 _LOOP = asyncio.new_event_loop()  # one for all: what gRPC still has to say to a loop that is closed is a traceback
 Committed = dict[RoundKey, history_pb2.RoundCommitted]
@@ -39,9 +40,18 @@ def four_banks(folder: Path, **settings: object) -> Iterator[Network]:
             present.give_rows(number, ROWS)
         try:
             yield present
+        except AssertionError:
+            print(_last_words(present))
+            raise
         finally:
             for process in present.processes.values():
                 process.kill()  # what is worth reading is on disk
+
+
+def _last_words(present: Network) -> str:
+    """The end of every process's log: a trial's folder does not outlive it."""
+    logs = {name: present.log_file(name).read_text().splitlines()[-_LAST_LINES:] for name in present.processes}
+    return "\n".join(f"{name}: {line[:200]}" for name, lines in logs.items() for line in lines)
 
 
 def aggregator_pid(present: Network) -> int:

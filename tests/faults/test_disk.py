@@ -28,7 +28,7 @@ def test_the_run_that_starts_by_itself_starts_though_the_disk_is_full_just_then(
     socket = tmp_path / "health"
     with four_banks(tmp_path / "run", expected_banks=5, start_wait=2.0, health_socket=socket) as present:
         present.start_aggregator()
-        present.start_banks(*BANKS)  # the fourth does not come: it starts after two seconds
+        present.start_banks(*BANKS)  # the last does not come: it starts after two seconds
         pid = aggregator_pid(present)
         before = resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))  # no file takes a byte
         wait_for(lambda: not probe(socket), "the health says that the disk fails")
@@ -43,11 +43,11 @@ def test_the_health_does_not_say_serving_while_the_journal_cannot_be_written_tho
     with four_banks(tmp_path / "run", health_socket=tmp_path / "health") as present:
         present.start_aggregator()
         log = present.log_file("aggregator")
-        present.start_banks(1, 2)
+        present.start_banks(*BANKS[:-1])
         thread, inject = writer_thread(aggregator_pid(present)), "fdatasync:error=EIO:when=3+"
         try:
             with attached(thread, ("fdatasync",), tmp_path / "calls", inject) as tracer:
-                present.start_bank(3)
+                present.start_bank(BANKS[-1])  # the run begins, and stores its second entry no more
                 wait_for(lambda: tracer.injected() >= 8, "eight calls have failed: it was tried for seconds")
                 assert (log.read_text().count(FAILS), log.read_text().count(TAKES)) == (1, 0)
                 assert not probe(tmp_path / "health")
