@@ -78,7 +78,7 @@ async def test_after_a_restart_of_the_aggregator_following_goes_on_where_it_was(
 
 
 async def test_a_certificate_is_renewed_before_it_expires(tmp_path: Path) -> None:
-    home = network(tmp_path, reporter_hours=1.5 / 3600)
+    home = network(tmp_path, reporter_hours=5 / 3600)
     await home.tell(two_banks())
     async with home.up(), following(home) as seen:
         await until(lambda: len(seen.serving) >= 5)  # up, renewing, up, renewing, up
