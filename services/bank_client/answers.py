@@ -39,6 +39,7 @@ _TIMEOUT = 30.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 _MOST_ROUNDS = 10_000
 _TRANSIENT = (
+    grpc.StatusCode.CANCELLED,
     grpc.StatusCode.INTERNAL,
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -129,6 +130,11 @@ class Answers:
             reason = error.details()
             self._log.warning("not contributed", seat=self._seat, round=work.key, status=error.code().name, why=reason)
             return error.code() not in _TRANSIENT
+        except asyncio.CancelledError:
+            own = asyncio.current_task()
+            if own is None or own.cancelling():
+                raise
+            return False  # what it waited for went with a former session's channel: it is made anew
         except (NotStored, OSError) as error:
             self._log.error("disk fails", seat=self._seat, round=work.key, reason=error)
             return False
