@@ -17,6 +17,7 @@ from fedfraud import fixed_point, stored
 from fedfraud.errors import Conflict, FedfraudError, Invalid, Misconfigured, NotStored
 from fedfraud.fixed_point import FRACTION_BITS, WEIGHT_CAP
 from fedfraud.identity import sync_folder, write_durably, write_secret
+from fedfraud.logs import Log
 from fedfraud.masking import Advertisement, Consent, Delivery, Shares, Unmasking
 from fedfraud.masking_bank import BankState, Masker
 from fedfraud.masking_journal import federation_id
@@ -32,6 +33,7 @@ from services.bank_client.settings import Settings
 _ATTEMPT, _OPENINGS = "attempt.json", "openings.bin"
 ROSTER = "roster.json"
 _RECORD_BYTES = 64
+_log = Log("bank")
 Answer = Advertisement | Shares | Consent | Unmasking
 
 
@@ -161,6 +163,8 @@ class Attempts:
         pinned = self._policy.pinned(roster)
         if pinned.roster != self._policy.roster:
             write_durably(self._folder / ROSTER, stored.to_bytes(pinned.roster))
+            new = sorted(pinned.roster.keys.keys() - self._policy.roster.keys.keys())
+            _log.info("believed new signing keys", bank=self._seat, seats=" ".join(new), of=len(pinned.roster.keys))
             self._policy = pinned
 
     def _append(self, entries: dict[bytes, bytes]) -> None:
