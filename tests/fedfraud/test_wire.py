@@ -101,7 +101,7 @@ def test_a_recipe_comes_back(recipe: Recipe) -> None:
 def test_a_recipe_out_of_range_or_without_a_weight_rule_is_refused() -> None:
     message = recipe_to_proto(RECIPES["default"])
     message.batch_size = 0
-    with pytest.raises(Invalid, match=r"^batch size must be at least 1, got 0$"):
+    with pytest.raises(Invalid, match=r"^batch size must be 1 to 65536, got 0$"):
         recipe_from_proto(message)
     with pytest.raises(Invalid, match=r"^a weight rule must be one of \[1, 2, 3\], got 0$"):
         recipe_from_proto(model_pb2.Recipe())
