@@ -23,6 +23,8 @@ from typing import ParamSpec, TypeVar
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
 from fedfraud.fixed_point import FRACTION_BITS, WEIGHT_CAP
 from fedfraud.identity import seat_name
 from fedfraud.masking_bank import Masker
