@@ -47,6 +47,8 @@ class OpenRound:
         self.sequences: dict[str, int] = {}
         """The journal entry that accepted each seat's contribution."""
         self.refusals: Counter[str] = Counter()
+        self.turned_away: set[str] = set()
+        """Seats whose word the disk did not take: they were not silent."""
         self.lock = asyncio.Lock()
         self.answered = asyncio.Event()
 
@@ -254,6 +256,8 @@ class Intake:
         self._log.warning("contribution refused", seat=seat, round=key, status=refusal.status.name, reason=refusal)
         refusals = self._refusals_before if self.round is None else self.round.refusals
         refusals[seat] += 1
+        if self.round is not None and isinstance(refusal, NotStored):
+            self.round.turned_away.add(seat)
         if refusals[seat] > _REFUSALS_JOURNALLED:
             return
         refused = history_pb2.ContributionRefused(

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -104,8 +105,7 @@ class RoundDrive:
             around.log.warning("deadline passed", round=plan.key, awaited=",".join(state.awaited))
         async with open_round.lock:
             outcome = state.close()
-        for seat in state.awaited:
-            around.participants.missed(seat)
+        self._missed(open_round, state.awaited)
         seats = sorted(state.answered)
         if outcome is Outcome.VOID:
             await self.void(seats, f"{len(seats)} banks answered in time, the quorum is {plan.quorum}")
@@ -129,7 +129,7 @@ class RoundDrive:
         """The stages of a masked round, to its opened sum."""
         around, attempt = self._around, masked.attempt
         try:
-            await self._stages(masked)
+            await self._stages(open_round, masked)
             words = await asyncio.to_thread(attempt.open)
             self._layout.check_sum(words, len(attempt.survivors))
             sha256 = await around.writer.insist(around.vectors.write_sum, self._plan.key, fixed_point.to_bytes(words))
@@ -144,7 +144,7 @@ class RoundDrive:
             open_round.state.outcome = Outcome.COMMITTED
         return Closed(self._plan, self._layout, list(attempt.survivors), words, sha256, self._opened_at)
 
-    async def _stages(self, masked: MaskedRound) -> None:
+    async def _stages(self, open_round: OpenRound, masked: MaskedRound) -> None:
         """One stage after the other, each until all have answered or its deadline; TooFew when one cannot go on."""
         around = self._around
         while True:
@@ -159,11 +159,16 @@ class RoundDrive:
             except TimeoutError:
                 awaited, stage = ",".join(masked.awaited), masked.stage.name.lower()
                 around.log.warning("deadline passed", round=self._plan.key, stage=stage, awaited=awaited)
-            for seat in masked.awaited:
-                around.participants.missed(seat)
+            self._missed(open_round, masked.awaited)
             if masked.stage is Stage.UNMASK:
                 return
             await masked.close()
+
+    def _missed(self, open_round: OpenRound, awaited: Iterable[str]) -> None:
+        """Who was silent stays out of the next cohort; who came and was turned away by our own disk was not silent."""
+        for seat in awaited:
+            if seat not in open_round.turned_away:
+                self._around.participants.missed(seat)
 
     def _sum(self, seats: list[str]) -> tuple[Words, bytes]:
         vectors, key = self._around.vectors, self._plan.key

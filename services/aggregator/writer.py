@@ -15,7 +15,6 @@ from fedfraud.identity import write_durably
 from fedfraud.logs import Log
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
-_PATIENCE_SECONDS = 3600.0
 _PROBE_BYTES = 1 << 16
 _log = Log("aggregator")
 P = ParamSpec("P")
@@ -25,7 +24,7 @@ T = TypeVar("T")
 class Writer:
     """Whatever must be on disk before it is acknowledged goes through it, in order."""
 
-    def __init__(self, patience: float = _PATIENCE_SECONDS) -> None:
+    def __init__(self, patience: float = float("inf")) -> None:
         self.failure = ""
         """What the last work failed with; empty while the disk takes everything."""
         self.changed = asyncio.Event()
@@ -43,7 +42,7 @@ class Writer:
         return result
 
     async def insist(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The same, again and again while the disk is full or fails; NotStored when the patience is over.
+        """The same, again and again while the disk is full or fails; NotStored after `patience` seconds, if set.
 
         For what nobody can be asked to send again; `work` must be one that may be repeated.
         """

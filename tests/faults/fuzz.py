@@ -43,7 +43,9 @@ JOURNALLED = {
     "LapseSeat": {"seat_lapsed"},
     "RevokeSeat": {"certificate_revoked"},
 }
-"""What a call that succeeds may put into the journal; of one that is refused, an upload leaves its refusal."""
+"""What a call that succeeds may put into the journal."""
+REFUSED = {"SubmitContribution", "AnswerStage"}
+"""The calls whose refusal the journal tells of."""
 HANGING_UP = "seat_absent"
 """The journal hears of a stream's end when it ends, during whatever call."""
 Opener = Callable[..., AbstractAsyncContextManager[Transport]]
@@ -108,7 +110,7 @@ class Storm:
         for shot, answer in zip(shots, answers, strict=True):
             self.statuses["lost" if answer.lost else answer.status.name] += 1
             _check_answer(shot, answer, alone=len(shots) == 1)
-            refusal = {"contribution_refused"} if shot.rpc.name == "SubmitContribution" else set()
+            refusal = {"contribution_refused"} if shot.rpc.name in REFUSED else set()
             # Of calls at once another may have ended a stream that had begun well.
             well = answer.status is OK or (shot.rpc.descriptor.server_streaming and len(shots) > 1)
             budget.update(JOURNALLED.get(shot.rpc.name, set()) if well else refusal)

@@ -106,7 +106,7 @@ def _fields(kind: Descriptor, rng: Random, wild: float) -> list[FieldDescriptor]
 
 
 def _scalar(field: FieldDescriptor, rng: Random, plausible: Plausible, wild: float) -> Any:  # noqa: ANN401
-    known = plausible.get(field.name)
+    known = plausible.get(field.name) if field.enum_type is None else None  # a reason is a text, or one of a few
     if known and rng.random() >= wild:
         return rng.choice(known)
     match field.cpp_type:

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from google.protobuf.message import Message
 
 from fedfraud import fixed_point
 from fedfraud.channel import KeyPair
 from fedfraud.fixed_point import Layout
-from fedfraud.identity import Identity, Role, certificate_request, key_pem, new_key
+from fedfraud.identity import Identity, Role, certificate_request, key_pem, new_key, prove_signing_key
 from fedfraud.v1 import enrolment_pb2, federation_pb2, history_pb2, model_pb2, operation_pb2
 from fedfraud.wire import (
     RoundKey,
@@ -31,6 +32,7 @@ from tests.fedfraud.certificates import SmallCa, uri
 
 MEMBERS, ROUNDS, MAX_SEATS, MOST_REFUSALS = 6, 2, 12, 20
 SETTINGS: dict[str, object] = {
+    "aggregation": "plain",
     "expected_banks": MEMBERS,
     "quorum": MEMBERS,
     "rounds": ROUNDS,
@@ -190,6 +192,10 @@ class Network:
     async def _enrol(self, name: str, role: Role) -> None:
         key, join = new_key(), self.transport.running.join(role.value)
         request = enrolment_pb2.EnrolRequest(token=join.token, certificate_request=self.request_of(key))
+        if role is Role.BANK:
+            signing = Ed25519PrivateKey.generate()
+            request.signing_key = signing.public_key().public_bytes_raw()
+            request.signing_key_proof = prove_signing_key(signing, request.certificate_request)
         response = enrolment_pb2.EnrolResponse.FromString(await self.ask("Enrol", None, request))
         self.peers[name] = Peer(name, KeyPair(key_pem(key), response.certificate_pem), role, response.seat)
 

@@ -1,6 +1,8 @@
 """A disk that is full or fails: nothing acknowledged is lost, the service says how it is, and goes on in place."""
 
+import os
 import resource
+import signal
 from pathlib import Path
 
 import pytest
@@ -77,3 +79,29 @@ def test_a_disk_that_is_really_full_is_waited_out_in_place_and_the_model_is_the_
         finished(present)
         assert aggregator_pid(present) == pid
         check_everything(present, 20)
+
+
+def test_a_disk_that_is_full_past_a_deadline_leaves_no_bank_out(tmp_path: Path) -> None:
+    """A bank that came in time and was turned away by the disk was not silent: it is asked again."""
+    data = tmp_path / "run" / "aggregator"
+    with small_disk(data, 8), four_banks(tmp_path / "run", rounds=20, round_deadline=6.0) as present:
+        present.start_aggregator()
+        present.start_banks(*BANKS)
+        present.wait("round_committed")
+        late = present.processes["bank-04"].pid or 0
+        os.kill(late, signal.SIGSTOP)
+
+        def all_but_the_late_one() -> bool:
+            opened, accepted = present.events("round_opened")[-1], present.events("contribution_accepted")
+            return len([event for event in accepted if event.key == opened.key]) == len(BANKS) - 1
+
+        wait_for(all_but_the_late_one, "the other banks have contributed")
+        fill(data)
+        os.kill(late, signal.SIGCONT)
+        log = present.log_file("aggregator")
+        wait_for(lambda: "deadline passed" in log.read_text(), "the deadline passes while the disk is full")
+        free(data)
+        finished(present)
+        assert present.events("round_void"), "the round could not be finished"
+        assert "left out of rounds" not in log.read_text()
+        check_everything(present, 20, may_miss=True)

@@ -123,6 +123,7 @@ class Upload:
     vector_sha256: bytes
     word_count: int
     disclosure: model_pb2.Disclosure | None = None
+    masked_signature: bytes = b""
 
     def of(self, words: Words) -> "Upload":
         """The same with other words, hashed and counted as they are."""
@@ -145,6 +146,7 @@ class Upload:
                 vector_sha256=self.vector_sha256,
                 word_count=self.word_count,
                 disclosure=self.disclosure,
+                masked_signature=self.masked_signature,
             )
         )
 
