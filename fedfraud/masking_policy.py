@@ -31,6 +31,12 @@ class Inputs:
     identities: tuple[bytes, ...]
     word_count: int
 
+    @property
+    def sha256(self) -> bytes:
+        """digest("inputs", the fields in order): what a kept contribution answers to, and nothing else."""
+        values = (self.model_sha256, self.task_sha256, float(self.clip), self.segments, self.identities)
+        return digest("inputs", *values, self.word_count)
+
 
 @dataclass(frozen=True)
 class Openings:

@@ -58,14 +58,16 @@ def parameters_from_proto(instruction: federation_pb2.RoundInstruction) -> Param
 
 
 def task_sha256(instruction: federation_pb2.RoundInstruction, manifest: Manifest) -> bytes:
-    """What a bank is asked for, beyond the attempt and the model: digest("task", canonical manifest JSON, the recipe's
-    fields in order, seed, step, round count, final, retry, the run state's bytes or none)."""
+    """What a bank is asked for, beyond the attempt: digest("task", the model's hash, the segments, canonical manifest
+    JSON, the recipe's fields in order, seed, step, round count, final, retry, the run state's bytes or none)."""
     recipe = recipe_from_proto(instruction.recipe)
     known = instruction.HasField("run_state")
     state = run_state_from_proto(instruction.run_state, manifest).to_bytes() if known else b""
     hyperparameters = astuple(replace(recipe, clip=float(recipe.clip)))
     return digest(
         "task",
+        instruction.model.model_sha256,
+        tuple(segment.value for segment in segments_from_proto(list(instruction.segments))),
         manifest.canonical_json(),
         tuple(value.value if isinstance(value, WeightRule) else value for value in hyperparameters),
         instruction.seed,

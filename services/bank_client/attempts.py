@@ -115,8 +115,7 @@ class Attempts:
         with self._lock:
             delivery = Delivery(tuple(told.seats), delivered_from_proto(told.sealed))
             masker = self._of(told)
-            asked = masker.state.parameters
-            if (released.key, released.task_sha256) != (round_key_from_proto(told.key), asked.task_sha256):
+            if (released.key, released.inputs_sha256) != (round_key_from_proto(told.key), _inputs(masker.state).sha256):
                 raise Conflict(f"a contribution must be to the attempt's own task, got one to {released.key}")
             signed, words, entries = masker.mask(delivery, fixed_point.from_bytes(released.data), self._openings)
             self._append(entries)  # before the words leave: others may open them without this bank's hearing of it
@@ -199,6 +198,12 @@ def _read_records(path: Path) -> dict[bytes, bytes]:
             os.fsync(file.fileno())
     starts = range(0, whole, _RECORD_BYTES)
     return {data[start : start + 32]: data[start + 32 : start + _RECORD_BYTES] for start in starts}
+
+
+def _inputs(state: BankState) -> Inputs:
+    """What the attempt was begun for; its words may follow from nothing else."""
+    asked = state.parameters
+    return Inputs(asked.model_sha256, asked.task_sha256, asked.clip, asked.segments, state.identities, asked.word_count)
 
 
 def read_roster(path: Path, *, must_exist: bool = False) -> Roster:

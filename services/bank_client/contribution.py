@@ -99,7 +99,7 @@ class Contributor:
         One at a time: a task that was cancelled may still be in its last batch when the next one comes.
         """
         with self._lock:
-            kept = self._outbox.find(task.key, task.task_sha256)
+            kept = self._outbox.find(task.key, self.inputs(task).sha256)
             if kept is None:
                 kept = self._contribute(task, cancelled)
                 if cancelled():
@@ -110,7 +110,7 @@ class Contributor:
     def _contribute(self, task: Task, cancelled: Callable[[], bool]) -> Released:
         ends = time.monotonic() + _ALONE_SHARE * task.time_left
         layout = Layout(task.segments, self._manifest, task.recipe)
-        door = ReleaseDoor(layout, task.key, task.model_sha256, task.task_sha256)
+        door = ReleaseDoor(layout, task.key, task.model_sha256, self.inputs(task).sha256)
         for segment in task.segments:
             if segment is Segment.STANDARDISE:
                 door.standardise(self._training.features, self._training.labels)

@@ -28,8 +28,8 @@ class Outbox:
         """The round is over."""
         self._path.unlink(missing_ok=True)
 
-    def find(self, key: RoundKey, task_sha256: bytes) -> Released | None:
-        """The contribution to this round's task, if it is the one that was kept."""
+    def find(self, key: RoundKey, inputs_sha256: bytes) -> Released | None:
+        """The contribution to this round from these inputs (Inputs.sha256), if it is the one that was kept."""
         try:
             kept = Released.from_bytes(self._path.read_bytes())
         except FileNotFoundError:
@@ -37,4 +37,4 @@ class Outbox:
         except (OSError, Invalid) as error:
             Log("bank").warning("kept contribution not readable, made anew", reason=error)
             return None
-        return kept if (kept.key, kept.task_sha256) == (key, task_sha256) else None
+        return kept if (kept.key, kept.inputs_sha256) == (key, inputs_sha256) else None

@@ -44,7 +44,7 @@ class Released:
 
     key: RoundKey
     model_sha256: bytes
-    task_sha256: bytes
+    inputs_sha256: bytes
     data: bytes
     disclosure: Disclosure | None
     record: str
@@ -67,9 +67,9 @@ class Released:
             yield federation_pb2.SubmitContributionRequest(chunk=self.data[start : start + _CHUNK_BYTES])
 
     def to_bytes(self) -> bytes:
-        """For the bank's own disk: the task's hash, the length of the upload's header and that, the integers."""
+        """For the bank's own disk: Inputs.sha256, the length of the upload's header and that, the integers."""
         header = self._header(0).SerializeToString()
-        return self.task_sha256 + struct.pack("<q", len(header)) + header + self.data
+        return self.inputs_sha256 + struct.pack("<q", len(header)) + header + self.data
 
     @classmethod
     def from_bytes(cls, stored: bytes) -> "Released":
@@ -103,9 +103,9 @@ class Released:
 class ReleaseDoor:
     """Collects the segments of one contribution; each codec refuses what is not finite or out of bounds."""
 
-    def __init__(self, layout: Layout, key: RoundKey, model_sha256: bytes, task_sha256: bytes) -> None:
+    def __init__(self, layout: Layout, key: RoundKey, model_sha256: bytes, inputs_sha256: bytes) -> None:
         self._layout = layout
-        self._key, self._model_sha256, self._task_sha256 = key, model_sha256, task_sha256
+        self._key, self._model_sha256, self._inputs_sha256 = key, model_sha256, inputs_sha256
         self._parts: dict[Segment, Words] = {}
 
     def standardise(self, features: NDArray[np.float64], labels: NDArray[np.bool_]) -> None:
@@ -136,4 +136,4 @@ class ReleaseDoor:
         data = fixed_point.to_bytes(words)
         record = [f"{s.value}, {8 * codec.length} bytes: {PROTECTIONS[s]}" for s, codec in self._layout.codecs.items()]
         record += ["disclosure: figures by choice, in the bank's own name"] if disclosure else []
-        return Released(self._key, self._model_sha256, self._task_sha256, data, disclosure, "; ".join(record))
+        return Released(self._key, self._model_sha256, self._inputs_sha256, data, disclosure, "; ".join(record))

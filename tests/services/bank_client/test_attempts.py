@@ -80,9 +80,8 @@ class Others:
                 )
 
     def released(self) -> Released:
-        return Released(
-            RoundKey("run-1", 1, 0), P.model_sha256, P.task_sha256, fixed_point.to_bytes(self.words), None, "said"
-        )
+        inputs = inputs_of(self.attempt.parameters).sha256
+        return Released(RoundKey("run-1", 1, 0), P.model_sha256, inputs, fixed_point.to_bytes(self.words), None, "said")
 
     def answer(self, bank: Attempts) -> bytes:
         """This bank's answer to the present stage goes in; its bytes."""
@@ -265,13 +264,38 @@ def test_figures_that_left_masked_are_not_sent_in_another_attempt_though_nobody_
             begin(attempts(tmp_path), again)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model_sha256": bytes(32)},
+        {"task_sha256": bytes(32)},
+        {"clip": 2.0},
+        {"segments": ("standardise",)},
+        {"identities": (bytes(32), bytes(32))},
+        {"word_count": 9},
+    ],
+)
+def test_words_that_follow_from_anything_else_are_not_masked_for_this_attempt(
+    tmp_path: Path, change: dict[str, object]
+) -> None:
+    """Else figures could be opened twice, the second time by the name of other ones."""
+    bank = attempts(tmp_path)
+    others = Others(bank)
+    others.step()
+    others.answer(bank)
+    others.step()
+    kept = replace(inputs_of(P), **change).sha256  # type: ignore[arg-type]
+    with pytest.raises(Conflict, match="a contribution must be to the attempt's own task, got one to run-1/"):
+        bank.mask(others.told(), replace(others.released(), inputs_sha256=kept))
+
+
 def test_words_of_another_round_or_task_are_not_masked_for_this_one(tmp_path: Path) -> None:
     bank = attempts(tmp_path)
     others = Others(bank)
     others.step()
     others.answer(bank)
     others.step()
-    for other in ({"key": RoundKey("run-1", 2, 0)}, {"task_sha256": bytes(32)}):
+    for other in ({"key": RoundKey("run-1", 2, 0)}, {"inputs_sha256": bytes(32)}):
         with pytest.raises(Conflict, match="a contribution must be to the attempt's own task, got one to run-1/"):
             bank.mask(others.told(), replace(others.released(), **other))
     told = others.told()

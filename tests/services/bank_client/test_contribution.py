@@ -85,8 +85,17 @@ def test_a_contribution_that_was_made_is_sent_again_and_not_made_again(tmp_path:
     released = bank(tmp_path).contribute(task(Segment.TRAIN), never)
     again = Contributor(Settings(data_dir=tmp_path), MANIFEST).contribute(task(Segment.TRAIN), lambda: True)
     assert again.sha256 == released.sha256  # though whoever trains now is stopped at once
+    for other in ({"task_sha256": b"o" * 32}, {"model_sha256": b"o" * 32}, {"retry": 1}):
+        with pytest.raises(Cancelled):
+            bank(tmp_path).contribute(replace(task(Segment.TRAIN), **other), lambda: True)
     with pytest.raises(Cancelled):
-        bank(tmp_path).contribute(replace(task(Segment.TRAIN), task_sha256=b"o" * 32), lambda: True)
+        bank(tmp_path, frauds=21).contribute(task(Segment.TRAIN), lambda: True)  # the rows are others now
+
+
+def test_what_was_kept_is_no_answer_to_a_round_that_asks_for_another_segment(tmp_path: Path) -> None:
+    contributor = bank(tmp_path)
+    kept = contributor.contribute(task(Segment.EVALUATE), never)
+    assert len(words(contributor.contribute(task(Segment.TRAIN), never))) != len(words(kept))
 
 
 def test_a_round_of_two_segments_is_one_contribution(tmp_path: Path) -> None:

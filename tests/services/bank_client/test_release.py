@@ -144,7 +144,7 @@ def test_a_contribution_that_was_stored_is_the_same_when_it_is_sent(disclosure: 
     released = Released(KEY, MODEL, TASK, b"8 bytes!", disclosure, "said when it was made")
     again = Released.from_bytes(released.to_bytes())
     assert list(again.requests(3)) == list(released.requests(3))
-    assert (again.key, again.model_sha256, again.task_sha256, again.disclosure) == (KEY, MODEL, TASK, disclosure)
+    assert (again.key, again.model_sha256, again.inputs_sha256, again.disclosure) == (KEY, MODEL, TASK, disclosure)
 
 
 def test_a_stored_contribution_of_which_a_byte_is_lost_or_changed_is_not_sent() -> None:
