@@ -69,7 +69,7 @@ async def _command(arguments: argparse.Namespace, settings: Settings) -> int:
             write_holdout(arguments.population, arguments.seed, arguments.file)
         case "verify":
             join = JoinFolder.read(settings.join_dir)
-            found = verify(settings.data_dir, join.ca_pem, arguments.export, arguments.words)
+            found = verify(settings.data_dir, join.ca_pem, arguments.export, arguments.words, settings.roster_file)
             print(found.text)
             return 1 if found.faults else 0
         case "serve":

@@ -30,6 +30,7 @@ class Findings:
     void: int = 0
     pending: int = 0
     opened_again: int = 0
+    unopened: int = 0
     faults: list[str] = field(default_factory=list)
 
     @property
@@ -38,16 +39,20 @@ class Findings:
         lines = [
             f"{self.receipts} receipts, {self.entries} journal entries: {self.summed} contributions are in their "
             f"round's sum, {self.void} in a round without a result, {self.pending} in a round that is still open",
-            f"{self.opened_again} masked sums opened again from the banks' signed answers",
+            f"{self.opened_again} masked sums opened again from the banks' signed answers, {self.unopened} not, for "
+            "want of words",
         ]
         lines += [f"FAULT  {fault}" for fault in self.faults]
         lines.append(f"{len(self.faults)} faults" if self.faults else "verified: nothing is amiss")
         return "\n".join(lines)
 
 
-def verify(data_dir: Path, ca_pem: bytes, export: Path, words: Path | None = None) -> Findings:
+def verify(
+    data_dir: Path, ca_pem: bytes, export: Path, words: Path | None = None, roster_file: Path | None = None
+) -> Findings:
     """Checks the export's chain and signatures, then each receipt against it, and what became of its round. With the
-    masked words that were exported too, every masked sum is opened again."""
+    masked words that were exported too, every masked sum is opened again. The signing keys must be those of the roster
+    file, which then knows every seat, or of the bank's own roster."""
     try:
         key, receipts = Receipts(data_dir).read(ca_pem)
         lines = _lines(export.read_bytes())
@@ -55,7 +60,8 @@ def verify(data_dir: Path, ca_pem: bytes, export: Path, words: Path | None = Non
         raise Misconfigured(f"receipts and an export must be readable: {error.strerror}, {error.filename}") from error
     found, heads, head = Findings(len(receipts), len(lines)), {}, b""
     ends: dict[RoundKey, list[str] | None] = {}
-    sums = _Sums(federation_id(ca_pem), words, read_roster(data_dir / ROSTER))
+    roster = read_roster(roster_file or data_dir / ROSTER, must_exist=roster_file is not None)
+    sums = _Sums(federation_id(ca_pem), words, roster, strict=roster_file is not None)
     for sequence, line in enumerate(lines, 1):
         try:
             entry = checked_line(line, head, sequence, key)
@@ -64,6 +70,7 @@ def verify(data_dir: Path, ca_pem: bytes, export: Path, words: Path | None = Non
         except Invalid as error:
             found.faults.append(str(error))
         head = heads[sequence] = line.head
+    found.unopened = sums.unopened
     for receipt in receipts:
         _check(receipt, heads, ends, found)
     return found
@@ -104,9 +111,12 @@ def _note_end(entry: history_pb2.Entry, ends: dict[RoundKey, list[str] | None]) 
 class _Sums:
     """Follows the masked rounds of a journal and opens each committed sum again whose masked words are all at hand."""
 
-    def __init__(self, federation: bytes, words: Path | None, roster: Roster) -> None:
+    def __init__(self, federation: bytes, words: Path | None, roster: Roster, *, strict: bool) -> None:
         self._federation = federation
         self._roster = roster
+        self._strict = strict
+        self.unopened = 0
+        """Masked sums whose words were not all at hand."""
         self._words = words
         self._signing_keys: dict[str, bytes] = {}
         self._started = history_pb2.RunStarted()
@@ -118,7 +128,7 @@ class _Sums:
         match entry.WhichOneof("event"):
             case "certificate_issued" if entry.certificate_issued.seat:
                 seat, key = entry.certificate_issued.seat, entry.certificate_issued.signing_key
-                if self._roster.keys.get(seat, key) != key:
+                if self._roster.keys.get(seat, b"" if self._strict else key) != key:
                     raise Invalid(f"entry {entry.sequence}: {seat} must have the signing key of this bank's roster")
                 self._signing_keys.setdefault(seat, key)
             case "run_started":
@@ -140,6 +150,7 @@ class _Sums:
         there = folder / key.run_id / f"{key.round:05d}-{key.attempt}"
         paths = {seat: there / f"{seat}.u64" for seat in committed.seats}
         if not all(path.exists() for path in paths.values()):
+            self.unopened += 1
             return False
         manifest, recipe = manifest_from_proto(self._started.manifest), recipe_from_proto(self._started.recipe)
         attempt = masking_journal.begun(self._opened, manifest, recipe, self._signing_keys, self._federation)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from fedfraud import stored
+from fedfraud.masking_parameters import Roster
 from fedfraud.v1 import history_pb2, masking_pb2
 from services.aggregator.verify import export, verify
 from services.bank_client.verify import verify as bank_verify
@@ -62,10 +64,19 @@ def test_masked_rounds_give_the_model_of_a_plain_computation_and_nothing_that_a_
         ca_pem = (tmp_path / "join" / "bank" / "ca.pem").read_bytes()
         own = bank_verify(tmp_path / "bank-01", ca_pem, tmp_path / "export", tmp_path / "words")
         assert (own.faults, own.receipts, own.summed, own.opened_again) == ([], 4, 4, 4)
+        roster = tmp_path / "roster"  # given out of band, of other banks
+        roster.write_bytes(stored.to_bytes(Roster.of({"bank-01": bytes(32)})))
+        faults = bank_verify(tmp_path / "bank-01", ca_pem, tmp_path / "export", None, roster).faults
+        assert [fault.split(": ")[1] for fault in faults] == [
+            f"bank-{number:02d} must have the signing key of this bank's roster" for number in (1, 2, 3, 4)
+        ]
         path = next((tmp_path / "words").glob("*/00003-1/bank-02.u64"))
         path.write_bytes(path.read_bytes()[:-1] + b"?")
         (fault,) = bank_verify(tmp_path / "bank-01", ca_pem, tmp_path / "export", tmp_path / "words").faults
         assert "a masked vector must have the hash signed for it, got other words from bank-02" in fault
+        path.unlink()
+        own = bank_verify(tmp_path / "bank-01", ca_pem, tmp_path / "export", tmp_path / "words")
+        assert (own.opened_again, own.unopened) == (3, 1)
         # Masked words are uniform: the top byte of a histogram's counts, all of them small, is anything.
         for path in (tmp_path / "aggregator" / "vectors").glob("*/00002-1/*.u64"):
             assert len(set(path.read_bytes()[7:131_072:8])) == 256
