@@ -68,6 +68,8 @@ class Network:
         """The open round's; None while no run is going on."""
         self.opened = history_pb2.RoundOpened()
         self.accepted: dict[str, history_pb2.ContributionAccepted] = {}
+        self.former: dict[str, history_pb2.ContributionAccepted] = {}
+        """Of the round before: their receipts are given again."""
         self.refused: Counter[str] = Counter()
         """Refusals that the journal has of the open round, by seat."""
         self.leases: Counter[str] = Counter()
@@ -153,12 +155,17 @@ class Network:
     def check_receipt(
         self, who: Peer, header: federation_pb2.ContributionHeader, receipt: federation_pb2.Receipt, *, new: bool
     ) -> None:
-        """It is signed and of what was sent; and what is new answers the open round, under the newest lease."""
+        """It is signed and of what was sent, to the open round or again to the one before; and what is new answers the
+        open round, under the newest lease."""
         checked = self.transport.running.checked(receipt)
         assert (checked.seat, checked.vector_sha256) == (who.seat, header.vector_sha256)
-        assert checked.key == round_key_from_proto(header.key) == round_key_from_proto(self.opened.key)
-        assert self.accepted[who.seat].vector_sha256 == header.vector_sha256
+        key = round_key_from_proto(header.key)
+        assert checked.key == key
+        accepted = self.accepted if key == round_key_from_proto(self.opened.key) else self.former
+        assert round_key_from_proto(accepted[who.seat].key) == key
+        assert accepted[who.seat].vector_sha256 == header.vector_sha256
         if new:
+            assert accepted is self.accepted
             assert who.seat in self.opened.cohort
             assert header.fencing_number == self.leases[who.seat]
             assert header.model_sha256 == self.opened.model_sha256
@@ -211,6 +218,7 @@ class Network:
             case "lease_granted":
                 self.leases[event.seat] = event.fencing_number
             case "round_opened":
+                self.former = self.accepted
                 self.opened, self.accepted, self.refused = event, {}, Counter()
             case "contribution_accepted":
                 assert event.seat not in self.accepted, "a seat counts once a round"
