@@ -32,6 +32,7 @@ _QUIET_SECONDS = 0.1
 """After which a stream that says nothing is left open, to be ended with its round; no verdict rests on it."""
 _AT_ONCE = (1, 1, 1, 1, 6)
 UNAUTHENTICATED, DENIED = grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED
+TOO_LARGE, MOST_BYTES = grpc.StatusCode.RESOURCE_EXHAUSTED, 1 << 20
 DESIGNED = {OK} | {error.status for error in FedfraudError.__subclasses__()} - {grpc.StatusCode.INTERNAL}
 JOURNALLED = {
     "Enrol": {"certificate_issued", "certificate_revoked"},
@@ -158,6 +159,8 @@ def _check_answer(shot: Shot, answer: Answer, *, alone: bool) -> None:
     assert answer.status in DESIGNED, f"{answer}\n{shot}"
     assert len(quote(answer.sentence)) < 8192, f"a trailer must hold the sentence\n{shot}"
     assert bool(answer.sentence) is (answer.status is not OK), f"{answer}\n{shot}"
+    if answer.status is TOO_LARGE and max(map(len, shot.messages)) > MOST_BYTES:
+        return  # gRPC refuses it before anybody asks who sent it
     roles = allowed_roles(shot.rpc.path)
     if roles and shot.who.role not in roles:
         assert not answer.still_open, f"who may not call must be told at once\n{shot}"
