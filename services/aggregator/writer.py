@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,11 +23,10 @@ T = TypeVar("T")
 class Writer:
     """Whatever must be on disk before it is acknowledged goes through it, in order."""
 
-    def __init__(self, patience: float = float("inf")) -> None:
+    def __init__(self) -> None:
         self.failure = ""
         """What the last work failed with; empty while the disk takes everything."""
         self.changed = asyncio.Event()
-        self._patience = patience
         self._thread = ThreadPoolExecutor(1, "writer", initializer=_name_this_thread)
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -42,17 +40,14 @@ class Writer:
         return result
 
     async def insist(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The same, again and again while the disk is full or fails; NotStored after `patience` seconds, if set.
+        """The same, again and again while the disk is full or fails; for as long as it takes.
 
         For what nobody can be asked to send again; `work` must be one that may be repeated.
         """
-        deadline, pause = time.monotonic() + self._patience, _FIRST_PAUSE
+        pause = _FIRST_PAUSE
         while True:
-            try:
+            with contextlib.suppress(NotStored):
                 return await self.run(work, *args, **kwargs)
-            except NotStored:
-                if time.monotonic() + pause > deadline:
-                    raise
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 

@@ -64,13 +64,6 @@ async def test_what_must_be_done_is_done_once_the_disk_takes_it(tmp_path: Path) 
     writer.close()
 
 
-async def test_patience_ends() -> None:
-    writer = Writer(patience=0.0)
-    with pytest.raises(NotStored):
-        await writer.insist(Disk().take, 1)
-    writer.close()
-
-
 async def test_a_disk_that_comes_back_is_noticed_though_nobody_writes(tmp_path: Path) -> None:
     writer = Writer()
     probing = asyncio.create_task(writer.probe(tmp_path, lambda: None))
