@@ -79,7 +79,12 @@ def verify(
 def _check(
     receipt: CheckedReceipt, heads: dict[int, bytes], ends: dict[RoundKey, list[str] | None], found: Findings
 ) -> None:
-    if heads.get(receipt.sequence) != receipt.head:
+    if receipt.sequence > len(heads):
+        found.faults.append(
+            f"receipt of entry {receipt.sequence}: an export must be newer than the receipts, this one ends with entry "
+            f"{len(heads)}: ask for another; if that one ends there too, the journal has lost its end"
+        )
+    elif heads.get(receipt.sequence) != receipt.head:
         found.faults.append(
             f"receipt of entry {receipt.sequence}: a journal must hold every receipt it gave, this one does not hold "
             f"{receipt.seat}'s contribution to {receipt.key}"

@@ -18,7 +18,7 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
-from fedfraud.errors import Misconfigured
+from fedfraud.errors import FedfraudError, Misconfigured
 from fedfraud.logs import Log, configure
 from services.aggregator import server
 from services.aggregator.settings import Settings as AggregatorSettings
@@ -205,7 +205,12 @@ def _until_terminated(service: Callable[[asyncio.Event], Coroutine[Any, Any, int
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
         return await service(stop)
 
-    sys.exit(asyncio.run(main()) or 0)
+    try:
+        status = asyncio.run(main())
+    except FedfraudError as error:
+        Log(multiprocessing.current_process().name).error("cannot go on", reason=error)
+        status = 2
+    sys.exit(status or 0)
 
 
 def _write_holdout(population: str, seed: int, path: Path) -> None:
