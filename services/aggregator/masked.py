@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
-from fedfraud.errors import NotStored
+from fedfraud.errors import Invalid, NotStored
 from fedfraud.fixed_point import Words
 from fedfraud.identity import Identity
 from fedfraud.masking import Masked
@@ -69,8 +69,10 @@ class MaskedRound:
         """Takes a bank's answer in, durably; the same again is nothing new."""
         async with self._lock:
             seat = identity.seat
+            if seat not in self._plan.cohort:
+                raise Invalid(f"an answer must come from the round's cohort, {seat} is not in it")
             if answer.WhichOneof("answer") == "declined":
-                if seat not in self.declined and seat in self._plan.cohort:
+                if seat not in self.declined:
                     known = masking_pb2.Declined(reason=answer.declined.reason)  # and no field that we do not know
                     await self._journal_answer(seat, masking_pb2.StageAnswer(declined=known))
                     self.decline(seat, answer.declined)
