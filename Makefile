@@ -12,6 +12,7 @@ AGGREGATION ?= secure
 SEED ?= 7
 RUN_DIR ?=
 KEEP ?=
+PAGE_PORT ?=
 NAMES ?=
 FROM ?=
 TO ?=
@@ -31,13 +32,14 @@ option = $(if $($(1)),$(2) $(call quoted,$($(1))))
 chosen = $(if $(filter command environment,$(firstword $(origin $(1)))),$(call option,$(1),$(2)))
 NETWORK = $(call option,BANKS,--banks) $(call option,ROUNDS,--rounds) $(call option,RECIPE,--recipe) \
 	$(call option,POPULATION,--population) $(call option,SEED,--seed) $(call option,AGGREGATION,--aggregation) \
-	$(call option,PRESET,--preset) $(call option,RUN_DIR,--run-dir) $(if $(KEEP),--keep)
+	$(call option,PRESET,--preset) $(call option,RUN_DIR,--run-dir) \
+	$(call option,PAGE_PORT,--page-port) $(if $(KEEP),--keep)
 
 .PHONY: help setup proto demo test unit federation faults faults-short compose lint up down logs run verify report clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
-	@echo 'Variables: BANKS ROUNDS RECIPE POPULATION PRESET AGGREGATION SEED RUN_DIR KEEP=1 PYTHON TORCH_INDEX; of faults NAMES FROM TO'
+	@echo 'Variables: BANKS ROUNDS RECIPE POPULATION PRESET AGGREGATION SEED RUN_DIR PAGE_PORT KEEP=1 PYTHON TORCH_INDEX; of faults NAMES FROM TO'
 
 setup: $(INSTALLED) $(GENERATED) ## make .venv with everything in it
 

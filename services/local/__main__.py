@@ -87,7 +87,8 @@ async def _run(arguments: argparse.Namespace, network: LocalNetwork, console: Co
     if run.run.outcome != "finished":
         console.say(f"the run {run.run.outcome}: {run.run.reason}")
     if arguments.keep:
-        console.say(f"the network stays up at {network.address}; Ctrl-C ends it. What an operator needs:")
+        console.say(f"the network stays up at {network.address}; Ctrl-C ends it. The page: {network.page_url()}")
+        console.say("What an operator needs:")
         console.say(network.operating)
         await asyncio.Event().wait()
     return 0 if report and run.run.outcome == "finished" else 1
@@ -97,11 +98,14 @@ def _start(arguments: argparse.Namespace, network: LocalNetwork, console: Consol
     console.say("starting the aggregator")
     network.write_holdout()
     network.start_aggregator()
-    console.say(f"the aggregator serves at {network.address}; starting {arguments.banks} banks and the reporter")
+    console.say(f"the aggregator serves at {network.address}; starting the reporter and {arguments.banks} banks")
     console.part("joining")
+    network.start_reporter(arguments.reports_dir, arguments.page_port)
     for number in range(1, arguments.banks + 1):
         network.start_bank(number)
-    network.start_reporter(arguments.reports_dir)
+    if page := network.page_url():
+        taken = "" if page.endswith(f":{arguments.page_port}") else f" (port {arguments.page_port} is taken)"
+        console.say(f"the page is at {page}{taken}")
 
 
 async def _follow(network: LocalNetwork, console: Console) -> RunFacts:
@@ -215,6 +219,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--deadline", type=float, default=60.0, metavar="S", help="seconds that a round waits for its banks")
     add("--run-dir", type=Path, metavar="DIR", help="keys, data, journal and logs (default: runs/<time>-<digits>)")
     add("--reports-dir", type=Path, default=Path("reports"), metavar="DIR", help="where <run id>/report.md appears")
+    add("--page-port", type=whole_number(1, 65535), default=8080, metavar="N", help="the live page's, else a free one")
     add("--json", type=Path, metavar="FILE", help="write the facts there too")
     add("--keep", action="store_true", help="leave the network up after the run, until Ctrl-C")
     return parser

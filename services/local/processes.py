@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import shlex
 import signal
+import socket
 import sys
 import threading
 import time
@@ -67,6 +68,8 @@ class LocalNetwork:
             update={"data_dir": self.run_dir / "aggregator", "join_dir": self.run_dir / "join"}
         )
         self._context = context()
+        self._page: Connection[Any, int] | None = None
+        self._page_url = ""
         self._turns: list[Event] = []  # all are kept: a process that has yet to start needs its own
 
     @property
@@ -136,16 +139,30 @@ class LocalNetwork:
         self._turns.append(mine)
         self._start(name, _bank, BankSettings(**{**base, **settings}), before, mine)
 
-    def start_reporter(self, reports_dir: Path) -> None:
-        """Starts the reporter, which writes to `reports_dir`."""
+    def start_reporter(self, reports_dir: Path, page_port: int = 0) -> None:
+        """Starts the reporter, which writes to `reports_dir` and serves the page on loopback: on this port, or on any
+        free one if it is 0 or taken. `page_url` says where."""
+        self._page, theirs = self._context.Pipe(duplex=False)
+        self._page_url = ""
         settings = ReporterSettings(
             aggregator=self.address,
             enrolment=self.enrolment_address,
             join_dir=self.join_dir / "reporter",
             reports_dir=reports_dir.resolve(),
             health_socket=None,
+            page_listen=f"{LOOPBACK}:{page_port if _is_free(page_port) else 0}",
+            page_hosts="localhost,127.0.0.1,[::1]",
         )
-        self._start("reporter", _report, settings)
+        self._start("reporter", _report, settings, theirs)
+        theirs.close()
+
+    def page_url(self, seconds: float = _START_SECONDS) -> str:
+        """Where the page is, once the reporter serves it; empty if it does not within so many seconds."""
+        if not self._page_url and self._page is not None:
+            with contextlib.suppress(EOFError):  # it ended before it could say
+                if self._page.poll(seconds):
+                    self._page_url = f"http://localhost:{self._page.recv()}"
+        return self._page_url
 
     def log_file(self, name: str) -> Path:
         """Where a process writes its log."""
@@ -240,7 +257,17 @@ def _bank(settings: BankSettings, turn: Event | None, done: Event) -> None:
     _until_terminated(lambda stop: BankClient(settings, stop).serve())
 
 
-def _report(settings: ReporterSettings) -> None:
+def _report(settings: ReporterSettings, ready: "Connection[int, Any]") -> None:
     from services.reporter.__main__ import serve
 
-    _until_terminated(lambda stop: serve(settings, stop))
+    _until_terminated(lambda stop: serve(settings, stop, ready.send))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True

@@ -1,4 +1,5 @@
-"""`python -m services.reporter serve` follows the journal; `write` writes a report again from its facts."""
+"""`python -m services.reporter serve` follows the journal; `write` writes a report again; `schema` prints that of
+`facts.json`."""
 
 import argparse
 import asyncio
@@ -7,6 +8,7 @@ import getpass
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import SecretStr, ValidationError
@@ -14,22 +16,52 @@ from pydantic import SecretStr, ValidationError
 from fedfraud import logs
 from fedfraud.errors import Invalid, Misconfigured, setting_faults
 from fedfraud.health import HealthServer
+from fedfraud.logs import Log
 from services.reporter import desk, report
+from services.reporter.facts import RunFacts, schema
 from services.reporter.follow import follow
+from services.reporter.page.app import application
+from services.reporter.page.archive import Archive
+from services.reporter.page.feed import Feed
+from services.reporter.page.server import PageServer
 from services.reporter.settings import Settings
 
+log = Log("reporter")
 
-async def serve(settings: Settings, stop: asyncio.Event) -> None:
-    """Follows the journal and writes each run that ends, until `stop`. In a process of its own: it sets the umask."""
+
+async def serve(settings: Settings, stop: asyncio.Event, on_page: Callable[[int], None] = lambda _: None) -> None:
+    """Follows the journal, writes each run that ends and serves the page, until `stop`; `on_page` gets the page's port.
+
+    In a process of its own: it sets the umask.
+    """
     os.umask(0o002)  # the host's user shares the reports folder's group and may change and delete what appears
     reports = desk.Desk(settings)
+    feed = Feed(Archive(settings.reports_dir))
+
+    async def write_run(run: RunFacts) -> None:
+        await reports.write(run)
+        feed.refresh()
+
+    async def tell(serving: bool) -> None:
+        await feed.set_connected(serving)
+        if health:
+            await health.set_serving(serving)
+
     async with contextlib.AsyncExitStack() as stack:
         health = HealthServer(settings.health_socket) if settings.health_socket else None
         if health:
             await health.start()
             stack.push_async_callback(health.stop)
         stack.push_async_callback(reports.close)
-        following = asyncio.create_task(follow(settings, reports.write, health.set_serving if health else _nobody_asks))
+        if settings.page_listen:
+            app = application(feed, settings.reports_dir, settings.page_host_names)
+            page = PageServer(app, settings.page_listen)
+            await page.start()
+            stack.push_async_callback(page.stop)
+            stack.callback(feed.close)  # before it: open streams end at once
+            log.info("page served", port=page.port)
+            on_page(page.port)
+        following = asyncio.create_task(follow(settings, write_run, tell, feed.take))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({following, stopping}, return_when=asyncio.FIRST_COMPLETED)
         failed = following.done()
@@ -38,10 +70,6 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         await asyncio.gather(following, stopping, return_exceptions=True)
         if failed:
             following.result()
-
-
-async def _nobody_asks(serving: bool) -> None:
-    pass
 
 
 async def _serve_until_signal(settings: Settings) -> None:
@@ -77,7 +105,7 @@ def _ask_for_key() -> SecretStr | None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m services.reporter", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="serve|write")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="serve|write|schema")
     commands.add_parser(
         "serve", help="follow the aggregator's journal until SIGTERM; settings come from the environment"
     )
@@ -89,12 +117,16 @@ def _arguments() -> argparse.Namespace:
     )
     again.add_argument("--reports-dir", type=Path, default=Path("reports"), help="the reports folder (%(default)s)")
     again.add_argument("--run", metavar="ID", help="the run (the one that started last)")
+    commands.add_parser("schema", help="print the JSON schema of facts.json, which docs/facts.schema.json holds")
     return parser.parse_args()
 
 
 def main() -> int:
     """Runs the command; 2 for a setting or file that it refuses."""
     arguments = _arguments()
+    if arguments.command == "schema":
+        sys.stdout.write(schema())
+        return 0
     try:
         settings = Settings()
         logs.configure(settings.log_level, settings.log_form)

@@ -50,9 +50,13 @@ class Position:
 
 
 async def follow(
-    settings: Settings, on_run: Callable[[RunFacts], Awaitable[None]], on_serving: Callable[[bool], Awaitable[None]]
+    settings: Settings,
+    on_run: Callable[[RunFacts], Awaitable[None]],
+    on_serving: Callable[[bool], Awaitable[None]],
+    on_entry: Callable[[Facts], None] = lambda _: None,
 ) -> None:
-    """Runs until cancelled. `on_run` gets each ended run, `on_serving` whether the journal's stream is up.
+    """Runs until cancelled. `on_run` gets each ended run, `on_serving` whether the journal's stream is up, `on_entry`
+    the facts after each entry.
 
     Misconfigured, raised by `on_run`, ends it: what cannot be written now is written after a restart.
     """
@@ -64,7 +68,7 @@ async def follow(
             former, credentials = credentials, await _current(settings, credentials)
             if former and former.join != credentials.join:
                 position = Position()  # another network has taken the place
-            await _watch(settings, credentials, position, on_run, on_serving)
+            await _watch(settings, credentials, position, on_run, on_serving, on_entry)
         except grpc.aio.AioRpcError as error:
             problem = f"{error.code().name}: {error.details()}"
             if error.code() is grpc.StatusCode.UNAUTHENTICATED:
@@ -112,6 +116,7 @@ async def _watch(
     position: Position,
     on_run: Callable[[RunFacts], Awaitable[None]],
     on_serving: Callable[[bool], Awaitable[None]],
+    on_entry: Callable[[Facts], None],
 ) -> None:
     """Reads entries until the stream ends or the certificate is to be renewed."""
     async with mutual_channel(settings.aggregator, credentials.join.ca_pem, credentials.own) as channel:
@@ -123,6 +128,7 @@ async def _watch(
                 if message.entry.sequence == request.after_sequence + 1:
                     await on_serving(True)
                 ended = _take(position, message.entry)
+                on_entry(position.facts)
                 if ended:
                     await on_run(ended)
         except grpc.aio.AioRpcError as error:

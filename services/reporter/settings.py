@@ -28,6 +28,11 @@ class Settings(BaseSettings):
     """Where `<run id>/facts.json` and `report.md` are written."""
     health_socket: Path | None = Path("/tmp/health.sock")  # noqa: S108  the container's own tmpfs
     """The health service's Unix socket; None for no health service."""
+    page_listen: str | None = "0.0.0.0:8080"
+    """Where the live page is served, host:port, port 0 for any free one; Compose publishes it on loopback. None: no
+    page."""
+    page_hosts: str = "localhost,127.0.0.1,[::1]"
+    """The host names that the page answers to, separated by commas, without ports."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least serious events that are logged."""
     log_form: Literal["readable", "json"] = "readable"
@@ -42,6 +47,11 @@ class Settings(BaseSettings):
     """Where the Responses API is served."""
     openai_timeout: float = Field(default=60.0, gt=0, le=3600)
     """Seconds for the narrative in total, retries included."""
+
+    @property
+    def page_host_names(self) -> frozenset[str]:
+        """The names in `page_hosts`, in lower case."""
+        return frozenset(name.strip().lower() for name in self.page_hosts.split(",") if name.strip())
 
     def key(self) -> SecretStr | None:
         """The OpenAI key, None if there is none; Misconfigured if its file cannot be read or holds no key."""

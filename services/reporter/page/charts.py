@@ -1,0 +1,179 @@
+"""The page's charts: SVG that pygal draws and the page's own style sheet colours. Each twice, for wide and narrow."""
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pygal
+from markupsafe import Markup
+
+from services.reporter.facts import CurveFacts, RunFacts
+from services.reporter.page.figures import byte_size
+
+_WIDE, _NARROW = (700, 280), (360, 250)
+_DOTS_UP_TO = 30
+"""Points of a line up to which each is a dot."""
+_LABELS_UP_TO = {"wide": 20, "narrow": 10}
+_Point = tuple[float, float | None]
+
+
+def convergence(run: RunFacts, label: str) -> Markup:
+    """Average precision of the model that each training round left, with alone, central and no skill as lines."""
+    measured = [(done.number, scores) for done in run.rounds if (scores := _scores(run, done.number))]
+    learned: list[_Point] = sorted({n: s.average_precision for n, s in measured if n <= run.run.round_count}.items())
+    last = max(run.run.round_count, 1)
+    skill = measured[-1][1].prevalence if measured else None
+    on_holdout = any(done.holdout for done in run.rounds)
+    alone = run.final.alone_holdout if on_holdout else run.final.alone
+    central = run.final.central.average_precision if run.final.central else None
+    void = [done.number for done in run.rounds if done.outcome != "committed"]
+
+    def draw(size: tuple[int, int], name: str) -> Any:  # noqa: ANN401  pygal has no types
+        chart = _chart(pygal.XY, size, range=(0, 1), xrange=(0, last), dots_size=3, show_dots=last <= _DOTS_UP_TO)
+        chart.x_labels = _ticks(last, 10 if name == "wide" else 5)
+        chart.y_labels = [0, 0.2, 0.4, 0.6, 0.8, 1]
+        chart.add("federated", learned, formatter=lambda xy: f"round {xy[0]:g}: {xy[1]:.3f}")
+        for title, level in (
+            ("alone", alone.mean if alone else None),
+            ("central", central),
+            ("no skill", skill),
+        ):
+            line = [(0, level), (last, level)] if level is not None else []
+            chart.add(title, line, show_dots=False)
+        chart.add("without result", [(n, 0.0) for n in void], stroke=False, show_dots=True, dots_size=5)
+        return chart
+
+    return _both(draw, "convergence", label)
+
+
+def seconds(run: RunFacts, label: str) -> Markup:
+    """How long each round took."""
+    return _bars(run, [done.seconds for done in run.rounds], "seconds", label, lambda value: f"{value:g}")
+
+
+def size(run: RunFacts, label: str) -> Markup:
+    """What banks sent in each round."""
+    return _bars(run, [done.bytes for done in run.rounds], "bytes", label, byte_size)
+
+
+def precision_recall(curve: CurveFacts, prevalence: float | None, label: str) -> Markup:
+    """Precision against recall; one dot a threshold, in their order."""
+
+    def draw(size: tuple[int, int], name: str) -> Any:  # noqa: ANN401
+        chart = _chart(pygal.XY, size, range=(0, 1), xrange=(0, 1), dots_size=2.5)
+        chart.x_labels = chart.y_labels = [0, 0.2, 0.4, 0.6, 0.8, 1]
+        chart.add(
+            "federated",
+            [(point.recall, point.precision) for point in curve.points],
+            formatter=lambda xy: f"recall {100 * xy[0]:.1f} %, precision {100 * xy[1]:.1f} %",
+        )
+        chart.add("no skill", [(0, prevalence), (1, prevalence)] if prevalence is not None else [], show_dots=False)
+        return chart
+
+    return _both(draw, "precision-recall", label)
+
+
+def uplift(run: RunFacts, label: str) -> Markup:
+    """Federated minus alone of each bank that discloses both, the largest gain first."""
+    known = sorted(((b.uplift, b.seat) for b in run.banks if b.uplift is not None), reverse=True)
+
+    def draw(size: tuple[int, int], name: str) -> Any:  # noqa: ANN401
+        chart = _chart(pygal.Bar, size, spacing=4, margin=4, rounded_bars=2)
+        numbers = [seat.removeprefix("bank-") for _, seat in known]
+        chart.x_labels = _few(numbers, _LABELS_UP_TO[name])
+        chart.add("gain", [{"value": max(u, 0.0), "label": seat} for u, seat in known], formatter=_signed)
+        chart.add("loss", [{"value": min(u, 0.0), "label": seat} for u, seat in known], formatter=_signed)
+        return chart
+
+    return _both(draw, "uplift", label) if known else Markup()
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}"
+
+
+def _scores(run: RunFacts, number: int) -> Any:  # noqa: ANN401  ScoreFacts or None
+    on_holdout = any(done.holdout for done in run.rounds)
+    for done in run.rounds:
+        if done.number == number and done.outcome == "committed":
+            return done.holdout if on_holdout else done.pooled
+    return None
+
+
+def _bars(
+    run: RunFacts, values: Sequence[float | None], css: str, label: str, formatter: Callable[[float], str]
+) -> Markup:
+    names = [_round_name(run, done.number, done.segments) for done in run.rounds]
+    lost = [done.outcome != "committed" for done in run.rounds]
+
+    def draw(size: tuple[int, int], name: str) -> Any:  # noqa: ANN401
+        chart = _chart(pygal.StackedBar, (size[0], size[1] - 60), spacing=2, margin=4, rounded_bars=2)
+        chart.x_labels = _few(names, _LABELS_UP_TO[name])
+        chart.add("committed", [None if gone else v for v, gone in zip(values, lost, strict=True)], formatter=formatter)
+        chart.add(
+            "without result", [v if gone else None for v, gone in zip(values, lost, strict=True)], formatter=formatter
+        )
+        chart.value_formatter = formatter
+        return chart
+
+    return _both(draw, css, label)
+
+
+def _round_name(run: RunFacts, number: int, segments: list[str]) -> str:
+    return "prep" if number == 0 else str(number) if "train" in segments else "final"
+
+
+def _few(labels: list[str], most: int) -> list[str]:
+    """Every label, or every so many-th so that at most `most` are written."""
+    step = -(-len(labels) // most) if labels else 1
+    return [label if place % step == 0 else "" for place, label in enumerate(labels)]
+
+
+def _ticks(last: int, most: int) -> list[int]:
+    """Round numbers from 0 to the last, at most about so many."""
+    step = next(s for s in (1, 2, 5, 10, 20, 25, 50, 100, 200, 500, 1000, 10**6) if last / s <= most)
+    return list(range(0, last + 1, step))
+
+
+def _chart(kind: Any, size: tuple[int, int], **options: object) -> Any:  # noqa: ANN401
+    width, height = size
+    return kind(
+        width=width,
+        height=height,
+        show_legend=False,
+        js=[],
+        css=[],
+        show_x_guides=False,
+        disable_xml_declaration=True,
+        margin_top=8,
+        margin_right=12,
+        no_data_text="",
+        max_scale=6,
+        **options,
+    )
+
+
+def _both(draw: Callable[[tuple[int, int], str], Any], css: str, label: str) -> Markup:
+    wide, narrow = (_svg(draw(*each)) for each in ((_WIDE, "wide"), (_NARROW, "narrow")))
+    return Markup(
+        '<div class="chart chart-{css}" role="img" aria-label="{label}">'
+        '<div class="wide" aria-hidden="true">{wide}</div><div class="narrow" aria-hidden="true">{narrow}</div></div>'
+    ).format(css=css, label=label, wide=wide, narrow=narrow)
+
+
+def _svg(chart: Any) -> Markup:  # noqa: ANN401
+    """The drawing without pygal's style and script; what a point stands for is its title."""
+    root = chart.render_tree()
+    for parent in list(root.iter()):
+        for child in list(parent):
+            tag = child.tag if isinstance(child.tag, str) else "comment"
+            name = tag.rpartition("}")[2]
+            needless = name == "title" and (parent is root or "guides" in parent.get("class", ""))
+            if needless or name in ("defs", "comment"):
+                parent.remove(child)
+            elif name == "desc" and child.get("class") == "value":
+                child.tag, child.attrib = "title", {}
+            elif name == "desc":
+                parent.remove(child)
+    root.attrib.pop("id", None)
+    return Markup(ElementTree.tostring(root, encoding="unicode"))  # noqa: S704  pygal escapes what it is given

@@ -1,0 +1,71 @@
+"""Prints a fact by its key, marked with that key: nothing else on the page prints a figure."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from markupsafe import Markup
+
+from services.reporter.facts import RunFacts
+
+NONE = "–"
+"""Stands for a figure that is not known."""
+
+
+def byte_size(value: float) -> str:
+    """812 B, 12.3 kB, 4.56 MB: powers of ten."""
+    if value < 1000:
+        return f"{value:.0f} B"
+    return f"{value / 1e3:.1f} kB" if value < 1e6 else f"{value / 1e6:.2f} MB"
+
+
+FORMS: dict[str, Callable[[Any], str]] = {
+    "text": str,
+    "score": lambda value: f"{value:.3f}",
+    "small": lambda value: f"{value:.4f}",
+    "signed": lambda value: f"{value:+.3f}",
+    "percent": lambda value: f"{100 * value:.1f} %",
+    "rate": lambda value: f"{100 * value:.2f} %",
+    "count": lambda value: f"{value:,.0f}",
+    "one": lambda value: f"{value:,.1f}",
+    "seconds": lambda value: f"{value:,.2f} s",
+    "general": lambda value: f"{value:g}",
+    "bytes": byte_size,
+    "time": lambda value: f"{datetime.fromisoformat(value):%H:%M:%S}",
+    "moment": lambda value: f"{datetime.fromisoformat(value):%Y-%m-%d %H:%M:%S}",
+}
+"""How a fact may be printed."""
+
+
+class Figures:
+    """The facts of one run by key: `figures("final.holdout.average_precision", "score")` is HTML."""
+
+    def __init__(self, run: RunFacts, marked: str = "") -> None:
+        """`marked` names the run in the HTML, where a page shows more than one."""
+        self._document = run.model_dump(mode="json")
+        self._marked = marked
+
+    def value(self, key: str) -> Any:  # noqa: ANN401  whatever the facts hold
+        """The fact itself; KeyError for a key that the facts do not have, None below something that is not known."""
+        found: Any = self._document
+        for part in key.split("."):
+            if found is None:
+                return None
+            found = found[int(part)] if isinstance(found, list) else found[part]
+        return found
+
+    def __call__(self, key: str, form: str = "text") -> Markup:
+        """The fact as escaped HTML that names its key."""
+        value = self.value(key)
+        run = Markup(' data-run="{}"').format(self._marked) if self._marked else ""
+        if value is None or value == "":
+            return Markup('<span class="none" title="not known">{}</span>').format(NONE)
+        text = FORMS[form](value)
+        return Markup('<data class="figure" data-fact="{}" data-form="{}"{} value="{}">{}</data>').format(
+            key, form, run, value, text
+        )
+
+    def text(self, key: str, form: str = "text") -> str:
+        """The fact as plain text, for places where no element can stand."""
+        value = self.value(key)
+        return NONE if value is None or value == "" else FORMS[form](value)

@@ -1,0 +1,67 @@
+// The live page: swaps the sections that changed, keeps what the reader was doing, and moves the alert budget.
+"use strict";
+
+const byId = (id) => document.getElementById(id);
+
+/** Puts new HTML in a section; open details, focus, scrolling and the budget stay as they were. */
+function swap(id, html) {
+  const section = byId(id);
+  if (!section) return;
+  const open = [...section.querySelectorAll("details[open]")].map((each) => each.id);
+  const scrolled = [...section.querySelectorAll("[tabindex='0']")].map((each) => [each.scrollLeft, each.scrollTop]);
+  const focused = section.contains(document.activeElement) ? place(section, document.activeElement) : null;
+  const budget = section.querySelector("[data-budget] input")?.value;
+  section.innerHTML = html;
+  open.forEach((each) => byId(each)?.setAttribute("open", ""));
+  section.querySelectorAll("[tabindex='0']").forEach((each, index) => {
+    if (scrolled[index]) [each.scrollLeft, each.scrollTop] = scrolled[index];
+  });
+  if (id === "thresholds") startBudget(budget);
+  if (focused !== null) section.querySelectorAll(FOCUSABLE)[focused]?.focus({ preventScroll: true });
+}
+
+const FOCUSABLE = "a[href], summary, input, [tabindex='0']";
+const place = (section, element) => Math.max([...section.querySelectorAll(FOCUSABLE)].indexOf(element), 0);
+
+/** The slider reads the table of thresholds: every figure it shows is one of the table's own. */
+function startBudget(former) {
+  const box = document.querySelector("[data-budget]");
+  if (!box) return;
+  const slider = box.querySelector("input");
+  const rows = [...document.querySelectorAll("[data-thresholds] tbody tr")];
+  const begin = rows.findIndex((row) => row.cells[1].querySelector("data").value === slider.dataset.start);
+  slider.value = former ?? Math.max(begin, 0);
+  const read = () => {
+    const row = rows[Number(slider.value)];
+    for (const out of box.querySelectorAll("[data-cell]")) {
+      out.replaceChildren(...[...row.cells[Number(out.dataset.cell)].childNodes].map((node) => node.cloneNode(true)));
+    }
+    const said = [...box.querySelectorAll("dl > div")].slice(0, 3);
+    slider.setAttribute("aria-valuetext", said.map((each) => `${each.children[0].textContent} ${each.children[1].textContent}`).join(", "));
+    for (const half of document.querySelectorAll(".chart-precision-recall svg")) {
+      half.querySelectorAll(".overlay .serie-0 .dots").forEach((dot, index) => dot.classList.toggle("chosen", index === Number(slider.value)));
+    }
+  };
+  slider.addEventListener("input", read);
+  read();
+}
+
+function follow(version) {
+  const stream = new EventSource(`/events?seen=${encodeURIComponent(version)}`);
+  stream.addEventListener("message", (message) => {
+    const changed = JSON.parse(message.data);
+    for (const [id, html] of Object.entries(changed)) {
+      if (id === "title") document.title = html;
+      else swap(id, html);
+    }
+    document.body.dataset.version = message.lastEventId;
+  });
+  stream.addEventListener("open", () => document.body.classList.remove("cut"));
+  stream.addEventListener("error", () => {
+    document.body.classList.add("cut");
+    if (stream.readyState === EventSource.CLOSED) setTimeout(() => follow(document.body.dataset.version), 3000);
+  });
+}
+
+startBudget();
+if (document.body.dataset.version) follow(document.body.dataset.version);

@@ -1,0 +1,168 @@
+"""What the page shows: the state of things in a word, and each section as HTML, from facts alone."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from services.reporter.facts import BankFacts, CurveFacts, Event, RunFacts, ScoreFacts, SeatState
+from services.reporter.page import charts
+from services.reporter.page.archive import EarlierRun
+from services.reporter.page.figures import Figures
+
+SECTIONS = (
+    "status",
+    "verdict",
+    "convergence",
+    "banks",
+    "cost",
+    "events",
+    "thresholds",
+    "gain",
+    "heterogeneity",
+    "release",
+    "settings",
+    "runs",
+)
+"""In the order in which the page has them; each is a template."""
+SHOWN_EVENTS = 60
+"""Events on the page; the facts hold more."""
+
+State = Literal["connecting", "waiting", "running", "void", "finished", "stopped", "failed"]
+LABELS: dict[State, str] = {
+    "connecting": "Connecting",
+    "waiting": "Waiting for banks",
+    "running": "Running",
+    "void": "Round without result",
+    "finished": "Finished",
+    "stopped": "Stopped",
+    "failed": "Failed",
+}
+
+_templates = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """All that the page is made of at one moment. `connected`: whether the journal's stream is up."""
+
+    connected: bool
+    run: RunFacts | None
+    seats: dict[str, SeatState] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    earlier: list[EarlierRun] = field(default_factory=list)
+    live: bool = True
+    """False for an earlier run, of which nothing changes any more."""
+
+    @property
+    def state(self) -> State:
+        """In one word."""
+        if self.run is None:
+            return "waiting" if self.connected or self.seats else "connecting"
+        if self.run.run.outcome:
+            return self.run.run.outcome
+        return "void" if self.run.rounds and self.run.rounds[-1].outcome != "committed" else "running"
+
+
+def sections(shown: Shown) -> dict[str, str]:
+    """The HTML of every section by name, and the window's title as text."""
+    context = _context(shown)
+    drawn = {name: _templates.get_template(f"sections/{name}.html").render(context).strip() for name in SECTIONS}
+    return {**drawn, "title": title(shown)}
+
+
+def page(drawn: dict[str, str], version: str) -> str:
+    """The whole page around drawn sections; `version` names what a live page shows, empty for an earlier run."""
+    html = {name: Markup(text) for name, text in drawn.items()}  # noqa: S704  made by templates that escape
+    return _templates.get_template("page.html").render(sections=html, version=version, title=drawn["title"])
+
+
+def problem(title: str, text: str) -> str:
+    """A page that says what is not there."""
+    return _templates.get_template("problem.html").render(title=title, text=text)
+
+
+def title(shown: Shown) -> str:
+    """The window's title: how things stand, first."""
+    return f"{LABELS[shown.state]} · fedfraud" + (f" · {shown.run.run.id}" if shown.run else "")
+
+
+def _context(shown: Shown) -> dict[str, object]:
+    run = shown.run
+    head = headline(run) if run else None
+    return {
+        "state": shown.state,
+        "label": LABELS[shown.state],
+        "connected": shown.connected,
+        "live": shown.live,
+        "run": run,
+        "fig": Figures(run) if run else None,
+        "seats": dict(sorted(shown.seats.items(), key=lambda item: (len(item[0]), item[0]))),
+        "present": sum(state == "present" for state in shown.seats.values()),
+        "head": head,
+        "rows": {"holdout": "the public hold-out", "pooled": "all banks’ validation rows"},
+        "comparison": comparison(run) if run else None,
+        "curve": curve(run) if run else None,
+        "gains": gains(run) if run else [],
+        "news": news(shown),
+        "earlier": [
+            (each, Figures(each.run, each.run.run.id))
+            for each in shown.earlier
+            if run is None or each.run.run.id != run.run.id
+        ],
+        "charts": charts,
+    }
+
+
+def headline(run: RunFacts) -> tuple[str, ScoreFacts] | None:
+    """The key of the scores that the verdict rests on, and these: the hold-out, else the banks' rows; of the last
+    round that was measured, while or when the last model was not."""
+    for name, scores in (("holdout", run.final.holdout), ("pooled", run.final.pooled)):
+        if scores is not None and scores.average_precision is not None:
+            return f"final.{name}", scores
+    for place in reversed(range(len(run.rounds))):
+        for name, scores in (("holdout", run.rounds[place].holdout), ("pooled", run.rounds[place].pooled)):
+            if scores is not None and scores.average_precision is not None:
+                return f"rounds.{place}.{name}", scores
+    return None
+
+
+def comparison(run: RunFacts) -> tuple[str, str, str, bool] | None:
+    """The keys of the banks' figures alone and federated, on which rows, and whether federated is higher."""
+    final = run.final
+    if final.alone_holdout and final.federated_holdout:
+        better = final.federated_holdout.mean > final.alone_holdout.mean
+        return "final.alone_holdout", "final.federated_holdout", "the public hold-out", better
+    if final.alone and final.federated:
+        return "final.alone", "final.federated", "their own validation rows", final.federated.mean > final.alone.mean
+    return None
+
+
+def curve(run: RunFacts) -> tuple[str, CurveFacts, ScoreFacts | None] | None:
+    """The key of the thresholds to show, these, and the scores on the same rows."""
+    if run.final.holdout_curve:
+        return "final.holdout_curve", run.final.holdout_curve, run.final.holdout
+    return ("final.pooled_curve", run.final.pooled_curve, run.final.pooled) if run.final.pooled_curve else None
+
+
+def gains(run: RunFacts) -> list[tuple[int, BankFacts]]:
+    """Banks with their place in the facts: the largest gain first, then those that disclose no comparison."""
+    order = {True: 1, False: 0}
+    return sorted(enumerate(run.banks), key=lambda item: (order[item[1].uplift is None], -(item[1].uplift or 0)))
+
+
+def news(shown: Shown) -> list[tuple[Event, str]]:
+    """The last events, the newest first, each with its key in the run's facts if it is one of theirs."""
+    own = shown.run.events if shown.run else []
+    told = [(event, f"events.{place}") for place, event in enumerate(own)]
+    known = {(event.time, event.text) for event in own}
+    later = [(event, "") for event in shown.events if (event.time, event.text) not in known]
+    return [*told, *later][::-1][:SHOWN_EVENTS]
