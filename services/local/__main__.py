@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 import time
@@ -35,6 +36,7 @@ from services.reporter.settings import Settings as ReporterSettings
 
 _POLL_SECONDS = 0.05
 _REPORT_SECONDS = 15.0
+_OWN_PROCESSES = 20
 
 
 def main() -> int:
@@ -99,9 +101,19 @@ def _start(arguments: argparse.Namespace, network: LocalNetwork, console: Consol
     network.start_aggregator()
     console.say(f"the aggregator serves at {network.address}; starting {arguments.banks} banks and the reporter")
     console.part("joining")
-    for number in range(1, arguments.banks + 1):
-        network.start_bank(number)
+    if hosts := _hosts(arguments):
+        network.start_hosted_banks(arguments.banks, hosts)
+    else:
+        for number in range(1, arguments.banks + 1):
+            network.start_bank(number)
     network.start_reporter(arguments.reports_dir)
+
+
+def _hosts(arguments: argparse.Namespace) -> int:
+    """How many processes host the banks; 0 where each bank has its own."""
+    if arguments.hosts is None:
+        return (os.cpu_count() or 1) if arguments.banks > _OWN_PROCESSES else 0
+    return min(int(arguments.hosts), int(arguments.banks))
 
 
 async def _follow(network: LocalNetwork, console: Console) -> RunFacts:
@@ -194,6 +206,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--banks", type=whole_number(1, MAX_SEATS), default=10, metavar="N", help="how many banks")
+    add(
+        "--hosts",
+        type=whole_number(0, MAX_SEATS),
+        metavar="N",
+        help=f"how many processes host the banks; 0: each bank has its own (default: 0 up to {_OWN_PROCESSES} banks, "
+        "beyond that one for each core)",
+    )
     add("--rounds", type=whole_number(1, 10_000), default=10, metavar="N", help="committed training rounds")
     add("--recipe", default="default", help=f"hyperparameters: {', '.join(RECIPES)}")
     add("--population", default="tutorial", help=f"the simulated world: {', '.join(SCHEMAS)}; cards comes later")
