@@ -12,6 +12,12 @@ from numpy.typing import NDArray
 
 Counts = NDArray[np.int64]
 
+ALERT_RATES = (0.001, 0.005, 0.01)
+"""Alert budgets that every curve has a threshold for, as shares of the rows."""
+LEAST_STEP = 10
+"""Rows between two thresholds of a curve: none of its steps tells of fewer."""
+_GRID = (*ALERT_RATES, *np.geomspace(1e-4, 0.9, 90).tolist())
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -34,12 +40,20 @@ class Scores:
         return self.fraud_count / self.row_count if self.row_count else None
 
 
+@dataclass(frozen=True)
+class CurvePoint:
+    """One threshold: `alert_count` rows score at least `logit`, `hit_count` of them are frauds, and the model expects
+    `expected_hit_count`."""
+
+    logit: float
+    alert_count: int
+    hit_count: int
+    expected_hit_count: float
+
+
 def scores_from_logits(logits: NDArray[np.floating], labels: NDArray[np.bool_]) -> Scores:
     """Exact figures of (rows,) logits against (rows,) labels."""
-    values, index = np.unique(logits, return_inverse=True)
-    fraud = np.bincount(index[labels], minlength=len(values))
-    legitimate = np.bincount(index[~labels], minlength=len(values))
-    return scores_from_counts(values.astype(np.float64), legitimate, fraud)
+    return scores_from_counts(*counts_of_logits(logits, labels))
 
 
 def scores_from_counts(logits: NDArray[np.float64], legitimate: Counts, fraud: Counts) -> Scores:
@@ -64,6 +78,35 @@ def scores_from_counts(logits: NDArray[np.float64], legitimate: Counts, fraud: C
         log_loss=loss,
         accuracy=right / rows,
         accuracy_always_legitimate=1 - frauds / rows,
+    )
+
+
+def counts_of_logits(
+    logits: NDArray[np.floating], labels: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], Counts, Counts]:
+    """The distinct (bins,) scores of (rows,) logits, rising, and how many legitimate rows and frauds have each."""
+    values, index = np.unique(logits, return_inverse=True)
+    fraud = np.bincount(index[labels], minlength=len(values))
+    legitimate = np.bincount(index[~labels], minlength=len(values))
+    return values.astype(np.float64), legitimate, fraud
+
+
+def curve_from_counts(logits: NDArray[np.float64], legitimate: Counts, fraud: Counts) -> tuple[CurvePoint, ...]:
+    """Thresholds by rising alert count: within each of ALERT_RATES and a grid of others, LEAST_STEP rows apart."""
+    rows = fraud + legitimate
+    kept = np.flatnonzero(rows)[::-1]
+    if not len(kept):
+        return ()
+    alerts, hits = np.cumsum(rows[kept]), np.cumsum(fraud[kept])
+    expected = np.cumsum(rows[kept] * np.exp(-np.logaddexp(0, -logits[kept])))
+    chosen = [len(kept) - 1]
+    for rate in _GRID:
+        # The most alerts within the rate; a hair more, so that 0.005 of 1,000 rows is 5.
+        place = int(np.searchsorted(alerts, rate * alerts[-1] * (1 + 1e-12), side="right")) - 1
+        if place >= 0 and min(abs(alerts[place] - a) for a in (0, *alerts[chosen])) >= LEAST_STEP:
+            chosen.append(place)
+    return tuple(
+        CurvePoint(float(logits[kept[i]]), int(alerts[i]), int(hits[i]), float(expected[i])) for i in sorted(chosen)
     )
 
 

@@ -1,5 +1,6 @@
 """The one file that turns wire into values and back, in pairs; each `from_proto` checks what it got."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -9,7 +10,7 @@ from fedfraud.errors import Invalid
 from fedfraud.fixed_point import Segment
 from fedfraud.identity import Role
 from fedfraud.manifest import Manifest
-from fedfraud.metrics import Scores
+from fedfraud.metrics import CurvePoint, Scores
 from fedfraud.model import RunState
 from fedfraud.recipe import Recipe, WeightRule
 from fedfraud.transactions import Feature
@@ -173,6 +174,22 @@ def scores_to_proto(scores: Scores) -> model_pb2.Scores:
 def scores_from_proto(scores: model_pb2.Scores) -> Scores:
     """Unset becomes None."""
     return Scores(**_present(scores))
+
+
+def curve_to_proto(curve: tuple[CurvePoint, ...]) -> list[model_pb2.CurvePoint]:
+    """In order."""
+    return [model_pb2.CurvePoint(**asdict(point)) for point in curve]
+
+
+def curve_from_proto(curve: Iterable[model_pb2.CurvePoint]) -> tuple[CurvePoint, ...]:
+    """By rising alert count; hits are at most the alerts."""
+    points = tuple(CurvePoint(**_present(point)) for point in curve)
+    alerts = 0
+    for point in points:
+        if not alerts < point.alert_count or not 0 <= point.hit_count <= point.alert_count:
+            raise Invalid(f"a curve's alerts must rise and hold its hits, got {point} after {alerts} alerts")
+        alerts = point.alert_count
+    return points
 
 
 def disclosure_to_proto(disclosure: Disclosure) -> model_pb2.Disclosure:

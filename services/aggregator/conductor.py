@@ -166,6 +166,7 @@ class Conductor:
                 rounds=rounds,
                 quorum=quorum,
                 expected_banks=expected,
+                round_deadline=settings.round_deadline,
                 secure=self._secure,
                 initial=initial,
             )

@@ -6,7 +6,7 @@ import numpy as np
 
 from fedfraud.errors import Misconfigured
 from fedfraud.manifest import Manifest
-from fedfraud.metrics import Scores, scores_from_logits
+from fedfraud.metrics import CurvePoint, Scores, counts_of_logits, curve_from_counts, scores_from_counts
 from fedfraud.model import RunState, Vector, calibrated_logits
 
 
@@ -25,7 +25,10 @@ class Holdout:
                 f"got {self._features.shape} and {self._labels.shape} in {path}"
             )
 
-    def scores(self, manifest: Manifest, run_state: RunState, vector: Vector, *, logit_adjustment: bool) -> Scores:
-        """How the model does on these rows."""
+    def scores(
+        self, manifest: Manifest, run_state: RunState, vector: Vector, *, logit_adjustment: bool
+    ) -> tuple[Scores, tuple[CurvePoint, ...]]:
+        """How the model does on these rows, and its thresholds."""
         logits = calibrated_logits(manifest, run_state, vector, self._features, logit_adjustment=logit_adjustment)
-        return scores_from_logits(logits, self._labels)
+        counts = counts_of_logits(logits, self._labels)
+        return scores_from_counts(*counts), curve_from_counts(*counts)

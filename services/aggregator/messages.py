@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from fedfraud.manifest import Manifest
 from fedfraud.masking_parameters import Parameters, Roster
 from fedfraud.masking_wire import parameters_to_proto, roster_to_proto
-from fedfraud.metrics import Scores
+from fedfraud.metrics import CurvePoint, Scores
 from fedfraud.model import RunState
 from fedfraud.recipe import Recipe
 from fedfraud.v1 import federation_pb2, history_pb2, model_pb2
 from fedfraud.wire import (
+    curve_to_proto,
     manifest_to_proto,
     recipe_to_proto,
     round_key_from_proto,
@@ -33,6 +34,7 @@ def run_started(
     rounds: int,
     quorum: int,
     expected_banks: int,
+    round_deadline: float,
     secure: bool = False,
     initial: Model | None = None,
 ) -> history_pb2.RunStarted:
@@ -48,6 +50,7 @@ def run_started(
         expected_bank_count=expected_banks,
         run_state=run_state_to_proto(initial.run_state) if initial else None,
         model=initial.reference if initial else None,
+        round_deadline_seconds=round_deadline,
     )
 
 
@@ -119,8 +122,11 @@ def round_committed(
     clipped_share: float,
     seconds: float,
     velocity_sha256: bytes,
+    pooled_curve: tuple[CurvePoint, ...],
+    holdout_curve: tuple[CurvePoint, ...],
 ) -> history_pb2.RoundCommitted:
-    """A round's sum is applied; `pooled` is of the model received, `holdout` of the one produced."""
+    """A round's sum is applied; `pooled` is of the model received, `holdout` of the one produced; curves are the final
+    round's alone."""
     return history_pb2.RoundCommitted(
         key=round_key_to_proto(plan.key),
         step=plan.step,
@@ -134,6 +140,8 @@ def round_committed(
         clipped_share=clipped_share,
         segments=segments_to_proto(plan.segments),
         velocity_sha256=velocity_sha256,
+        pooled_curve=curve_to_proto(pooled_curve),
+        holdout_curve=curve_to_proto(holdout_curve),
     )
 
 

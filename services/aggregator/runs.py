@@ -16,7 +16,7 @@ from fedfraud import fixed_point, model
 from fedfraud.errors import NotStored
 from fedfraud.fixed_point import EvaluateCodec, Layout, Segment
 from fedfraud.masking_wire import task_sha256
-from fedfraud.metrics import Scores, scores_from_counts
+from fedfraud.metrics import CurvePoint, Scores, curve_from_counts, scores_from_counts
 from fedfraud.model import RunState, Vector
 from fedfraud.thresholds import LEAST_BANKS, sizes
 from fedfraud.v1 import history_pb2, model_pb2
@@ -116,7 +116,7 @@ class Run:
         if recipe.momentum:
             write = self._around.vectors.write_velocity
             momentum = await self._around.writer.insist(write, done.plan.key, velocity.astype("<f8").tobytes())
-        pooled = _pooled(done) if Segment.EVALUATE in done.plan.segments else None
+        pooled = _pooled(done)[0] if Segment.EVALUATE in done.plan.segments else None
         await self._commit(done, produced, pooled=pooled, clipped_share=share, velocity_sha256=momentum)
 
     async def _score_final(self) -> None:
@@ -126,7 +126,8 @@ class Run:
         except AlreadyOpened as error:
             self._around.log.warning("no scores of the final model", run=self.progress.run_id, reason=error)
             return
-        await self._commit(done, self._present(), pooled=_pooled(done))
+        pooled, curve = _pooled(done)
+        await self._commit(done, self._present(), pooled=pooled, pooled_curve=curve)
 
     async def _closed_round(self, step: int, segments: tuple[Segment, ...], *, final: bool = False) -> Closed:
         """Opens rounds, or takes up the open one, until one has its quorum; three voids in a row fail the run."""
@@ -200,13 +201,14 @@ class Run:
         produced: Model,
         *,
         pooled: Scores | None = None,
+        pooled_curve: tuple[CurvePoint, ...] = (),
         new_state: RunState | None = None,
         clipped_share: float = 0.0,
         velocity_sha256: bytes = b"",
     ) -> None:
         """One journal entry makes the round's result the present model."""
         around, plan, seconds = self._around, done.plan, time.monotonic() - done.opened_at
-        holdout = await asyncio.to_thread(self._holdout_scores, produced)
+        holdout, holdout_curve = await asyncio.to_thread(self._holdout_scores, produced)
         entry = messages.round_committed(
             plan,
             done.seats,
@@ -218,6 +220,8 @@ class Run:
             clipped_share=clipped_share,
             seconds=seconds,
             velocity_sha256=velocity_sha256,
+            pooled_curve=pooled_curve,
+            holdout_curve=holdout_curve if plan.final else (),
         )
         await around.journal.insist(entry)
         self._model = produced
@@ -233,9 +237,9 @@ class Run:
             seconds=f"{seconds:.2f}",
         )
 
-    def _holdout_scores(self, present: Model) -> Scores | None:
+    def _holdout_scores(self, present: Model) -> tuple[Scores | None, tuple[CurvePoint, ...]]:
         if self._around.holdout is None:
-            return None
+            return None, ()
         adjusted = self.progress.recipe.logit_adjustment
         return self._around.holdout.scores(
             self._around.manifest, present.run_state, present.vector, logit_adjustment=adjusted
@@ -258,8 +262,8 @@ async def store_model(around: Surroundings, vector: Vector, velocity: NDArray[np
     return Model(vector, velocity, state, reference)
 
 
-def _pooled(done: Closed) -> Scores:
-    """How the received model does over all validation rows of the cohort."""
+def _pooled(done: Closed) -> tuple[Scores, tuple[CurvePoint, ...]]:
+    """How the received model does over all validation rows of the cohort, and its thresholds."""
     codec = EvaluateCodec()
-    legitimate, fraud = codec.decode(done.part(Segment.EVALUATE))
-    return scores_from_counts(codec.centres(), legitimate, fraud)
+    counts = codec.centres(), *codec.decode(done.part(Segment.EVALUATE))
+    return scores_from_counts(*counts), curve_from_counts(*counts)

@@ -1,4 +1,5 @@
-"""`python -m services.reporter serve` follows the journal; `write` writes a report again from its facts."""
+"""`python -m services.reporter serve` follows the journal; `write` writes a report again; `schema` prints that of
+`facts.json`."""
 
 import argparse
 import asyncio
@@ -15,6 +16,7 @@ from fedfraud import logs
 from fedfraud.errors import Invalid, Misconfigured, setting_faults
 from fedfraud.health import HealthServer
 from services.reporter import desk, report
+from services.reporter.facts import schema
 from services.reporter.follow import follow
 from services.reporter.settings import Settings
 
@@ -77,7 +79,7 @@ def _ask_for_key() -> SecretStr | None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m services.reporter", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="serve|write")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="serve|write|schema")
     commands.add_parser(
         "serve", help="follow the aggregator's journal until SIGTERM; settings come from the environment"
     )
@@ -89,12 +91,16 @@ def _arguments() -> argparse.Namespace:
     )
     again.add_argument("--reports-dir", type=Path, default=Path("reports"), help="the reports folder (%(default)s)")
     again.add_argument("--run", metavar="ID", help="the run (the one that started last)")
+    commands.add_parser("schema", help="print the JSON schema of facts.json, which docs/facts.schema.json holds")
     return parser.parse_args()
 
 
 def main() -> int:
     """Runs the command; 2 for a setting or file that it refuses."""
     arguments = _arguments()
+    if arguments.command == "schema":
+        sys.stdout.write(schema())
+        return 0
     try:
         settings = Settings()
         logs.configure(settings.log_level, settings.log_form)

@@ -1,8 +1,10 @@
 """The facts of a run: the structure that `facts.json` holds.
 
-Every figure of the report is one of these. A figure that is not known is null; NaN never appears.
+Every figure of the report and of the page is one of these. A figure that is not known is null; NaN never appears.
+`docs/facts.schema.json` is its schema, written by `python -m services.reporter schema`.
 """
 
+import json
 import math
 from datetime import datetime
 from typing import Annotated, Literal
@@ -34,9 +36,65 @@ class ScoreFacts(BaseModel):
     flagged_count: int
 
 
+class Threshold(BaseModel):
+    """All rows that score at least `probability` are alerts; `expected_hits` are the frauds that the model expects
+    among them."""
+
+    probability: Figure
+    alerts: int
+    hits: int
+    false_alerts: int
+    alerts_per_thousand: Figure
+    precision: Figure
+    recall: Figure
+    expected_hits: Figure
+
+
+class Budget(Threshold):
+    """The threshold with the most alerts within a budget, in alerts a thousand rows."""
+
+    budget_per_thousand: float
+
+
+class CalibrationBand(BaseModel):
+    """Rows between two thresholds, the highest scores first: the share of frauds that the model expects, and the one
+    there is."""
+
+    rows: int
+    expected_rate: Figure
+    observed_rate: Figure
+
+
+class CurveFacts(BaseModel):
+    """The final model's thresholds on one set of rows, by rising number of alerts; the last one has every row."""
+
+    points: list[Threshold]
+    budgets: list[Budget]
+    calibration: list[CalibrationBand]
+
+
+class FeatureFacts(BaseModel):
+    """An input of the model; mean and deviation over all banks' training rows, in its unit."""
+
+    name: str
+    unit: str
+    mean: Figure = None
+    deviation: Figure = None
+
+
+class RunStateFacts(BaseModel):
+    """What the preparing round computed from all banks' training rows."""
+
+    training_rows: int
+    training_frauds: int
+    fraud_rate: Figure
+    weight_scale: Figure
+
+
 class RunIdentity(BaseModel):
     """What the run is and how it ended; `outcome` is None while it goes on. `layers` are widths, input to output;
-    `roster` says how banks know each other's signing keys where contributions are masked."""
+    `roster` says how banks know each other's signing keys where contributions are masked. `journal_head` is the
+    SHA-256 chain's head after entry `journal_sequence`, the run's last one so far."""
 
     id: str
     seed: int
@@ -54,6 +112,14 @@ class RunIdentity(BaseModel):
     expected_bank_count: int
     hyperparameters: dict[str, bool | int | float | str]
     layers: list[int]
+    round_deadline_seconds: Figure = None
+    parameter_count: int | None = None
+    model_bytes: int | None = None
+    vector_sha256: str | None = None
+    features: list[FeatureFacts] = []
+    run_state: RunStateFacts | None = None
+    journal_sequence: int | None = None
+    journal_head: str | None = None
 
 
 class Summary(BaseModel):
@@ -66,21 +132,48 @@ class Summary(BaseModel):
 
 
 class FinalFacts(BaseModel):
-    """The last committed model, and the banks' average precision alone and with it."""
+    """The last committed model, and the banks' average precision alone and with it.
+
+    `central` is the same recipe on all rows in one place, scored on the hold-out (simulation only). Banks gain or lose
+    on their own validation rows, of those that disclose both figures.
+    """
 
     holdout: ScoreFacts | None = None
     pooled: ScoreFacts | None = None
+    central: ScoreFacts | None = None
+    holdout_curve: CurveFacts | None = None
+    pooled_curve: CurveFacts | None = None
     alone: Summary | None = None
     federated: Summary | None = None
     alone_holdout: Summary | None = None
     federated_holdout: Summary | None = None
+    uplift: Summary | None = None
+    uplift_holdout: Summary | None = None
+    banks_compared: int = 0
+    banks_gaining: int = 0
+    banks_losing: int = 0
+
+
+class OpenRound(BaseModel):
+    """The round that is going on; `answered` are the seats whose contributions are in; `stage` is that of its masks."""
+
+    number: int
+    round: int
+    attempt: int
+    segments: list[str]
+    opened_time: datetime
+    cohort: list[str]
+    quorum: int
+    answered: list[str] = []
+    bytes: int = 0
+    stage: Literal["advertise", "share", "mask", "consent", "unmask"] | None = None
 
 
 class RoundFacts(BaseModel):
     """One round. `number` is the training round, 0 when preparing; `round` counts every round of the run from 1.
 
     `banks` answered; `dropped` are the seats of the cohort that did not. `holdout` and `pooled` describe the model that
-    the round produced.
+    the round produced. `contributions` and `bytes` count what banks sent and the aggregator accepted.
     """
 
     number: int
@@ -96,12 +189,26 @@ class RoundFacts(BaseModel):
     clipped_share: Figure = None
     holdout: ScoreFacts | None = None
     pooled: ScoreFacts | None = None
+    contributions: int = 0
+    bytes: int = 0
+    opened_time: datetime | None = None
+    ended_time: datetime | None = None
+
+
+SeatState = Literal["present", "absent", "lapsed", "revoked"]
 
 
 class BankFacts(BaseModel):
-    """What a bank disclosed, the latest of each figure; uplift is federated minus alone, in average precision."""
+    """What a bank disclosed, the latest of each figure; uplift is federated minus alone, in average precision.
+
+    `state` is that of its seat; it was asked in `rounds_asked` rounds and its contribution is in `rounds_answered`.
+    """
 
     seat: str
+    state: SeatState = "present"
+    rounds_asked: int = 0
+    rounds_answered: int = 0
+    refusals: int = 0
     rows: int | None = None
     fraud_rate: Figure = None
     alone: Figure = None
@@ -127,14 +234,98 @@ class Refusals(BaseModel):
     last: list[Refusal] = []
 
 
+class Totals(BaseModel):
+    """Sums over the run's rounds; `answers_missing` counts the seats of a cohort that did not answer, each round."""
+
+    rounds_committed: int = 0
+    rounds_void: int = 0
+    rounds_abandoned: int = 0
+    training_rounds: int = 0
+    contributions: int = 0
+    bytes: int = 0
+    seconds: Figure = 0.0
+    answers_missing: int = 0
+
+
+class Spread(BaseModel):
+    """A disclosed figure over the `count` banks that disclose it; `ratio` is most by least, None if that is 0."""
+
+    least: float
+    mean: float
+    most: float
+    ratio: Figure
+    count: int
+
+
+class Heterogeneity(BaseModel):
+    """How different the banks are, as far as they disclose it."""
+
+    rows: Spread | None = None
+    fraud_rate: Spread | None = None
+
+
+class SegmentFacts(BaseModel):
+    """A segment of this run's contributions: `words` integers of 64 bits, and what they are."""
+
+    name: str
+    words: int
+    bytes: int
+    content: str
+
+
+class SegmentRelease(BaseModel):
+    """How often a bank's accepted contributions had a segment, and its bytes in all."""
+
+    name: str
+    times: int
+    bytes: int
+
+
+class BankRelease(BaseModel):
+    """What left a bank: its accepted contributions, the messages that keep their masks (keys, sealed shares, consents:
+    nothing that follows from transactions) and the names of the figures that it disclosed."""
+
+    seat: str
+    contributions: int = 0
+    bytes: int = 0
+    segments: list[SegmentRelease] = []
+    mask_messages: int = 0
+    mask_bytes: int = 0
+    disclosed: list[str] = []
+
+
+class ReleaseRecord(BaseModel):
+    """Exactly what left each bank, as the aggregator's journal has it; `protection` is how contributions travelled."""
+
+    protection: Literal["masked", "plain", "unknown"] = "unknown"
+    segments: list[SegmentFacts] = []
+    banks: list[BankRelease] = []
+
+
+class Event(BaseModel):
+    """Something that happened, in words."""
+
+    time: datetime
+    kind: Literal["run", "round", "bank", "missing", "refusal", "aggregator"]
+    level: Literal["info", "warning", "error"] = "info"
+    text: str
+
+
 class RunFacts(BaseModel):
-    """Everything that the journal says of one run; `final` is filled when the run ends."""
+    """Everything that the journal says of one run; all but `rounds`, `banks`, `refusals`, `events` and `open` is final
+    when the run has ended. `events` are the last few hundred, `events_omitted` counts those before."""
 
     run: RunIdentity
     final: FinalFacts = FinalFacts()
+    totals: Totals = Totals()
     rounds: list[RoundFacts] = []
     banks: list[BankFacts] = []
+    heterogeneity: Heterogeneity = Heterogeneity()
+    release: ReleaseRecord = ReleaseRecord()
     refusals: Refusals = Refusals()
+    events: list[Event] = []
+    events_omitted: int = 0
+    open: OpenRound | None = None
 
     def to_json(self) -> str:
         """The content of `facts.json`: the same bytes for the same journal."""
@@ -144,3 +335,10 @@ class RunFacts(BaseModel):
     def from_json(cls, text: str | bytes) -> "RunFacts":
         """Reads `facts.json` again; ValueError if it is something else."""
         return cls.model_validate_json(text)
+
+
+def schema() -> str:
+    """The JSON schema (2020-12) of `facts.json`, as docs/facts.schema.json holds it."""
+    described = RunFacts.model_json_schema(mode="serialization")
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "The facts of a fedfraud run"}
+    return json.dumps({**described, **head}, indent=2) + "\n"

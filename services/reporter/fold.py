@@ -1,34 +1,66 @@
 """A pure fold over the journal's entries, from which the facts of each run come."""
 
-import math
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Literal
 
-from fedfraud import wire
-from fedfraud.fixed_point import Segment
-from fedfraud.v1 import history_pb2, model_pb2
+from fedfraud import chain, wire
+from fedfraud.fixed_point import Segment, codec_for
+from fedfraud.manifest import Manifest
+from fedfraud.recipe import Recipe
+from fedfraud.v1 import history_pb2, masking_pb2, model_pb2
+from services.reporter import summary
+from services.reporter.events import Wording
 from services.reporter.facts import (
     BankFacts,
-    FinalFacts,
+    BankRelease,
+    Event,
+    FeatureFacts,
+    OpenRound,
     Refusal,
     Refusals,
+    ReleaseRecord,
     RoundFacts,
     RunFacts,
     RunIdentity,
+    RunStateFacts,
     ScoreFacts,
-    Summary,
+    SeatState,
+    SegmentFacts,
+    SegmentRelease,
 )
 
 LAST_REFUSALS = 20
 """How many refusals are kept in full; all are counted."""
+LAST_EVENTS = 400
+"""How many events are kept; those before are counted."""
+CONTENT = {
+    Segment.STANDARDISE: "sums of each feature and its square, rows and frauds of the training rows",
+    Segment.TRAIN: "the weighted update of the model, the weight, how many coordinates were clipped",
+    Segment.EVALUATE: "validation rows in each score bin, by label",
+}
+"""What a segment's integers are."""
 
-_AGGREGATIONS = {model_pb2.AGGREGATION_PLAIN: "plain", model_pb2.AGGREGATION_SECURE: "secure"}
+_Protection = Literal["masked", "plain", "unknown"]
+_PROTECTIONS: dict[int, tuple[str, _Protection]] = {
+    model_pb2.AGGREGATION_PLAIN: ("plain", "plain"),
+    model_pb2.AGGREGATION_SECURE: ("secure", "masked"),
+}
 _OUTCOMES: dict[int, Literal["finished", "stopped", "failed"]] = {
     history_pb2.RUN_OUTCOME_FINISHED: "finished",
     history_pb2.RUN_OUTCOME_STOPPED: "stopped",
     history_pb2.RUN_OUTCOME_FAILED: "failed",
 }
+_STAGES: dict[int, Literal["advertise", "share", "mask", "consent", "unmask"]] = {
+    masking_pb2.MASKING_STAGE_ADVERTISE: "share",
+    masking_pb2.MASKING_STAGE_SHARE: "mask",
+    masking_pb2.MASKING_STAGE_MASK: "consent",
+    masking_pb2.MASKING_STAGE_CONSENT: "unmask",
+    masking_pb2.MASKING_STAGE_UNMASK: "unmask",
+}
+"""The stage that follows one that is over."""
+_Ended = history_pb2.RoundCommitted | history_pb2.RoundVoid | history_pb2.RoundAbandoned
 
 
 class Facts:
@@ -36,34 +68,57 @@ class Facts:
 
     def __init__(self) -> None:
         self.current: RunFacts | None = None
+        """The run that is going on. `completed` gives it with its sums."""
+        self.last: RunFacts | None = None
+        """The run that ended last."""
+        self.seats: dict[str, SeatState] = {}
+        """Every enrolled bank, and whether it is there."""
+        self.events: list[Event] = []
+        """What happened since the last run ended, or in this one; the last few hundred."""
+        self.sequence, self.head = 0, b""
+        self._omitted = 0
+        self._wording = Wording()
+        self._leases: dict[str, int] = {}
         self._banks: dict[str, BankFacts] = {}
-        self._cohorts: dict[tuple[int, int], list[str]] = {}  # by (round, attempt)
+        self._released: dict[str, BankRelease] = {}
+        self._layouts: tuple[Manifest, Recipe] | None = None
         self._last: RoundFacts | None = None  # the last committed round that left a model
 
     def apply(self, entry: history_pb2.Entry) -> RunFacts | None:
         """Takes the next entry. Returns the run that it ended, if it ended one."""
-        kind = entry.WhichOneof("event")
+        kind, time = entry.WhichOneof("event"), entry.time.ToDatetime(UTC)
+        # As the journal has it: deterministic bytes, fields in order.
+        self.sequence, self.head = entry.sequence, chain.next_head(self.head, entry.SerializeToString())
+        self._follow_seats(entry)
+        self._note(self._wording.events(entry))
         if kind == "run_started":
-            self._begin(entry.run_started, entry.time.ToDatetime(UTC))
+            self._begin(entry.run_started, time)
         elif self.current is not None:
             self._continue(self.current, kind, entry)
             if kind == "run_finished" and entry.run_finished.run_id == self.current.run.id:
-                ended = _end(self.current, entry.run_finished, entry.time.ToDatetime(UTC), self._last)
-                self.current = None
-                return ended
+                return self._end(self.current, entry.run_finished, time)
         return None
+
+    def completed(self) -> RunFacts | None:
+        """The run that is going on, with its sums as they stand; else the last one."""
+        if self.current is None:
+            return self.last
+        return summary.complete(self._stand(self.current), self._last)
 
     def _begin(self, started: history_pb2.RunStarted, time: datetime) -> None:
         recipe = wire.recipe_from_proto(started.recipe)
         manifest = wire.manifest_from_proto(started.manifest)
         hyperparameters = {**asdict(recipe), "weight_rule": recipe.weight_rule.value}
+        unknown: tuple[str, _Protection] = ("unknown", "unknown")
+        aggregation, protection = _PROTECTIONS.get(started.aggregation, unknown)
+        segments = [_segment(segment, manifest, recipe) for segment in Segment]
         self.current = RunFacts(
             run=RunIdentity(
                 id=started.run_id,
                 seed=started.seed,
                 recipe=hyperparameters.pop("name"),
                 population=manifest.population,
-                aggregation=_AGGREGATIONS.get(started.aggregation, "unknown"),
+                aggregation=aggregation,
                 roster="first use" if started.aggregation == model_pb2.AGGREGATION_SECURE else None,
                 started_time=time,
                 round_count=started.round_count,
@@ -71,49 +126,98 @@ class Facts:
                 expected_bank_count=started.expected_bank_count,
                 hyperparameters=hyperparameters,
                 layers=[len(manifest.features), *manifest.hidden_sizes, 1],
-            )
+                round_deadline_seconds=started.round_deadline_seconds or None,
+                parameter_count=manifest.parameter_count,
+                model_bytes=4 * manifest.parameter_count,
+                features=[FeatureFacts(name=feature.name, unit=feature.unit) for feature in manifest.features],
+            ),
+            release=ReleaseRecord(protection=protection, segments=segments),
         )
-        self._banks, self._cohorts, self._last = {}, {}, None
+        self._banks, self._released, self._last, self._layouts = {}, {}, None, (manifest, recipe)
+        if started.HasField("run_state"):
+            _take_run_state(self.current, started.run_state)
 
     def _continue(self, run: RunFacts, kind: str | None, entry: history_pb2.Entry) -> None:
         # A refusal names whatever round its sender liked, so it belongs to the run that was going on.
         if kind == "contribution_refused":
-            _refuse(run, entry.contribution_refused)
+            self._refuse(run, entry.contribution_refused)
         elif kind == "round_opened" and entry.round_opened.key.run_id == run.run.id:
-            self._open(run, entry.round_opened)
+            self._open(run, entry.round_opened, entry.time.ToDatetime(UTC))
         elif kind == "contribution_accepted" and entry.contribution_accepted.key.run_id == run.run.id:
             self._accept(run, entry.contribution_accepted)
+        elif kind == "stage_answered" and entry.stage_answered.key.run_id == run.run.id:
+            released = self._release(entry.stage_answered.seat)
+            released.mask_messages += 1
+            released.mask_bytes += entry.stage_answered.answer.ByteSize()
+        elif kind == "stage_closed" and run.open and entry.stage_closed.key.run_id == run.run.id:
+            run.open.stage = _STAGES.get(entry.stage_closed.stage)
         elif kind == "round_committed" and entry.round_committed.key.run_id == run.run.id:
-            self._commit(run, entry.round_committed)
+            self._commit(run, entry.round_committed, entry.time.ToDatetime(UTC))
         elif kind == "round_void" and entry.round_void.key.run_id == run.run.id:
-            run.rounds.append(self._round(entry.round_void, "void", entry.round_void.reason))
+            self._close(run, entry.round_void, entry.time.ToDatetime(UTC), "void", entry.round_void.reason)
         elif kind == "round_abandoned" and entry.round_abandoned.key.run_id == run.run.id:
-            run.rounds.append(self._round(entry.round_abandoned, "abandoned", entry.round_abandoned.reason))
+            self._close(
+                run, entry.round_abandoned, entry.time.ToDatetime(UTC), "abandoned", entry.round_abandoned.reason
+            )
 
-    def _open(self, run: RunFacts, opened: history_pb2.RoundOpened) -> None:
-        self._cohorts[opened.key.round, opened.key.attempt] = list(opened.cohort)
+    def _open(self, run: RunFacts, opened: history_pb2.RoundOpened, time: datetime) -> None:
+        run.open = OpenRound(
+            number=opened.step,
+            round=opened.key.round,
+            attempt=opened.key.attempt,
+            segments=_segments(opened.segments),
+            opened_time=time,
+            cohort=list(opened.cohort),
+            quorum=opened.quorum,
+            stage="advertise" if opened.task_sha256 else None,
+        )
         for seat in opened.cohort:
-            self._bank(run, seat)
+            self._bank(run, seat).rounds_asked += 1
 
     def _bank(self, run: RunFacts, seat: str) -> BankFacts:
         if seat not in self._banks:
             self._banks[seat] = BankFacts(seat=seat)
-            # By number: bank-100 comes after bank-99.
-            run.banks = sorted(self._banks.values(), key=lambda bank: (len(bank.seat), bank.seat))
+            run.banks = sorted(self._banks.values(), key=lambda bank: summary.seat_order(bank.seat))
         return self._banks[seat]
 
+    def _release(self, seat: str) -> BankRelease:
+        return self._released.setdefault(seat, BankRelease(seat=seat))
+
     def _accept(self, run: RunFacts, accepted: history_pb2.ContributionAccepted) -> None:
-        bank = self._bank(run, accepted.seat)
+        bank, released = self._bank(run, accepted.seat), self._release(accepted.seat)
+        bank.rounds_answered += 1
         given = asdict(wire.disclosure_from_proto(accepted.disclosure))
         given["rows"] = given.pop("row_count")
         for name, value in given.items():
             if value is not None:
                 setattr(bank, name, value)
+                released.disclosed = sorted({*released.disclosed, name})
         bank.uplift = _difference(bank.federated, bank.alone)
         bank.uplift_holdout = _difference(bank.federated_holdout, bank.alone_holdout)
+        released.contributions += 1
+        released.bytes += accepted.size_bytes
+        if run.open is not None:
+            run.open.answered.append(accepted.seat)
+            run.open.bytes += accepted.size_bytes
+            for name in run.open.segments:
+                self._count_segment(run, released, name)
 
-    def _commit(self, run: RunFacts, committed: history_pb2.RoundCommitted) -> None:
-        done = self._round(committed, "committed")
+    def _count_segment(self, run: RunFacts, released: BankRelease, name: str) -> None:
+        size = next(segment.bytes for segment in run.release.segments if segment.name == name)
+        for segment in released.segments:
+            if segment.name == name:
+                segment.times, segment.bytes = segment.times + 1, segment.bytes + size
+                return
+        released.segments.append(SegmentRelease(name=name, times=1, bytes=size))
+
+    def _refuse(self, run: RunFacts, refused: history_pb2.ContributionRefused) -> None:
+        refusal = Refusal(seat=refused.seat, status=refused.status, reason=refused.reason)
+        run.refusals = Refusals(count=run.refusals.count + 1, last=[*run.refusals.last, refusal][-LAST_REFUSALS:])
+        if refused.seat in self._banks:
+            self._banks[refused.seat].refusals += 1
+
+    def _commit(self, run: RunFacts, committed: history_pb2.RoundCommitted, time: datetime) -> None:
+        done = self._close(run, committed, time, "committed")
         done.holdout = _scores(committed, "holdout")
         # The message's pooled scores are those of the model that the round received: the one before it.
         received = _scores(committed, "pooled")
@@ -121,23 +225,33 @@ class Facts:
             self._last.pooled = received
         if Segment.EVALUATE.value in done.segments and Segment.TRAIN.value not in done.segments:
             done.pooled = received  # an evaluate-only round leaves the model that it received
-        run.rounds.append(done)
+        if committed.HasField("run_state"):
+            _take_run_state(run, committed.run_state)
+        if committed.pooled_curve:  # in the final round
+            run.final.pooled_curve = summary.curve(wire.curve_from_proto(committed.pooled_curve))
+            run.final.holdout_curve = summary.curve(wire.curve_from_proto(committed.holdout_curve))
         if committed.HasField("model"):
             self._last = done
             run.run.model_sha256 = committed.model.model_sha256.hex()
+            run.run.vector_sha256 = committed.model.vector_sha256.hex() or None
 
-    def _round(
+    def _close(
         self,
-        ended: history_pb2.RoundCommitted | history_pb2.RoundVoid | history_pb2.RoundAbandoned,
+        run: RunFacts,
+        ended: _Ended,
+        time: datetime,
         outcome: Literal["committed", "void", "abandoned"],
         reason: str = "",
     ) -> RoundFacts:
-        cohort = self._cohorts.get((ended.key.round, ended.key.attempt), list(ended.seats))
-        return RoundFacts(
+        opened, run.open = run.open, None
+        if opened is not None and (opened.round, opened.attempt) != (ended.key.round, ended.key.attempt):
+            opened = None
+        cohort = opened.cohort if opened else list(ended.seats)
+        done = RoundFacts(
             number=ended.step,
             round=ended.key.round,
             attempt=ended.key.attempt,
-            segments=[segment.value for segment in wire.segments_from_proto(list(ended.segments))],
+            segments=_segments(ended.segments),
             outcome=outcome,
             reason=reason,
             seconds=ended.seconds,
@@ -145,22 +259,73 @@ class Facts:
             cohort=len(cohort),
             dropped=sorted(set(cohort) - set(ended.seats)),
             clipped_share=ended.clipped_share if isinstance(ended, history_pb2.RoundCommitted) else None,
+            contributions=len(opened.answered) if opened else 0,
+            bytes=opened.bytes if opened else 0,
+            opened_time=opened.opened_time if opened else None,
+            ended_time=time,
         )
+        run.rounds.append(done)
+        return done
+
+    def _end(self, run: RunFacts, finished: history_pb2.RunFinished, time: datetime) -> RunFacts:
+        run.run.outcome = _OUTCOMES.get(finished.outcome, "failed")
+        run.run.reason, run.run.ended_time = finished.reason, time
+        run.run.model_sha256 = finished.model_sha256.hex() or None
+        self.last, self.current = summary.complete(self._stand(run), self._last), None
+        self.events, self._omitted = [], 0
+        return self.last
+
+    def _stand(self, run: RunFacts) -> RunFacts:
+        """The run with what is followed beside it: seats, events, the release record, the journal's head."""
+        for bank in run.banks:
+            bank.state = self.seats.get(bank.seat, bank.state)
+        run.release.banks = sorted(self._released.values(), key=lambda bank: summary.seat_order(bank.seat))
+        run.events, run.events_omitted = list(self.events), self._omitted
+        run.run.journal_sequence, run.run.journal_head = self.sequence, self.head.hex()
+        return run
+
+    def _note(self, events: list[Event]) -> None:
+        self.events += events
+        if (surplus := len(self.events) - LAST_EVENTS) > 0:
+            self._omitted += surplus
+            del self.events[:surplus]
+
+    def _follow_seats(self, entry: history_pb2.Entry) -> None:
+        match entry.WhichOneof("event"):
+            case "lease_granted":
+                lease = entry.lease_granted
+                self._leases[lease.seat], self.seats[lease.seat] = lease.fencing_number, "present"
+            case "certificate_issued" if entry.certificate_issued.seat:
+                self.seats.setdefault(entry.certificate_issued.seat, "absent")
+            case "seat_absent" if self.seats.get(entry.seat_absent.seat) == "present":
+                gone = entry.seat_absent
+                if self._leases.get(gone.seat) == gone.fencing_number:
+                    self.seats[gone.seat] = "absent"
+            case "seat_lapsed" if self.seats.get(entry.seat_lapsed.seat) == "absent":
+                self.seats[entry.seat_lapsed.seat] = "lapsed"
+            case "certificate_revoked" if entry.certificate_revoked.seat:
+                self.seats[entry.certificate_revoked.seat] = "revoked"
 
 
-def _end(run: RunFacts, finished: history_pb2.RunFinished, time: datetime, last: RoundFacts | None) -> RunFacts:
-    run.run.outcome = _OUTCOMES.get(finished.outcome, "failed")
-    run.run.reason, run.run.ended_time = finished.reason, time
-    run.run.model_sha256 = finished.model_sha256.hex() or None
-    run.final = FinalFacts(
-        holdout=last.holdout if last else None,
-        pooled=last.pooled if last else None,
-        alone=_summary([bank.alone for bank in run.banks]),
-        federated=_summary([bank.federated for bank in run.banks]),
-        alone_holdout=_summary([bank.alone_holdout for bank in run.banks]),
-        federated_holdout=_summary([bank.federated_holdout for bank in run.banks]),
+def _segment(segment: Segment, manifest: Manifest, recipe: Recipe) -> SegmentFacts:
+    words = codec_for(segment, manifest, recipe).length
+    return SegmentFacts(name=segment.value, words=words, bytes=8 * words, content=CONTENT[segment])
+
+
+def _segments(kinds: "Iterable[model_pb2.SegmentKind.ValueType]") -> list[str]:
+    return [segment.value for segment in wire.segments_from_proto(list(kinds))]
+
+
+def _take_run_state(run: RunFacts, state: model_pb2.RunState) -> None:
+    rate = state.fraud_count / state.row_count if state.row_count else None
+    run.run.run_state = RunStateFacts(
+        training_rows=state.row_count,
+        training_frauds=state.fraud_count,
+        fraud_rate=rate,
+        weight_scale=state.weight_scale,
     )
-    return run
+    for feature, mean, deviation in zip(run.run.features, state.means, state.deviations, strict=False):
+        feature.mean, feature.deviation = mean, deviation
 
 
 def _scores(committed: history_pb2.RoundCommitted, field: Literal["pooled", "holdout"]) -> ScoreFacts | None:
@@ -170,17 +335,5 @@ def _scores(committed: history_pb2.RoundCommitted, field: Literal["pooled", "hol
     return ScoreFacts(**asdict(scores), prevalence=scores.prevalence)
 
 
-def _refuse(run: RunFacts, refused: history_pb2.ContributionRefused) -> None:
-    refusal = Refusal(seat=refused.seat, status=refused.status, reason=refused.reason)
-    run.refusals = Refusals(count=run.refusals.count + 1, last=[*run.refusals.last, refusal][-LAST_REFUSALS:])
-
-
 def _difference(minuend: float | None, subtrahend: float | None) -> float | None:
     return None if minuend is None or subtrahend is None else minuend - subtrahend
-
-
-def _summary(figures: list[float | None]) -> Summary | None:
-    known = [figure for figure in figures if figure is not None]
-    if not known:
-        return None
-    return Summary(best=max(known), mean=math.fsum(known) / len(known), worst=min(known), count=len(known))

@@ -107,7 +107,16 @@ class World:
         """An operator starts a run, the first or another."""
         run_id, recipe = f"run-{len(self.disk)}", recipe_named("tutorial")
         self.journal(
-            messages.run_started(run_id, 7, recipe, MANIFEST, rounds=round_count, quorum=quorum, expected_banks=quorum)
+            messages.run_started(
+                run_id,
+                7,
+                recipe,
+                MANIFEST,
+                rounds=round_count,
+                quorum=quorum,
+                expected_banks=quorum,
+                round_deadline=60.0,
+            )
         )
 
     @property
@@ -241,5 +250,7 @@ class World:
             clipped_share=0.0,
             seconds=0.0,
             velocity_sha256=b"",
+            pooled_curve=(),
+            holdout_curve=(),
         )
         self.journal(committed)

@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from tests.federation.networks import FINISHED, Network, network
@@ -138,6 +141,47 @@ def test_the_facts_are_those_of_the_journal(three: Network) -> None:
         assert each["pooled"]["average_precision"] == following.pooled.average_precision
     assert facts["final"]["holdout"] == rounds[-1]["holdout"]
     assert facts["final"]["pooled"] == rounds[-2]["pooled"] == rounds[-1]["pooled"]
+
+
+def test_the_facts_name_the_journals_head_after_the_runs_last_entry(three: Network) -> None:
+    run = facts_of(three)["run"]
+    with closing(
+        sqlite3.connect(f"file:{three.run_dir / 'aggregator' / 'journal.sqlite3'}?mode=ro", uri=True)
+    ) as journal:
+        query = "SELECT head FROM entries WHERE sequence = ?"
+        (head,) = journal.execute(query, (run["journal_sequence"],)).fetchone()
+    assert run["journal_head"] == head.hex()
+    last = three.entries()[run["journal_sequence"] - 1]
+    assert last.run_finished.run_id == run["id"]
+
+
+def test_the_facts_keep_to_the_published_schema(three: Network) -> None:
+    published = json.loads((Path(__file__).parents[2] / "docs" / "facts.schema.json").read_text())
+    jsonschema.validate(facts_of(three), published, cls=jsonschema.Draft202012Validator)
+
+
+def test_the_curves_end_with_every_row_and_agree_with_the_scores(three: Network) -> None:
+    final = facts_of(three)["final"]
+    for name in ("holdout", "pooled"):
+        points, scores = final[f"{name}_curve"]["points"], final[name]
+        assert (points[-1]["alerts"], points[-1]["hits"]) == (scores["row_count"], scores["fraud_count"])
+        assert [budget["budget_per_thousand"] for budget in final[f"{name}_curve"]["budgets"]][-1] == 10.0
+        assert len(points) > 10
+
+
+def test_the_release_record_counts_every_byte_that_a_bank_sent(three: Network) -> None:
+    release, started = facts_of(three)["release"], three.events("run_started")[0]
+    accepted = [a for a in three.events("contribution_accepted") if a.key.run_id == started.run_id]
+    assert release["protection"] == "plain"
+    assert sum(segment["bytes"] for bank in release["banks"] for segment in bank["segments"]) == sum(
+        each.size_bytes for each in accepted
+    )
+    for bank in release["banks"]:
+        assert {segment["name"]: segment["times"] for segment in bank["segments"]} == {
+            "standardise": 1,
+            "train": ROUNDS,
+            "evaluate": ROUNDS + 1,
+        }
 
 
 def test_the_facts_hold_what_each_bank_disclosed(three: Network) -> None:

@@ -12,7 +12,11 @@ from sklearn.metrics import accuracy_score, average_precision_score, log_loss, r
 from benchmarks.recipes import MANIFEST, federate, training_rows
 from fedfraud.fixed_point import BINS, EvaluateCodec
 from fedfraud.metrics import (
+    ALERT_RATES,
+    LEAST_STEP,
+    CurvePoint,
     average_precision,
+    curve_from_counts,
     recall_at_alert_rate,
     roc_auc,
     scores_from_counts,
@@ -155,3 +159,35 @@ def test_no_rows_have_no_figures() -> None:
     scores = scores_from_logits(np.zeros(0), np.zeros(0, np.bool_))
     assert (scores.row_count, scores.prevalence) == (0, None)
     assert set(asdict(scores).values()) == {0, None}
+
+
+def test_a_curve_counts_alerts_and_hits_from_the_highest_score_down() -> None:
+    logits = np.array([-2.0, 0.0, 2.0])
+    curve = curve_from_counts(logits, counts(900, 60, 10), counts(0, 10, 20))
+    assert [(point.logit, point.alert_count, point.hit_count) for point in curve] == [
+        (2.0, 30, 20),
+        (0.0, 100, 30),
+        (-2.0, 1000, 30),
+    ]
+    assert curve[0].expected_hit_count == pytest.approx(30 / (1 + np.exp(-2)))
+    assert curve[1].expected_hit_count == pytest.approx(30 / (1 + np.exp(-2)) + 70 / 2)
+
+
+def test_no_step_of_a_curve_tells_of_fewer_rows_than_the_least_step() -> None:
+    logits = np.linspace(0, 50, 5000)
+    legitimate, fraud = np.ones(5000, np.int64), (np.arange(5000) > 4900).astype(np.int64)
+    alerts = [point.alert_count for point in curve_from_counts(logits, legitimate, fraud)]
+    assert np.diff([0, *alerts]).min() >= LEAST_STEP
+    assert alerts[-1] == 5099
+    assert len(alerts) <= 100
+
+
+def test_a_curve_has_the_most_alerts_within_each_alert_rate() -> None:
+    rows = 20_000
+    curve = curve_from_counts(np.arange(rows, dtype=np.float64), np.ones(rows, np.int64), np.zeros(rows, np.int64))
+    assert {round(rate * rows) for rate in ALERT_RATES} <= {point.alert_count for point in curve}
+
+
+def test_without_rows_there_is_no_curve_and_with_few_it_is_one_point() -> None:
+    assert curve_from_counts(np.array([0.0]), counts(0), counts(0)) == ()
+    assert curve_from_counts(np.array([-800.0, 800.0]), counts(1, 0), counts(0, 1)) == (CurvePoint(-800.0, 2, 1, 1.0),)

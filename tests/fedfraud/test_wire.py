@@ -8,7 +8,7 @@ from fedfraud.errors import Invalid
 from fedfraud.fixed_point import Segment
 from fedfraud.identity import Role
 from fedfraud.manifest import Manifest
-from fedfraud.metrics import Scores
+from fedfraud.metrics import CurvePoint, Scores
 from fedfraud.model import RunState
 from fedfraud.recipe import RECIPES, Recipe, WeightRule
 from fedfraud.transactions import TUTORIAL, Feature
@@ -16,6 +16,8 @@ from fedfraud.v1 import model_pb2
 from fedfraud.wire import (
     Disclosure,
     RoundKey,
+    curve_from_proto,
+    curve_to_proto,
     disclosure_from_proto,
     disclosure_to_proto,
     manifest_from_proto,
@@ -172,3 +174,15 @@ def test_a_disclosure_comes_back_and_keeps_0_apart_from_silence(disclosure: Disc
 def test_a_disclosed_figure_out_of_range_is_refused(message: model_pb2.Disclosure, sentence: str) -> None:
     with pytest.raises(Invalid, match=f"^{sentence}$"):
         disclosure_from_proto(message)
+
+
+def test_a_curve_comes_back() -> None:
+    curve = (CurvePoint(2.5, 10, 8, 8.25), CurvePoint(-1.0, 30, 9, 10.0))
+    assert curve_from_proto(curve_to_proto(curve)) == curve
+
+
+@pytest.mark.parametrize("points", [[(10, 11)], [(10, -1)], [(0, 0)], [(10, 1), (10, 1)]])
+def test_a_curve_whose_alerts_do_not_rise_or_do_not_hold_their_hits_is_refused(points: list[tuple[int, int]]) -> None:
+    messages = [model_pb2.CurvePoint(alert_count=alerts, hit_count=hits) for alerts, hits in points]
+    with pytest.raises(Invalid, match=r"^a curve's alerts must rise and hold its hits"):
+        curve_from_proto(messages)

@@ -240,6 +240,18 @@ def better_scores_by_an_insider(folder: Path) -> str:
     return "a round's pooled average_precision must be what its sum gives, "
 
 
+def a_better_curve_by_an_insider(folder: Path) -> str:
+    def edit(entries: Entries) -> Entries:
+        final = [entry for entry in entries if entry.WhichOneof("event") == "round_committed"][-1]
+        point = final.round_committed.pooled_curve[-1]
+        assert point.hit_count < point.alert_count
+        point.hit_count += 1
+        return entries
+
+    rewritten(folder, edit)
+    return "alerts and hits of "
+
+
 TAMPERINGS: list[Callable[[Path], str]] = [
     an_altered_entry,
     an_altered_head,
@@ -259,6 +271,7 @@ TAMPERINGS: list[Callable[[Path], str]] = [
     another_model_put_in_by_an_insider,
     rounds_in_another_order_by_an_insider,
     better_scores_by_an_insider,
+    a_better_curve_by_an_insider,
 ]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from fedfraud import wire
 from fedfraud.fixed_point import Segment
 from fedfraud.manifest import Manifest
-from fedfraud.metrics import Scores
+from fedfraud.metrics import CurvePoint, Scores
 from fedfraud.recipe import recipe_named
 from fedfraud.transactions import Feature
 from fedfraud.v1 import history_pb2, model_pb2
@@ -64,12 +64,11 @@ class Journal:
         segments = wire.segments_to_proto(TRAINING)
         return self.add(round_opened=history_pb2.RoundOpened(key=key, segments=segments, cohort=cohort))
 
-    def accepted(self, number: int, seat: str, run: str = RUN, **figures: Any) -> "Journal":  # noqa: ANN401
+    def accepted(self, number: int, seat: str, run: str = RUN, size: int = 0, **figures: Any) -> "Journal":  # noqa: ANN401
         key = model_pb2.RoundKey(run_id=run, round=number, attempt=1)
         disclosure = model_pb2.Disclosure(**figures)
-        return self.add(
-            contribution_accepted=history_pb2.ContributionAccepted(key=key, seat=seat, disclosure=disclosure)
-        )
+        accepted = history_pb2.ContributionAccepted(key=key, seat=seat, size_bytes=size, disclosure=disclosure)
+        return self.add(contribution_accepted=accepted)
 
     def refused(self, seat: str, reason: str, status: str = "INVALID_ARGUMENT") -> "Journal":
         key = model_pb2.RoundKey(run_id="whatever the sender liked", round=99)
@@ -86,6 +85,7 @@ class Journal:
         pooled: Scores | None = None,
         holdout: Scores | None = None,
         run: str = RUN,
+        curve: tuple[CurvePoint, ...] = (),
     ) -> "Journal":
         committed = history_pb2.RoundCommitted(
             key=model_pb2.RoundKey(run_id=run, round=number, attempt=1),
@@ -94,6 +94,8 @@ class Journal:
             model=model_pb2.ModelReference(model_sha256=bytes([number]) * 32),
             seconds=0.25,
             segments=wire.segments_to_proto(segments),
+            pooled_curve=wire.curve_to_proto(curve),
+            holdout_curve=wire.curve_to_proto(curve),
         )
         if pooled:
             committed.pooled.CopyFrom(wire.scores_to_proto(pooled))
@@ -132,6 +134,7 @@ def two_banks(
     flagged: int = 15,
     run: str = RUN,
     secure: bool = False,
+    curve: tuple[CurvePoint, ...] = (),
 ) -> Journal:
     """Two training rounds: the initial model and each round's, on the hold-out; pooled, large ones are 0.1 lower.
 
@@ -145,9 +148,9 @@ def two_banks(
     journal.opened(2, both, run).committed(2, 1, both, pooled=pooled[0], holdout=held[1], run=run)
     journal.opened(3, both, run).committed(3, 2, both, pooled=pooled[1], holdout=held[2], run=run)
     journal.opened(4, both, run)
-    first = {"row_count": 4000, "fraud_rate": 0.025, "alone": 0.5, "federated": 0.65}
+    first: dict[str, Any] = {"row_count": 4000, "fraud_rate": 0.025, "alone": 0.5, "federated": 0.65}
     journal.accepted(4, "bank-01", run, **first, alone_holdout=0.3, federated_holdout=0.7)
-    second = {"row_count": 2000, "fraud_rate": 0.05, "alone": 0.8, "federated": 0.6}
+    second: dict[str, Any] = {"row_count": 2000, "fraud_rate": 0.05, "alone": 0.8, "federated": 0.6}
     journal.accepted(4, "bank-02", run, **second, alone_holdout=0.8, federated_holdout=0.7)
-    journal.committed(4, 3, both, FINAL, pooled=pooled[2], holdout=held[2], run=run)
+    journal.committed(4, 3, both, FINAL, pooled=pooled[2], holdout=held[2], run=run, curve=curve)
     return journal.finished(model=b"\x03" * 32, run=run)

@@ -1,9 +1,10 @@
 """From entries to facts: which round a figure belongs to, what stays null, and bytes that do not change."""
 
+import hashlib
 import json
 import math
 
-from fedfraud.v1 import history_pb2
+from fedfraud.v1 import history_pb2, masking_pb2, model_pb2
 from services.reporter.facts import RunFacts
 from services.reporter.fold import LAST_REFUSALS, Facts
 from tests.services.reporter.journals import FAILED, PREPARING, RUN, Journal, scores, two_banks
@@ -106,6 +107,52 @@ def test_a_second_run_begins_with_nothing_of_the_first() -> None:
         "no banks",
     )
     assert (second.banks, second.rounds, second.final.holdout, second.run.model_sha256) == ([], [], None, None)
+
+
+def test_the_release_record_says_what_left_each_bank() -> None:
+    journal = Journal().started(secure=True).opened(1, ["bank-01", "bank-02"])
+    answer = masking_pb2.StageAnswer(consent=masking_pb2.Consent(signature=b"s" * 64))
+    key = model_pb2.RoundKey(run_id=RUN, round=1, attempt=1)
+    journal.add(stage_answered=history_pb2.StageAnswered(key=key, seat="bank-01", answer=answer))
+    journal.accepted(1, "bank-01", size=131_176, row_count=10).committed(1, 1, ["bank-01"])
+    release = journal.finished().facts().release
+    # The model has one input, four hidden units and one logit: 13 parameters, then weight and clipped.
+    assert [(s.name, s.words, s.bytes) for s in release.segments] == [
+        ("standardise", 10, 80),
+        ("train", 15, 120),
+        ("evaluate", 16_384, 131_072),
+    ]
+    assert release.protection == "masked"
+    (bank,) = release.banks
+    assert (bank.seat, bank.contributions, bank.bytes, bank.disclosed) == ("bank-01", 1, 131_176, ["rows"])
+    assert [(s.name, s.times, s.bytes) for s in bank.segments] == [("evaluate", 1, 131_072), ("train", 1, 120)]
+    assert (bank.mask_messages, bank.mask_bytes) == (1, answer.ByteSize())
+
+
+def test_a_bank_has_how_often_it_was_asked_answered_and_was_refused() -> None:
+    journal = Journal().started().opened(1, ["bank-01"]).accepted(1, "bank-01").committed(1, 1, ["bank-01"])
+    journal.opened(2, ["bank-01"]).refused("bank-01", "too late").void(2, 2, [], "nobody")
+    (bank,) = journal.finished().facts().banks
+    assert (bank.rounds_asked, bank.rounds_answered, bank.refusals) == (2, 1, 1)
+
+
+def test_the_open_round_says_who_has_answered() -> None:
+    facts = Facts()
+    for entry in Journal().started().opened(1, ["bank-01", "bank-02"]).accepted(1, "bank-02", size=8).entries:
+        facts.apply(entry)
+    run = facts.completed()
+    assert run is not None
+    assert run.open is not None
+    assert (run.open.cohort, run.open.answered, run.open.bytes) == (["bank-01", "bank-02"], ["bank-02"], 8)
+
+
+def test_the_journals_head_is_the_chain_over_all_entries_up_to_the_runs_end() -> None:
+    journal = Journal().refused("bank-01", "before").started().finished()
+    head = b""
+    for entry in journal.entries:
+        head = hashlib.sha256(head + entry.SerializeToString()).digest()
+    run = journal.refused("bank-01", "after").facts().run
+    assert (run.journal_sequence, run.journal_head) == (3, head.hex())
 
 
 def test_the_json_has_the_keys_that_stay() -> None:

@@ -1,0 +1,116 @@
+"""What follows from a run's facts by arithmetic: sums, spreads, who gains, thresholds. Pure."""
+
+import math
+
+from fedfraud.metrics import ALERT_RATES, CurvePoint
+from services.reporter.facts import (
+    Budget,
+    CalibrationBand,
+    CurveFacts,
+    Heterogeneity,
+    RoundFacts,
+    RunFacts,
+    Spread,
+    Summary,
+    Threshold,
+    Totals,
+)
+
+_BANDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+"""Where calibration is read: shares of the rows, the highest scores first."""
+
+
+def seat_order(seat: str) -> tuple[int, str]:
+    """By number: bank-100 comes after bank-99."""
+    return len(seat), seat
+
+
+def complete(run: RunFacts, last: RoundFacts | None) -> RunFacts:
+    """The run with all that follows from the rest; `last` is the last committed round that left a model."""
+    final = run.final
+    final.holdout, final.pooled = (last.holdout, last.pooled) if last else (None, None)
+    for name in ("alone", "federated", "alone_holdout", "federated_holdout", "uplift", "uplift_holdout"):
+        setattr(final, name, _summary([getattr(bank, name) for bank in run.banks]))
+    uplifts = [bank.uplift for bank in run.banks if bank.uplift is not None]
+    final.banks_compared = len(uplifts)
+    final.banks_gaining, final.banks_losing = sum(u > 0 for u in uplifts), sum(u < 0 for u in uplifts)
+    run.totals = _totals(run)
+    run.heterogeneity = Heterogeneity(
+        rows=_spread([bank.rows for bank in run.banks]), fraud_rate=_spread([bank.fraud_rate for bank in run.banks])
+    )
+    return run
+
+
+def curve(points: tuple[CurvePoint, ...]) -> CurveFacts | None:
+    """The thresholds as facts; None without any, or where there is one class only."""
+    if not points or not 0 < points[-1].hit_count < points[-1].alert_count:
+        return None
+    thresholds = [_threshold(point, points[-1]) for point in points]
+    return CurveFacts(points=thresholds, budgets=_budgets(thresholds), calibration=_calibration(thresholds))
+
+
+def _threshold(point: CurvePoint, every: CurvePoint) -> Threshold:
+    return Threshold(
+        probability=1 / (1 + math.exp(-max(min(point.logit, 700.0), -700.0))),
+        alerts=point.alert_count,
+        hits=point.hit_count,
+        false_alerts=point.alert_count - point.hit_count,
+        alerts_per_thousand=1000 * point.alert_count / every.alert_count,
+        precision=point.hit_count / point.alert_count,
+        recall=point.hit_count / every.hit_count,
+        expected_hits=point.expected_hit_count,
+    )
+
+
+def _within(thresholds: list[Threshold], rate: float) -> Threshold | None:
+    """The threshold with the most alerts that are at most this share of the rows."""
+    most = rate * thresholds[-1].alerts * (1 + 1e-12)
+    return next((threshold for threshold in reversed(thresholds) if threshold.alerts <= most), None)
+
+
+def _budgets(thresholds: list[Threshold]) -> list[Budget]:
+    known = [(rate, threshold) for rate in ALERT_RATES if (threshold := _within(thresholds, rate))]
+    return [Budget(budget_per_thousand=1000 * rate, **threshold.model_dump()) for rate, threshold in known]
+
+
+def _calibration(thresholds: list[Threshold]) -> list[CalibrationBand]:
+    bands, alerts, hits, expected = [], 0, 0, 0.0
+    for rate in _BANDS:
+        end = _within(thresholds, rate)
+        if end is None or end.alerts <= alerts:
+            continue
+        rows, more = end.alerts - alerts, (end.expected_hits or 0.0) - expected
+        bands.append(CalibrationBand(rows=rows, expected_rate=more / rows, observed_rate=(end.hits - hits) / rows))
+        alerts, hits, expected = end.alerts, end.hits, end.expected_hits or 0.0
+    return bands
+
+
+def _totals(run: RunFacts) -> Totals:
+    outcomes = [done.outcome for done in run.rounds]
+    trained = [done for done in run.rounds if done.outcome == "committed" and "train" in done.segments]
+    return Totals(
+        rounds_committed=outcomes.count("committed"),
+        rounds_void=outcomes.count("void"),
+        rounds_abandoned=outcomes.count("abandoned"),
+        training_rounds=len(trained),
+        contributions=sum(done.contributions for done in run.rounds),
+        bytes=sum(done.bytes for done in run.rounds),
+        seconds=math.fsum(done.seconds or 0.0 for done in run.rounds),
+        answers_missing=sum(len(done.dropped) for done in run.rounds),
+    )
+
+
+def _summary(figures: list[float | None]) -> Summary | None:
+    known = [figure for figure in figures if figure is not None]
+    if not known:
+        return None
+    return Summary(best=max(known), mean=math.fsum(known) / len(known), worst=min(known), count=len(known))
+
+
+def _spread(figures: list[int | None] | list[float | None]) -> Spread | None:
+    known = [float(figure) for figure in figures if figure is not None]
+    if not known:
+        return None
+    least, most = min(known), max(known)
+    ratio = most / least if least else None
+    return Spread(least=least, mean=math.fsum(known) / len(known), most=most, ratio=ratio, count=len(known))

@@ -1,0 +1,63 @@
+"""What follows from the facts by arithmetic, with numbers that one can check in the head."""
+
+from fedfraud.metrics import CurvePoint
+from services.reporter.summary import curve
+from tests.services.reporter.journals import TRAINING, Journal, two_banks
+
+# 1,000 rows and 20 frauds: 5 alerts hit 4, 10 hit 6, 100 hit 15.
+POINTS = (
+    CurvePoint(0.0, 5, 4, 3.0),
+    CurvePoint(-1.0, 10, 6, 6.0),
+    CurvePoint(-2.0, 100, 15, 16.0),
+    CurvePoint(-20.0, 1000, 20, 21.0),
+)
+
+
+def test_a_threshold_has_precision_recall_and_alerts_a_thousand_rows() -> None:
+    facts = curve(POINTS)
+    assert facts is not None
+    second = facts.points[1]
+    assert (second.alerts, second.hits, second.false_alerts, second.expected_hits) == (10, 6, 4, 6.0)
+    assert (second.alerts_per_thousand, second.precision, second.recall) == (10.0, 0.6, 0.3)
+    assert facts.points[0].probability == 0.5
+
+
+def test_a_budget_takes_the_most_alerts_that_are_within_it() -> None:
+    facts = curve(POINTS)
+    assert facts is not None
+    assert [(budget.budget_per_thousand, budget.alerts) for budget in facts.budgets] == [(5.0, 5), (10.0, 10)]
+
+
+def test_calibration_compares_what_the_model_expects_with_what_there_is() -> None:
+    facts = curve(POINTS)
+    assert facts is not None
+    bands = [(band.rows, band.expected_rate, band.observed_rate) for band in facts.calibration]
+    assert bands == [(10, 0.6, 0.6), (90, 10 / 90, 9 / 90), (900, 5 / 900, 5 / 900)]
+
+
+def test_rows_of_one_class_have_no_curve() -> None:
+    assert curve((CurvePoint(0.0, 10, 0, 1.0),)) is None
+    assert curve((CurvePoint(0.0, 10, 10, 9.0),)) is None
+    assert curve(()) is None
+
+
+def test_totals_add_up_rounds_contributions_bytes_and_missing_answers() -> None:
+    journal = Journal().started().opened(1, ["bank-01", "bank-02"]).accepted(1, "bank-01", size=80)
+    journal.void(1, 1, ["bank-01"], "too few").opened(2, ["bank-01"]).accepted(2, "bank-01", size=80)
+    run = journal.committed(2, 1, ["bank-01"], TRAINING).finished().facts()
+    totals = run.totals
+    assert (totals.rounds_committed, totals.rounds_void, totals.training_rounds) == (1, 1, 1)
+    assert (totals.contributions, totals.bytes, totals.answers_missing, totals.seconds) == (2, 160, 1, 1.75)
+    assert [(r.contributions, r.bytes) for r in run.rounds] == [(1, 80), (1, 80)]
+
+
+def test_who_gains_and_who_loses_is_counted_and_how_different_banks_are_is_spread() -> None:
+    run = two_banks().facts()
+    assert (run.final.banks_compared, run.final.banks_gaining, run.final.banks_losing) == (2, 1, 1)
+    assert run.final.uplift is not None
+    assert (round(run.final.uplift.best, 6), round(run.final.uplift.worst, 6)) == (0.15, -0.2)
+    rows, rate = run.heterogeneity.rows, run.heterogeneity.fraud_rate
+    assert rows is not None
+    assert rate is not None
+    assert (rows.least, rows.mean, rows.most, rows.ratio, rows.count) == (2000, 3000, 4000, 2.0, 2)
+    assert (rate.least, rate.most, rate.ratio) == (0.025, 0.05, 2.0)
