@@ -71,11 +71,11 @@ class MaskedRound:
         sum can be opened without them."""
         async with self._lock:
             seat = identity.seat
-            if seat not in self._plan.cohort:
-                raise Invalid(f"an answer must come from the round's cohort, {seat} is not in it")
             if self._over:
                 self._needless(seat, answer)
                 return
+            if seat not in self._plan.cohort:
+                raise Invalid(f"an answer must come from the round's cohort, {seat} is not in it")
             if answer.WhichOneof("answer") == "declined":
                 if seat not in self.declined:
                     known = masking_pb2.Declined(reason=answer.declined.reason)  # and no field that we do not know
