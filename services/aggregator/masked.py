@@ -21,6 +21,7 @@ from fedfraud.masking_wire import (
     answer_to_proto,
     consents_to_proto,
     delivered_to_proto,
+    masked_to_proto,
 )
 from fedfraud.v1 import federation_pb2, history_pb2, masking_pb2
 from fedfraud.wire import round_key_to_proto
@@ -141,7 +142,7 @@ class MaskedRound:
                 told.seats.extend(delivery.shared)
                 told.sealed.extend(delivered_to_proto(delivery.sealed))
             case Stage.CONSENT:
-                told.seats.extend(self.attempt.survivors)
+                told.masked.extend(masked_to_proto(self.attempt.masked))
             case Stage.UNMASK:
                 told.consents.extend(consents_to_proto(self.attempt.consents))
         return federation_pb2.ParticipateResponse(stage=told)

@@ -65,8 +65,7 @@ class Contributor:
         self._holdout = _read_if_there(settings.data_dir / settings.holdout, manifest)
         self._trainer: tuple[Recipe, RunState, object] | None = None
         self._alone: tuple[tuple[int, Recipe, int], tuple[RunState, Vector]] | None = None
-        # Of the file: whatever order or rounding a manifest asks for, the figures are of the same rows.
-        self._data_sha256 = _sha256(settings.data_dir / settings.dataset)
+        self._data_sha256 = self._rows.sha256
         self._outbox = Outbox(settings.data_dir)
         self._compared: frozenset[str] = frozenset()
         self._lock = threading.Lock()
@@ -83,10 +82,11 @@ class Contributor:
             Segment.EVALUATE: task.model_sha256,
             Segment.TRAIN: task.training_seed,
         }
-        identities = [hashlib.sha256(self._data_sha256 + sources[segment]).digest() for segment in task.segments]
+        named = tuple(hashlib.sha256(sources[segment]).digest() for segment in task.segments)
         layout = Layout(task.segments, self._manifest, task.recipe)
         names = tuple(segment.value for segment in task.segments)
-        return Inputs(task.model_sha256, task.task_sha256, task.recipe.clip, names, tuple(identities), layout.length)
+        clip, data_sha256 = task.recipe.clip, self._data_sha256
+        return Inputs(task.model_sha256, task.task_sha256, clip, names, named, data_sha256, layout.length)
 
     def erase(self) -> None:
         """The run is over: the contribution that was kept to be sent again goes."""
@@ -196,11 +196,6 @@ class Contributor:
 def preload() -> None:
     """Imports what training needs, ahead of the first round."""
     import services.bank_client.training  # noqa: F401  # for its import time
-
-
-def _sha256(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _read_if_there(path: Path, manifest: Manifest) -> Rows | None:

@@ -135,13 +135,14 @@ class Bank:
         manifest, recipe = manifest_from_proto(self.welcome.manifest), recipe_from_proto(self.instruction.recipe)
         segments = segments_from_proto(list(self.instruction.segments))
         layout = Layout(segments, manifest, recipe)
-        identities = tuple(sha256(f"{self.instruction.key}/{segment}".encode()).digest() for segment in segments)
+        sources = tuple(sha256(f"{self.instruction.key}/{segment}".encode()).digest() for segment in segments)
         return Inputs(
             self.instruction.model.model_sha256,
             task_sha256(self.instruction, manifest),
             recipe.clip,
             tuple(segment.value for segment in segments),
-            identities,
+            sources,
+            bytes(32),
             layout.length,
         )
 

@@ -166,6 +166,12 @@ def test_the_outbox_gives_back_its_one_contribution_to_that_rounds_task_alone(tm
     assert outbox.find(RoundKey("run", 3, 1), b"t" * 32) is None
 
 
+def test_what_a_killed_process_had_half_written_of_a_contribution_is_gone_at_the_next_start(tmp_path: Path) -> None:
+    (tmp_path / ".contribution.bin.4711").write_bytes(b"figures without a mask")
+    Outbox(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 async def test_receipts_are_kept_off_the_event_loop_in_the_order_they_came(tmp_path: Path) -> None:
     receipts = trusting(tmp_path)
     for sequence in range(1, 6):

@@ -103,8 +103,22 @@ def test_a_round_that_was_committed_without_an_acknowledged_contribution_is_name
     receipts.trust(CERTIFICATE, CA.pem, 1)
     receipts.keep(journal.add(accepted(1)), RoundKey("run", 1, 1), "bank-01", GIVEN)
     journal.add(committed(1, "bank-02"))
+    over_others, missing = checked(journal, tmp_path).faults
+    assert over_others == "entry 2: a sum must be over the seats that were accepted, got others"
+    assert missing.endswith("must be in its round's sum, run/1/1 was committed without bank-01")
+
+
+def test_a_journal_that_says_of_a_masked_contribution_that_its_round_was_plain_is_named(tmp_path: Path) -> None:
+    """Else its sum would not be opened again."""
+    journal, receipts, masked = Journal(), Receipts(tmp_path), accepted(1)
+    receipts.trust(CERTIFICATE, CA.pem, 1)
+    masked.masked_signature = bytes(64)
+    receipts.keep(journal.add(masked), RoundKey("run", 1, 1), "bank-01", GIVEN)
+    journal.add(committed(1, "bank-01"))
     (fault,) = checked(journal, tmp_path).faults
-    assert fault.endswith("must be in its round's sum, run/1/1 was committed without bank-01")
+    assert fault == (
+        "entry 1: a round must be masked for every bank or for none, bank-01's contribution is as in the other kind"
+    )
 
 
 def test_altered_lines_are_named_by_their_number(journal: Journal, tmp_path: Path) -> None:
