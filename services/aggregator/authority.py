@@ -12,28 +12,45 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from fedfraud.chain import journal_key
 from fedfraud.channel import KeyPair
-from fedfraud.errors import Misconfigured, Unauthenticated
+from fedfraud.errors import Invalid, Misconfigured, Unauthenticated
 from fedfraud.identity import Identity, Role, key_pem, load_key, new_key, write_durably, write_secret
 
 _CA_LIFETIME = timedelta(days=3650)
 _CLOCK_SKEW = timedelta(minutes=5)
 _DOCUMENT_SIGNING = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.36")  # RFC 9336
 _ENROLLABLE = (Role.BANK, Role.REPORTER, Role.OPERATOR)
+_FILES = ("ca.key", "ca.pem", "journal.key", "journal.pem", *(f"{role.value}.token" for role in _ENROLLABLE))
 
 
 class Authority:
     """Issues every certificate of the federation. Its key never leaves the aggregator's data folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, begun: bool = False) -> None:
+        """`begun`: the network has a journal, so that every file must be there and none is made. Misconfigured when one
+        is missing or damaged, or does not belong to the others: nothing is changed."""
         folder.mkdir(parents=True, exist_ok=True)
+        missing = [name for name in _FILES if not (folder / name).exists()]
+        if begun and missing:
+            raise Misconfigured(
+                f"a network that has begun must have its authority's files, {', '.join(missing)} is missing in "
+                f"{folder}: put it back from a copy, or begin a new network in another folder"
+            )
         if not (folder / "ca.pem").exists():
             _create(folder)
-        self._key = load_key((folder / "ca.key").read_bytes())
-        self.ca_pem = (folder / "ca.pem").read_bytes()
-        self._certificate = x509.load_pem_x509_certificate(self.ca_pem)
+        try:
+            self._key = load_key((folder / "ca.key").read_bytes())
+            self.ca_pem = (folder / "ca.pem").read_bytes()
+            self._certificate = x509.load_pem_x509_certificate(self.ca_pem)
+            self._tokens = {role: (folder / f"{role.value}.token").read_text() for role in _ENROLLABLE}
+        except (OSError, ValueError, Invalid) as error:
+            raise Misconfigured(f"an authority's files must be whole: {error}, {folder}") from error
+        if not all(self._tokens.values()):
+            raise Misconfigured(f"an authority's files must be whole, got an empty token in {folder}")
+        if self._certificate.public_key() != self._key.public_key():
+            raise Misconfigured(f"ca.key must be the key of ca.pem, got another in {folder}")
         self.journal_key, self.journal_certificate_pem = self._journal_pair(folder)
-        self._tokens = {role: (folder / f"{role.value}.token").read_text() for role in _ENROLLABLE}
 
     def role_of(self, token: str) -> Role:
         """The role that a join token stands for; compared in constant time."""
@@ -71,9 +88,13 @@ class Authority:
             write_durably(folder / "journal.pem", pem)
         try:
             key = Ed25519PrivateKey.from_private_bytes((folder / "journal.key").read_bytes())
-        except (OSError, ValueError) as error:
-            raise Misconfigured(f"the journal's key must be 32 bytes in {folder / 'journal.key'}: {error}") from error
-        return key, (folder / "journal.pem").read_bytes()
+            pem = (folder / "journal.pem").read_bytes()
+            certified = journal_key(pem, self.ca_pem)
+        except (OSError, ValueError, Invalid) as error:
+            raise Misconfigured(f"the journal's key and certificate must be whole: {error}, {folder}") from error
+        if certified.public_bytes_raw() != key.public_key().public_bytes_raw():
+            raise Misconfigured(f"journal.key must be the key of journal.pem, got another in {folder}")
+        return key, pem
 
     def write_join_folders(self, folder: Path) -> None:
         """Writes `<role>/ca.pem` and `<role>/token` for each role that may enrol; no key is among them."""
@@ -118,6 +139,7 @@ class Authority:
 
 def _create(folder: Path) -> None:
     """The first start: a CA key, its certificate and a token a role. The certificate comes last: it marks the rest."""
+    (folder / "journal.pem").unlink(missing_ok=True)  # of a first start that was cut short, by another CA
     key, now = new_key(), datetime.now(UTC)
     name = _name("fedfraud CA")
     certificate = (

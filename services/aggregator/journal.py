@@ -166,7 +166,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 def _is_begun(path: Path) -> bool:
     """Whether there is a journal at this path; nothing is made where there is none."""
-    if not path.is_file():
+    if not path.is_file() or not path.stat().st_size:  # beside an empty file SQLite removes what its -wal still holds
         return False
     with closing(sqlite3.connect(path)) as database:
         return bool(database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])

@@ -50,9 +50,10 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Callable[[int, i
     check_settings(settings, manifest)
     lock = _locked(settings.data_dir)
     with _durably():
-        authority, writer = Authority(settings.data_dir / "authority"), Writer()
-        begun = (settings.data_dir / VECTORS).exists()  # the folder is made after the journal
-        journal = Journal(settings.data_dir / NAME, writer, authority.journal_key, begun=begun)
+        # A first start makes the authority, then the journal, then the folder of vectors.
+        has_journal, has_vectors = ((settings.data_dir / name).exists() for name in (NAME, VECTORS))
+        authority, writer = Authority(settings.data_dir / "authority", begun=has_journal or has_vectors), Writer()
+        journal = Journal(settings.data_dir / NAME, writer, authority.journal_key, begun=has_vectors)
     try:
         await _serve(settings, manifest, authority, writer, journal, stop, ready, log)
     finally:

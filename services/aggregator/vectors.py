@@ -77,12 +77,9 @@ class Vectors:
         return self._folder.glob("models/*.f32")
 
     def files(self) -> Iterator[Path]:
-        """All files but contributions, which go when their retention is over, and what is half written."""
+        """All files, but for what is half written."""
         for folder, _, names in os.walk(self._folder):  # of a folder that goes meanwhile it says nothing
-            for path in (Path(folder) / name for name in names):
-                of_a_round = path.parent.parent.parent == self._folder
-                if not path.name.startswith(".") and not (of_a_round and path.suffix == ".u64"):
-                    yield path
+            yield from (Path(folder) / name for name in names if not name.startswith("."))
 
     def remove_contributions(self, key: RoundKey) -> None:
         """Forgets the round's contributions; its sum stays."""

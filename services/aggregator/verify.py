@@ -147,6 +147,9 @@ class Account:
                 self._run = Recomputation(progress, self._vectors, self._signing_keys, self._federation_id)
                 self._named |= self._run.check_start(entry.run_started)
             case kind if self._run is not None:
+                if kind == "round_opened":  # each of the cohort may have left a file, acknowledged or not
+                    key = round_key_from_proto(entry.round_opened.key)
+                    self._named |= {self._vectors.contribution(key, seat) for seat in entry.round_opened.cohort}
                 self._of_a_run(self._run, kind, entry)
 
     def _of_a_run(self, run: Recomputation, kind: str | None, entry: history_pb2.Entry) -> None:

@@ -256,7 +256,7 @@ def test_a_journal_that_was_put_back_is_refused_by_the_banks_that_know_better(tm
         assert present.exit_status("bank-01", 20) == 1
         sentence = "a journal must hold every receipt it gave: bank-01 has one of entry "
         assert sentence in present.log_file("bank-01").read_text()
-        said = "ERROR: bank turned away: was DATA_DIR put back to an older state?  seat=bank-01 reason="
+        said = "WARNING: bank turned away: was DATA_DIR put back to an older state?  seat=bank-01 reason="
         assert said in present.log_file("aggregator").read_text()
 
 

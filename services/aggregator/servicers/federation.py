@@ -86,7 +86,7 @@ class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
                 f"a journal must hold every receipt it gave: {seat} has one of entry {sequence} with the head "
                 f"{head.hex()[:12]}, this journal of {self._journal.head} entries does not"
             )
-            self._log.error("bank turned away: was DATA_DIR put back to an older state?", seat=seat, reason=reason)
+            self._log.warning("bank turned away: was DATA_DIR put back to an older state?", seat=seat, reason=reason)
             raise Stale(reason)
 
     async def GetVector(

@@ -7,7 +7,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from fedfraud.errors import Unauthenticated
+from fedfraud.errors import Misconfigured, Unauthenticated
 from fedfraud.identity import Identity, Role, load_key, new_key, read_credential
 from services.aggregator.authority import Authority
 
@@ -102,3 +102,33 @@ def test_a_first_start_that_was_cut_short_is_done_again(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     pem = authority.issue(new_key().public_key(), Identity(Role.REPORTER), HOUR)
     loaded(pem).verify_directly_issued_by(loaded(authority.ca_pem))
+
+
+NAMES = ("ca.key", "ca.pem", "journal.key", "journal.pem", "bank.token", "operator.token", "reporter.token")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_authority_that_lost_a_file_is_refused_and_nothing_is_made_in_its_place(tmp_path: Path, name: str) -> None:
+    pem = Authority(tmp_path).ca_pem
+    kept = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    (tmp_path / name).unlink()
+    with pytest.raises(Misconfigured, match=f"^a network that has begun must have its authority's files, {name} is "):
+        Authority(tmp_path, begun=True)
+    (tmp_path / name).write_bytes(kept[name])
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == kept
+    assert Authority(tmp_path, begun=True).ca_pem == pem
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [(name, "empty") for name in NAMES] + [(name, "of another network") for name in NAMES[:4]],
+)
+def test_a_damaged_file_or_one_of_another_network_is_refused(tmp_path: Path, name: str, damage: str) -> None:
+    Authority(tmp_path / "own")
+    Authority(tmp_path / "other")
+    if damage == "empty":
+        (tmp_path / "own" / name).write_bytes(b"")
+    else:
+        (tmp_path / "own" / name).write_bytes((tmp_path / "other" / name).read_bytes())
+    with pytest.raises(Misconfigured, match=" must be "):
+        Authority(tmp_path / "own", begun=True)

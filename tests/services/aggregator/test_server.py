@@ -33,11 +33,15 @@ async def test_a_folder_that_lost_its_journal_is_not_taken_for_a_new_one(tmp_pat
         journal.unlink()
     else:  # what an aggregator that was killed at once leaves without its -wal file
         journal.write_bytes(b"")
+        journal.with_name("journal.sqlite3-wal").write_bytes(b"what may still be of use")
     for _ in range(2):
         with pytest.raises(
             Misconfigured, match=r"^a network that has begun must have its journal, .* is gone or empty"
         ):
             await serve(settings, asyncio.Event())
+    wal = journal.with_name("journal.sqlite3-wal")
+    assert lost == "the journal" or wal.read_bytes() == b"what may still be of use"
+    wal.unlink(missing_ok=True)
     journal.write_bytes(kept)
     async with aggregator(tmp_path) as again:
         assert (await again.enrol())[0].seat == "bank-02"

@@ -209,6 +209,18 @@ def a_file_that_is_no_vector(folder: Path) -> str:
     return "notes: a vector must be one that the journal names, this is none"
 
 
+def a_contribution_of_a_seat_that_was_not_asked(folder: Path) -> str:
+    (of_run(folder, "00002-1") / "bank-99.u64").write_bytes(bytes(8))
+    return "bank-99.u64: a vector must be one that the journal names, this is none"
+
+
+def a_contribution_to_a_round_that_was_none(folder: Path) -> str:
+    stray = folder / "vectors" / "other" / "00001-1"
+    stray.mkdir(parents=True)
+    (stray / "bank-01.u64").write_bytes(bytes(8))
+    return "bank-01.u64: a vector must be one that the journal names, this is none"
+
+
 def a_seat_left_out_of_the_sum_by_an_insider(folder: Path) -> str:
     def edit(entries: Entries) -> Entries:
         rounds = [entry for entry in entries if entry.WhichOneof("event") == "round_committed"]
@@ -295,6 +307,8 @@ TAMPERINGS: list[Callable[[Path], str]] = [
     entries_taken_off_the_end,
     a_model_that_nobody_made,
     a_file_that_is_no_vector,
+    a_contribution_of_a_seat_that_was_not_asked,
+    a_contribution_to_a_round_that_was_none,
     a_seat_left_out_of_the_sum_by_an_insider,
     another_model_put_in_by_an_insider,
     rounds_in_another_order_by_an_insider,
