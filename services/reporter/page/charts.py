@@ -10,7 +10,8 @@ from markupsafe import Markup
 from services.reporter.facts import CurveFacts, RunFacts
 from services.reporter.page.figures import byte_size
 
-_WIDE, _NARROW = (700, 280), (360, 250)
+_WIDE, _HALF, _THIRD, _NARROW = (740, 350), (520, 300), (360, 200), (340, 240)
+"""Width and height of a drawing in a wide card, in half a row, in half a wide card, on a phone: about its pixels."""
 _DOTS_UP_TO = 30
 """Points of a line up to which each is a dot."""
 _LABELS_UP_TO = {"wide": 20, "narrow": 10}
@@ -70,7 +71,7 @@ def precision_recall(curve: CurveFacts, prevalence: float | None, label: str) ->
         chart.add("no skill", [(0, prevalence), (1, prevalence)] if prevalence is not None else [], show_dots=False)
         return chart
 
-    return _both(draw, "precision-recall", label)
+    return _both(draw, "precision-recall", label, (_HALF, _NARROW))
 
 
 def uplift(run: RunFacts, label: str) -> Markup:
@@ -78,11 +79,11 @@ def uplift(run: RunFacts, label: str) -> Markup:
     known = sorted(((b.uplift, b.seat) for b in run.banks if b.uplift is not None), reverse=True)
 
     def draw(size: tuple[int, int], name: str) -> Any:  # noqa: ANN401
-        chart = _chart(pygal.Bar, size, spacing=4, margin=4, rounded_bars=2)
+        chart = _chart(pygal.StackedBar, (size[0], 240), spacing=4, rounded_bars=2)
         numbers = [seat.removeprefix("bank-") for _, seat in known]
         chart.x_labels = _few(numbers, _LABELS_UP_TO[name])
-        chart.add("gain", [{"value": max(u, 0.0), "label": seat} for u, seat in known], formatter=_signed)
-        chart.add("loss", [{"value": min(u, 0.0), "label": seat} for u, seat in known], formatter=_signed)
+        chart.add("gain", [{"value": u, "label": seat} if u >= 0 else None for u, seat in known], formatter=_signed)
+        chart.add("loss", [{"value": u, "label": seat} if u < 0 else None for u, seat in known], formatter=_signed)
         return chart
 
     return _both(draw, "uplift", label) if known else Markup()
@@ -107,7 +108,7 @@ def _bars(
     lost = [done.outcome != "committed" for done in run.rounds]
 
     def draw(size: tuple[int, int], name: str) -> Any:  # noqa: ANN401
-        chart = _chart(pygal.StackedBar, (size[0], size[1] - 60), spacing=2, margin=4, rounded_bars=2)
+        chart = _chart(pygal.StackedBar, (size[0], 200), spacing=2, rounded_bars=2)
         chart.x_labels = _few(names, _LABELS_UP_TO[name])
         chart.add("committed", [None if gone else v for v, gone in zip(values, lost, strict=True)], formatter=formatter)
         chart.add(
@@ -116,7 +117,7 @@ def _bars(
         chart.value_formatter = formatter
         return chart
 
-    return _both(draw, css, label)
+    return _both(draw, css, label, (_THIRD, _NARROW))
 
 
 def _round_name(run: RunFacts, number: int, segments: list[str]) -> str:
@@ -147,14 +148,22 @@ def _chart(kind: Any, size: tuple[int, int], **options: object) -> Any:  # noqa:
         disable_xml_declaration=True,
         margin_top=8,
         margin_right=12,
+        margin_bottom=4,
+        margin_left=4,
+        truncate_label=-1,
         no_data_text="",
         max_scale=6,
         **options,
     )
 
 
-def _both(draw: Callable[[tuple[int, int], str], Any], css: str, label: str) -> Markup:
-    wide, narrow = (_svg(draw(*each)) for each in ((_WIDE, "wide"), (_NARROW, "narrow")))
+def _both(
+    draw: Callable[[tuple[int, int], str], Any],
+    css: str,
+    label: str,
+    sizes: tuple[tuple[int, int], tuple[int, int]] = (_WIDE, _NARROW),
+) -> Markup:
+    wide, narrow = (_svg(draw(size, name)) for size, name in zip(sizes, ("wide", "narrow"), strict=True))
     return Markup(
         '<div class="chart chart-{css}" role="img" aria-label="{label}">'
         '<div class="wide" aria-hidden="true">{wide}</div><div class="narrow" aria-hidden="true">{narrow}</div></div>'
@@ -176,4 +185,6 @@ def _svg(chart: Any) -> Markup:  # noqa: ANN401
             elif name == "desc":
                 parent.remove(child)
     root.attrib.pop("id", None)
+    for element in root.iter():
+        element.attrib.pop("style", None)  # the page's policy allows no style outside its own sheet
     return Markup(ElementTree.tostring(root, encoding="unicode"))  # noqa: S704  pygal escapes what it is given

@@ -20,9 +20,9 @@ def byte_size(value: float) -> str:
 
 
 FORMS: dict[str, Callable[[Any], str]] = {
-    "text": str,
+    "text": lambda value: str(value) if not isinstance(value, bool) else "yes" if value else "no",
     "score": lambda value: f"{value:.3f}",
-    "small": lambda value: f"{value:.4f}",
+    "probability": lambda value: f"{value:.5f}",
     "signed": lambda value: f"{value:+.3f}",
     "percent": lambda value: f"{100 * value:.1f} %",
     "rate": lambda value: f"{100 * value:.2f} %",
