@@ -15,8 +15,9 @@ from pydantic import SecretStr, ValidationError
 from fedfraud import logs
 from fedfraud.errors import Invalid, Misconfigured, setting_faults
 from fedfraud.health import HealthServer
-from services.reporter import desk, report
-from services.reporter.facts import schema
+from fedfraud.v1 import history_pb2_grpc
+from services.reporter import check_model, desk, model_out, report
+from services.reporter.facts import RunFacts, schema
 from services.reporter.follow import follow
 from services.reporter.settings import Settings
 
@@ -31,7 +32,12 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             await health.start()
             stack.push_async_callback(health.stop)
         stack.push_async_callback(reports.close)
-        following = asyncio.create_task(follow(settings, reports.write, health.set_serving if health else _nobody_asks))
+
+        async def write_out(run: RunFacts, stub: "history_pb2_grpc.HistoryServiceAsyncStub") -> None:
+            await model_out.write(run, stub, settings.reports_dir)  # first: whoever sees the report finds the model too
+            await reports.write(run)
+
+        following = asyncio.create_task(follow(settings, write_out, health.set_serving if health else _nobody_asks))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({following, stopping}, return_when=asyncio.FIRST_COMPLETED)
         failed = following.done()
@@ -92,6 +98,9 @@ def _arguments() -> argparse.Namespace:
     again.add_argument("--reports-dir", type=Path, default=Path("reports"), help="the reports folder (%(default)s)")
     again.add_argument("--run", metavar="ID", help="the run (the one that started last)")
     commands.add_parser("schema", help="print the JSON schema of facts.json, which docs/facts.schema.json holds")
+    check_model.add_arguments(
+        commands.add_parser("check-model", help="say whether a model's files belong together, and to a journal")
+    )
     return parser.parse_args()
 
 
@@ -102,6 +111,8 @@ def main() -> int:
         sys.stdout.write(schema())
         return 0
     try:
+        if arguments.command == "check-model":
+            return check_model.main(arguments)
         settings = Settings()
         logs.configure(settings.log_level, settings.log_form)
         if arguments.command == "write":

@@ -31,6 +31,9 @@ STEADY = 10.0
 RENEW_AT = 2 / 3
 """The share of a certificate's life after which the reporter enrols again."""
 
+OnRun = Callable[[RunFacts, "history_pb2_grpc.HistoryServiceAsyncStub"], Awaitable[None]]
+"""Takes an ended run, and the line over which its model can be had."""
+
 
 @dataclass(frozen=True)
 class Credentials:
@@ -49,9 +52,7 @@ class Position:
     sequence: int = 0
 
 
-async def follow(
-    settings: Settings, on_run: Callable[[RunFacts], Awaitable[None]], on_serving: Callable[[bool], Awaitable[None]]
-) -> None:
+async def follow(settings: Settings, on_run: OnRun, on_serving: Callable[[bool], Awaitable[None]]) -> None:
     """Runs until cancelled. `on_run` gets each ended run, `on_serving` whether the journal's stream is up.
 
     Misconfigured, raised by `on_run`, ends it: what cannot be written now is written after a restart.
@@ -110,7 +111,7 @@ async def _watch(
     settings: Settings,
     credentials: Credentials,
     position: Position,
-    on_run: Callable[[RunFacts], Awaitable[None]],
+    on_run: OnRun,
     on_serving: Callable[[bool], Awaitable[None]],
 ) -> None:
     """Reads entries until the stream ends or the certificate is to be renewed."""
@@ -124,7 +125,7 @@ async def _watch(
                     await on_serving(True)
                 ended = _take(position, message.entry)
                 if ended:
-                    await on_run(ended)
+                    await on_run(ended, stub)
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED or not _due(credentials):
                 raise
