@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import random
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -36,11 +37,13 @@ class Renewed(Exception):
 
 
 class BankClient:
-    """One bank, until it is told to stop, fenced or shut out."""
+    """One bank, until it is told to stop, fenced or shut out. `training` is where it computes contributions: what a
+    process has for blocking work, unless it is given a pool to share with other banks."""
 
-    def __init__(self, settings: Settings, stop: asyncio.Event) -> None:
+    def __init__(self, settings: Settings, stop: asyncio.Event, training: Executor | None = None) -> None:
         self._settings = settings
         self._stop = stop
+        self._training = training
         self._pair = enrol.load_pair(settings.data_dir)
         self._seat = read_credential(self._pair.certificate_pem).identity.seat
         self._log = Log(self._seat)
@@ -169,7 +172,7 @@ class BankClient:
             contributor = await asyncio.to_thread(Contributor, self._settings, manifest)
             key = enrol.load_signing_key(self._settings.data_dir)
             attempts = await asyncio.to_thread(Attempts, self._settings, self._seat, key, ca_pem)
-            answers = Answers(self._seat, manifest, contributor, self._receipts, attempts)
+            answers = Answers(self._seat, manifest, contributor, self._receipts, attempts, self._training)
         if self._health:
             await self._health.set_serving(True)
         self._log.info("joined", seat=self._seat, lease=welcome.fencing_number, rows=answers.row_count)

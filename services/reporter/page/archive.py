@@ -8,7 +8,7 @@ from services.reporter.facts import FinalFacts, RunFacts
 
 MOST = 20
 """How many runs are listed, the newest."""
-REPORTS = ("report.html", "report.md", "facts.json")
+REPORTS = ("report.html", "report.md", "facts.json", "MODEL_CARD.md")
 """The files of a run's folder that the page hands out."""
 
 

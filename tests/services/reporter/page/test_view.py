@@ -85,6 +85,15 @@ def test_after_a_round_without_a_result_it_says_so_and_why() -> None:
     assert "The last round had no result. The model is as it was, and another round follows: 1 answered" in said
 
 
+def test_banks_that_fell_silent_are_named_also_when_a_later_round_began_without_them() -> None:
+    journal = Journal().started().opened(1, ["bank-01", "bank-02"]).accepted(1, "bank-01").accepted(1, "bank-02")
+    journal.committed(1, 1, ["bank-01", "bank-02"]).opened(2, ["bank-01", "bank-02"]).accepted(2, "bank-01")
+    journal.void(2, 2, ["bank-01"], "too few").opened(3, ["bank-01"]).void(3, 2, [], "too few are ready")
+    said = text(view.sections(Shown(connected=True, run=standing(journal), seats={"bank-02": "present"}))["banks"])
+    assert "bank-01 present" in said
+    assert "bank-02 no answer" in said
+
+
 def test_the_verdict_of_a_finished_run_puts_federated_against_alone_and_says_who_gains() -> None:
     shown = Shown(connected=True, run=two_banks(curve=CURVE).facts())
     said = text(view.sections(shown)["verdict"])
