@@ -86,7 +86,7 @@ def measure(asked: argparse.Namespace, run_dir: Path, browser: Browser) -> int:
         network.start_hosted_banks(asked.banks, os.cpu_count() or 1)
         network.wait("run_started", seconds=1800)
         started = time.monotonic()
-        print("| after | s | reporter's own memory, MB | load, s | first paint, s | load on a phone, s | HTML, kB |", flush=True)
+        print("| after | s | reporter's own MB | load, s | first paint, s | load on a phone, s | HTML, kB |")
         print("|---|---|---|---|---|---|---|", flush=True)
         with watched(browser, network.page_url()) as follower:
             for number in range(1, asked.rounds + 1, asked.every):
