@@ -101,7 +101,7 @@ def test_the_page_follows_a_run_from_an_empty_journal_to_the_verdict(tmp_path: P
 
 
 def test_a_void_round_and_a_run_that_fails_are_shown_as_what_they_are(tmp_path: Path, browser: Browser) -> None:
-    with network(tmp_path, expected_banks=3, quorum=3, rounds=3, round_deadline=2.0) as present:
+    with network(tmp_path, expected_banks=3, quorum=3, rounds=3, round_deadline=6.0) as present:
         present.start_aggregator()
         present.start_reporter(tmp_path / "reports")
         present.start_banks(1, 2, 3)
