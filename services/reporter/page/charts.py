@@ -14,6 +14,8 @@ _WIDE, _HALF, _THIRD, _NARROW = (740, 350), (520, 300), (360, 200), (340, 240)
 """Width and height of a drawing in a wide card, in half a row, in half a wide card, on a phone: about its pixels."""
 _DOTS_UP_TO = 30
 """Points of a line up to which each is a dot."""
+_BARS_UP_TO = 60
+"""Rounds up to which each is a bar; more are a line, which is drawn in a tenth of the time."""
 _LABELS_UP_TO = {"wide": 20, "narrow": 10}
 _Point = tuple[float, float | None]
 
@@ -49,12 +51,12 @@ def convergence(run: RunFacts, label: str) -> Markup:
 
 def seconds(run: RunFacts, label: str) -> Markup:
     """How long each round took."""
-    return _bars(run, [done.seconds for done in run.rounds], "seconds", label, lambda value: f"{value:g}")
+    return _rounds(run, [done.seconds for done in run.rounds], "seconds", label, lambda value: f"{value:g}")
 
 
 def size(run: RunFacts, label: str) -> Markup:
     """What banks sent in each round."""
-    return _bars(run, [done.bytes for done in run.rounds], "bytes", label, byte_size)
+    return _rounds(run, [done.bytes for done in run.rounds], "bytes", label, byte_size)
 
 
 def precision_recall(curve: CurveFacts, prevalence: float | None, label: str) -> Markup:
@@ -101,13 +103,13 @@ def _scores(run: RunFacts, number: int) -> Any:  # noqa: ANN401  ScoreFacts or N
     return None
 
 
-def _bars(
+def _rounds(
     run: RunFacts, values: Sequence[float | None], css: str, label: str, formatter: Callable[[float], str]
 ) -> Markup:
     names = [_round_name(run, done.number, done.segments) for done in run.rounds]
     lost = [done.outcome != "committed" for done in run.rounds]
 
-    def draw(size: tuple[int, int], name: str) -> Any:  # noqa: ANN401
+    def bars(size: tuple[int, int], name: str) -> Any:  # noqa: ANN401
         chart = _chart(pygal.StackedBar, (size[0], 200), spacing=2, rounded_bars=2)
         chart.x_labels = _few(names, _LABELS_UP_TO[name])
         chart.add("committed", [None if gone else v for v, gone in zip(values, lost, strict=True)], formatter=formatter)
@@ -117,6 +119,19 @@ def _bars(
         chart.value_formatter = formatter
         return chart
 
+    def lines(size: tuple[int, int], name: str) -> Any:  # noqa: ANN401
+        most = max((value or 0 for value in values), default=0) or 1
+        chart = _chart(pygal.XY, (size[0], 200), range=(0, most), xrange=(0, len(values)), show_dots=False)
+        chart.x_labels = _ticks(len(values), 5)
+        chart.value_formatter = formatter
+        chart.x_value_formatter = str
+        places = list(enumerate(values, start=1))
+        chart.add("all", places)
+        marked = [place for place, gone in zip(places, lost, strict=True) if gone]
+        chart.add("without result", marked, stroke=False, show_dots=True, dots_size=3)
+        return chart
+
+    draw = bars if len(values) <= _BARS_UP_TO else lines
     return _both(draw, css, label, (_THIRD, _NARROW))
 
 

@@ -77,3 +77,13 @@ def test_two_hundred_rounds_are_a_line_without_dots() -> None:
     assert titles(html) == []
     assert html.count("<text") < 40
     assert len(html) < 20_000
+
+
+def test_the_seconds_of_very_many_rounds_are_a_line_and_lost_ones_are_marked_on_it() -> None:
+    journal = Journal().started(rounds=200)
+    for number in range(1, 200):
+        journal.opened(number, ["bank-01"]).committed(number, number, ["bank-01"])
+    html = charts.seconds(journal.opened(200, ["bank-01"]).void(200, 200, [], "nobody").finished().facts(), "")
+    assert 'class="bars"' not in html
+    assert html.count("<circle") == 2  # the void round, in the wide drawing and in the narrow one
+    assert len(html) < 30_000
