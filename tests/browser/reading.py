@@ -10,8 +10,8 @@ from playwright.sync_api import Page
 _NUMBER = re.compile(r"\d")
 _NO_FIGURES = re.compile(r"SHA-256")
 """What has a digit and is a name."""
-_SCALES = {"%": 0.01, "B": 1.0, "kB": 1e3, "MB": 1e6, "s": 1.0, "": 1.0}
-_SHOWN = re.compile(r"([+-]?[\d,]+(?:\.(\d+))?)(?: (%|B|kB|MB|s))?")
+_SCALES = {"%": 0.01, "B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "s": 1.0, "": 1.0}
+_SHOWN = re.compile(r"([+-]?[\d,]+(?:\.(\d+))?)(?: (%|B|kB|MB|GB|s))?")
 _TEXTS = """() => {
   const found = [];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);

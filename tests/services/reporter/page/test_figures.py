@@ -57,7 +57,8 @@ def test_the_forms(form: str, value: object, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "text"), [(999, "999 B"), (1000, "1.0 kB"), (12_345, "12.3 kB"), (4_560_000, "4.56 MB")]
+    ("size", "text"),
+    [(999, "999 B"), (1000, "1.0 kB"), (12_345, "12.3 kB"), (4_560_000, "4.56 MB"), (1_458_580_000, "1.46 GB")],
 )
 def test_bytes_are_in_powers_of_ten(size: int, text: str) -> None:
     assert byte_size(size) == text
