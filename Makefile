@@ -35,7 +35,7 @@ NETWORK = $(call option,BANKS,--banks) $(call option,ROUNDS,--rounds) $(call opt
 	$(call option,PRESET,--preset) $(call option,RUN_DIR,--run-dir) \
 	$(call option,PAGE_PORT,--page-port) $(if $(KEEP),--keep)
 
-.PHONY: help setup proto demo test unit federation faults faults-short compose lint up down logs run verify report clean
+.PHONY: help setup proto demo test unit federation faults faults-short compose browser screenshots lint up down logs run verify report clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -74,15 +74,22 @@ lint: setup ## ruff and mypy
 	@echo '==> mypy'
 	@$(BIN)/mypy fedfraud simulation services benchmarks tests
 
-test: lint unit federation faults-short compose ## lint and every test; what the machine lacks is skipped by name
+test: lint unit federation browser faults-short compose ## lint and every test; what the machine lacks is skipped by name
 
 unit: setup ## tests without processes
 	@echo '==> unit tests'
-	@$(BIN)/pytest -q tests --ignore=tests/federation --ignore=tests/compose --ignore=tests/faults
+	@$(BIN)/pytest -q tests --ignore=tests/federation --ignore=tests/compose --ignore=tests/faults --ignore=tests/browser
 
 federation: setup ## tests with real processes and mutual TLS
 	@echo '==> federation tests: real processes, real certificates'
 	@$(BIN)/pytest -q tests/federation
+
+browser: setup ## tests of the live page in headless Chromium, on real processes
+	@echo '==> browser tests: the live page in Chromium'
+	@$(BIN)/pytest -q tests/browser
+
+screenshots: setup ## run the network and take the README's pictures of its page (needs chromium)
+	@$(BIN)/python -m tests.browser.screenshots
 
 faults-short: setup ## a few trials of every fault campaign, others each minute (FAULTS_OFFSET= for the same ones)
 	@echo '==> fault campaigns, a few trials of each'

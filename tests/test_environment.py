@@ -19,7 +19,7 @@ SETTINGS: list[type[BaseSettings]] = [
     bank.Settings,
     reporter.Settings,
 ]
-COMPOSE_ONLY = {"BANKS", "TORCH_INDEX"}
+COMPOSE_ONLY = {"BANKS", "PAGE_PORT", "TORCH_INDEX"}
 OTHER_DEFAULTS = {"REPORTS_DIR", "OPENAI_API_KEY_FILE", "HEALTH_SOCKET"}  # on the host: another folder, another file
 LINE = re.compile(r"#(?P<name>[A-Z_]+)=(?P<value>\S*) +# \S.*")
 EXAMPLE = (ROOT / ".env.example").read_text()

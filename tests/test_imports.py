@@ -94,6 +94,8 @@ def import_violations(tree: ast.AST, path: str) -> Iterator[str]:
             yield f"only the bank's network and training import torch: {name}"
         if first == "openai" and not path.startswith(OPENAI):
             yield f"only the reporter imports openai: {name}"
+        if first in {"onnx", "safetensors"} and not path.startswith(OPENAI):
+            yield f"only the reporter writes model files: {name}"
         if first in PICKLES:
             yield f"nothing is unpickled: {name}"
 
@@ -191,6 +193,8 @@ ENVIRONMENT = "only settings read the environment: "
         ("services/aggregator/rounds.py", "from torch import nn", TORCH_RULE + "torch.nn"),
         (BANK, "if TYPE_CHECKING:\n    from torch import Tensor", TORCH_RULE + "torch.Tensor"),
         (BANK, "from openai import OpenAI", "only the reporter imports openai: openai.OpenAI"),
+        (BANK, "from onnx import helper", "only the reporter writes model files: onnx.helper"),
+        ("fedfraud/model.py", "import safetensors", "only the reporter writes model files: safetensors"),
         (BANK, "import grpc\ngrpc.aio.secure_channel('a', None)", OPENS + "grpc.aio.secure_channel"),
         (BANK, "import grpc\ngrpc.insecure_channel('a')", OPENS + "grpc.insecure_channel"),
         (BANK, "from grpc import aio\naio.insecure_channel('a')", OPENS + "grpc.aio.insecure_channel"),

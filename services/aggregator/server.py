@@ -19,6 +19,7 @@ from fedfraud.transactions import SCHEMAS
 from fedfraud.v1 import enrolment_pb2_grpc, federation_pb2_grpc, history_pb2, history_pb2_grpc, operation_pb2_grpc
 from services.aggregator.authority import Authority
 from services.aggregator.conductor import Conductor, check_settings
+from services.aggregator.final_models import FinalModels
 from services.aggregator.guard import ErrorMapper, Guard
 from services.aggregator.holdout import Holdout
 from services.aggregator.intake import Intake
@@ -99,6 +100,8 @@ async def _serve(
     registrar = Registrar(settings, authority, seats, journal)
     await journal.replay(seats.apply)
     await journal.replay(conductor.apply)
+    final_models = FinalModels()
+    await journal.replay(final_models.apply)
 
     server, enrolment = mutual_server([Guard(seats, log)]), enrolment_server([ErrorMapper(log)])
     federation_pb2_grpc.add_FederationServiceServicer_to_server(
@@ -116,7 +119,9 @@ async def _serve(
         ),
         server,
     )
-    history_pb2_grpc.add_HistoryServiceServicer_to_server(HistoryServicer(journal), server)
+    history_pb2_grpc.add_HistoryServiceServicer_to_server(
+        HistoryServicer(journal, final_models, writer, vectors), server
+    )
     operation_pb2_grpc.add_OperationServiceServicer_to_server(OperationServicer(settings, network, log), server)
     enrolment_pb2_grpc.add_EnrolmentServiceServicer_to_server(
         EnrolmentServicer(settings, authority, registrar, log), enrolment

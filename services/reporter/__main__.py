@@ -17,7 +17,8 @@ from fedfraud import logs
 from fedfraud.errors import Invalid, Misconfigured, setting_faults
 from fedfraud.health import HealthServer
 from fedfraud.logs import Log
-from services.reporter import desk, report
+from fedfraud.v1 import history_pb2_grpc
+from services.reporter import check_model, desk, model_out, report
 from services.reporter.facts import RunFacts, schema
 from services.reporter.follow import follow
 from services.reporter.page.app import application
@@ -38,7 +39,8 @@ async def serve(settings: Settings, stop: asyncio.Event, on_page: Callable[[int]
     reports = desk.Desk(settings)
     feed = Feed(Archive(settings.reports_dir))
 
-    async def write_run(run: RunFacts) -> None:
+    async def write_run(run: RunFacts, stub: "history_pb2_grpc.HistoryServiceAsyncStub") -> None:
+        await model_out.write(run, stub, settings.reports_dir)  # first: whoever sees the report finds the model too
         await reports.write(run)
         feed.refresh()
 
@@ -118,6 +120,9 @@ def _arguments() -> argparse.Namespace:
     again.add_argument("--reports-dir", type=Path, default=Path("reports"), help="the reports folder (%(default)s)")
     again.add_argument("--run", metavar="ID", help="the run (the one that started last)")
     commands.add_parser("schema", help="print the JSON schema of facts.json, which docs/facts.schema.json holds")
+    check_model.add_arguments(
+        commands.add_parser("check-model", help="say whether a model's files belong together, and to a journal")
+    )
     return parser.parse_args()
 
 
@@ -128,6 +133,8 @@ def main() -> int:
         sys.stdout.write(schema())
         return 0
     try:
+        if arguments.command == "check-model":
+            return check_model.main(arguments)
         settings = Settings()
         logs.configure(settings.log_level, settings.log_form)
         if arguments.command == "write":

@@ -201,13 +201,15 @@ SeatState = Literal["present", "absent", "lapsed", "revoked"]
 class BankFacts(BaseModel):
     """What a bank disclosed, the latest of each figure; uplift is federated minus alone, in average precision.
 
-    `state` is that of its seat; it was asked in `rounds_asked` rounds and its contribution is in `rounds_answered`.
+    `state` is that of its seat; it was asked in `rounds_asked` rounds, has answered `rounds_answered` of them, the last
+    time `last_answered_round`, which counts every round of the run.
     """
 
     seat: str
     state: SeatState = "present"
     rounds_asked: int = 0
     rounds_answered: int = 0
+    last_answered_round: int | None = None
     refusals: int = 0
     rows: int | None = None
     fraud_rate: Figure = None

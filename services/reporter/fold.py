@@ -186,6 +186,7 @@ class Facts:
     def _accept(self, run: RunFacts, accepted: history_pb2.ContributionAccepted) -> None:
         bank, released = self._bank(run, accepted.seat), self._release(accepted.seat)
         bank.rounds_answered += 1
+        bank.last_answered_round = accepted.key.round
         given = asdict(wire.disclosure_from_proto(accepted.disclosure))
         given["rows"] = given.pop("row_count")
         for name, value in given.items():

@@ -31,6 +31,9 @@ STEADY = 10.0
 RENEW_AT = 2 / 3
 """The share of a certificate's life after which the reporter enrols again."""
 
+OnRun = Callable[[RunFacts, "history_pb2_grpc.HistoryServiceAsyncStub"], Awaitable[None]]
+"""Takes an ended run, and the line over which its model can be had."""
+
 
 @dataclass(frozen=True)
 class Credentials:
@@ -51,7 +54,7 @@ class Position:
 
 async def follow(
     settings: Settings,
-    on_run: Callable[[RunFacts], Awaitable[None]],
+    on_run: OnRun,
     on_serving: Callable[[bool], Awaitable[None]],
     on_entry: Callable[[Facts], None] = lambda _: None,
 ) -> None:
@@ -114,7 +117,7 @@ async def _watch(
     settings: Settings,
     credentials: Credentials,
     position: Position,
-    on_run: Callable[[RunFacts], Awaitable[None]],
+    on_run: OnRun,
     on_serving: Callable[[bool], Awaitable[None]],
     on_entry: Callable[[Facts], None],
 ) -> None:
@@ -130,7 +133,7 @@ async def _watch(
                 ended = _take(position, message.entry)
                 on_entry(position.facts)
                 if ended:
-                    await on_run(ended)
+                    await on_run(ended, stub)
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED or not _due(credentials):
                 raise

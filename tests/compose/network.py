@@ -57,6 +57,7 @@ class Network:
             "START_WAIT": "600",
             "ROUND_DEADLINE": "300",
             "LOG_FORM": "json",
+            "PAGE_PORT": "0",  # any free one
             "REPORTS_DIR": str(self.reports),
             "OPENAI_API_KEY_FILE": str(self.key_file),
             "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",  # nobody is there: no test calls out

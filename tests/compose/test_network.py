@@ -1,7 +1,10 @@
 """The main job in containers: ten banks enrol, train on their own rows alone, and a report appears on the host."""
 
+import json
 import os
 import subprocess
+import urllib.error
+import urllib.request
 from typing import Any
 
 import pytest
@@ -65,6 +68,19 @@ def test_an_api_that_fails_does_not_cost_the_report(network: Network, facts: dic
     headings = [line for line in report.splitlines() if line.startswith("## ")]
     assert headings == ["## Executive summary", "## Metric interpretation", "## Risks", "## Next steps"]
     assert network.events("reporter", "narrative by template")
+
+
+def test_the_page_is_on_loopback_and_shows_the_run(network: Network, facts: dict[str, Any]) -> None:
+    published = network.compose("port", "reporter", "8080").strip()
+    assert published.startswith("127.0.0.1:")
+    with urllib.request.urlopen(f"http://{published}/facts.json", timeout=30) as response:
+        shown = json.load(response)
+    assert shown["run"]["id"] == facts["run"]["id"]
+    with urllib.request.urlopen(f"http://{published}/", timeout=30) as response:
+        assert facts["run"]["id"] in response.read().decode()
+    request = urllib.request.Request(f"http://{published}/", headers={"Host": "another.example"})
+    with pytest.raises(urllib.error.HTTPError, match="421"):
+        urllib.request.urlopen(request, timeout=30)  # noqa: S310  loopback
 
 
 def test_the_hosts_user_can_delete_the_report(network: Network, facts: dict[str, Any]) -> None:

@@ -60,6 +60,7 @@ MUTUAL = {
     "FederationService/AnswerStage": Rpc(BANK, federation_pb2.AnswerStageRequest(), STALE),
     "FederationService/RenewCertificate": Rpc(BANK, federation_pb2.RenewCertificateRequest(), INVALID),
     "HistoryService/WatchHistory": Rpc(REPORTER | OPERATOR, history_pb2.WatchHistoryRequest(), OK),
+    "HistoryService/GetModel": Rpc(REPORTER, history_pb2.GetModelRequest(run_id="unknown"), NOT_FOUND),
     "OperationService/StartRun": Rpc(OPERATOR, operation_pb2.StartRunRequest(recipe="unknown"), INVALID),
     "OperationService/StopRun": Rpc(OPERATOR, operation_pb2.StopRunRequest(), STALE),
     "OperationService/GetStatus": Rpc(OPERATOR, operation_pb2.GetStatusRequest(), OK),

@@ -1,4 +1,4 @@
-"""HistoryService: the journal, read only and live."""
+"""HistoryService: the journal, read only and live, and the models that ended runs left."""
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -6,20 +6,39 @@ from typing import Any
 
 import grpc
 
+from fedfraud.channel import CHUNK_BYTES
 from fedfraud.v1 import history_pb2, history_pb2_grpc
+from services.aggregator.final_models import FinalModels
 from services.aggregator.journal import Journal
+from services.aggregator.vectors import Vectors
+from services.aggregator.writer import Writer
+
+Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class HistoryServicer(history_pb2_grpc.HistoryServiceServicer):
     """See history.proto."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, models: FinalModels, writer: Writer, vectors: Vectors) -> None:
         self._journal = journal
+        self._models = models
+        self._writer = writer
+        self._vectors = vectors
 
     async def WatchHistory(  # the name is the proto's
-        self, request: history_pb2.WatchHistoryRequest, context: grpc.aio.ServicerContext[Any, Any]
+        self, request: history_pb2.WatchHistoryRequest, context: Context
     ) -> AsyncIterator[history_pb2.WatchHistoryResponse]:
         """See history.proto."""
         async with aclosing(self._journal.watch(request.after_sequence)) as entries:
             async for entry in entries:
                 yield history_pb2.WatchHistoryResponse(entry=entry)
+
+    async def GetModel(
+        self, request: history_pb2.GetModelRequest, context: Context
+    ) -> AsyncIterator[history_pb2.GetModelResponse]:
+        """See history.proto."""
+        described = self._models.of(request.run_id)
+        data = await self._writer.run(self._vectors.read_model, described.model.vector_sha256)
+        yield history_pb2.GetModelResponse(description=described)
+        for start in range(0, len(data), CHUNK_BYTES):
+            yield history_pb2.GetModelResponse(chunk=data[start : start + CHUNK_BYTES])

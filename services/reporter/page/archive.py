@@ -1,52 +1,56 @@
 """Earlier runs: what the reports folder holds, read once a file and kept as a line each."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from services.reporter import desk
-from services.reporter.facts import RunFacts
+from services.reporter.facts import FinalFacts, RunFacts
 
 MOST = 20
 """How many runs are listed, the newest."""
-REPORTS = ("report.html", "report.md", "facts.json")
+REPORTS = ("report.html", "report.md", "facts.json", "MODEL_CARD.md")
 """The files of a run's folder that the page hands out."""
 
 
 @dataclass(frozen=True)
 class EarlierRun:
-    """A line of the list: the run with nothing but what the list shows."""
+    """A line of the list: the run with nothing but what the list shows, and the files that there are."""
 
     run: RunFacts
-    started_time: datetime
     files: tuple[str, ...]
 
 
 class Archive:
-    """The newest runs in the reports folder. A file is read again only when it has changed."""
+    """The newest runs in the reports folder. A run's facts are read again only when their file has changed."""
 
     def __init__(self, reports: Path) -> None:
         self._reports = reports
-        self._known: dict[Path, tuple[int, EarlierRun | None]] = {}
+        self._known: dict[Path, tuple[tuple[int, ...], RunFacts | None]] = {}
 
     def runs(self) -> list[EarlierRun]:
         """The newest first."""
-        folders = sorted(self._reports.glob("*/facts.json"), key=lambda path: path.parent.name, reverse=True)[:MOST]
-        self._known = {path: self._read(path) for path in folders}
-        found = [entry for _, entry in self._known.values() if entry]
-        return sorted(found, key=lambda entry: entry.started_time, reverse=True)
+        paths = sorted(self._reports.glob("*/facts.json"), key=lambda path: path.parent.name, reverse=True)[:MOST]
+        self._known = {path: self._read(path) for path in paths}
+        found = [EarlierRun(run, _files(path.parent)) for path, (_, run) in self._known.items() if run]
+        return sorted(found, key=lambda entry: (entry.run.run.started_time, entry.run.run.id), reverse=True)
 
-    def _read(self, path: Path) -> tuple[int, EarlierRun | None]:
+    def _read(self, path: Path) -> tuple[tuple[int, ...], RunFacts | None]:
         try:
-            changed = max(each.stat().st_mtime_ns for each in (path, path.parent))
+            status = path.stat()
         except OSError:
-            return 0, None
+            return (), None
+        stands = status.st_mtime_ns, status.st_size, status.st_ino
         known = self._known.get(path)
-        if known and known[0] == changed:
+        if known and known[0] == stands:
             return known
         run = desk.read_run(path.parent)
-        if run is None or run.run.id != path.parent.name:
-            return changed, None
-        files = tuple(name for name in REPORTS if (path.parent / name).is_file())
-        short = RunFacts(run=run.run, final=run.final.model_copy(update={"holdout_curve": None, "pooled_curve": None}))
-        return changed, EarlierRun(short.model_copy(update={"totals": run.totals}), run.run.started_time, files)
+        return stands, _short(run) if run and run.run.id == path.parent.name else None
+
+
+def _short(run: RunFacts) -> RunFacts:
+    """What the list shows of it, and no more: many runs are kept."""
+    return RunFacts(run=run.run, final=FinalFacts(holdout=run.final.holdout, pooled=run.final.pooled))
+
+
+def _files(folder: Path) -> tuple[str, ...]:
+    return tuple(name for name in REPORTS if (folder / name).is_file())

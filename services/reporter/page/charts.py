@@ -10,9 +10,12 @@ from markupsafe import Markup
 from services.reporter.facts import CurveFacts, RunFacts
 from services.reporter.page.figures import byte_size
 
-_WIDE, _NARROW = (700, 280), (360, 250)
+_WIDE, _HALF, _THIRD, _NARROW = (740, 350), (520, 300), (360, 200), (340, 240)
+"""Width and height of a drawing in a wide card, in half a row, in half a wide card, on a phone: about its pixels."""
 _DOTS_UP_TO = 30
 """Points of a line up to which each is a dot."""
+_BARS_UP_TO = 60
+"""Rounds up to which each is a bar; more are a line, which is drawn in a tenth of the time."""
 _LABELS_UP_TO = {"wide": 20, "narrow": 10}
 _Point = tuple[float, float | None]
 
@@ -48,12 +51,12 @@ def convergence(run: RunFacts, label: str) -> Markup:
 
 def seconds(run: RunFacts, label: str) -> Markup:
     """How long each round took."""
-    return _bars(run, [done.seconds for done in run.rounds], "seconds", label, lambda value: f"{value:g}")
+    return _rounds(run, [done.seconds for done in run.rounds], "seconds", label, lambda value: f"{value:g}")
 
 
 def size(run: RunFacts, label: str) -> Markup:
     """What banks sent in each round."""
-    return _bars(run, [done.bytes for done in run.rounds], "bytes", label, byte_size)
+    return _rounds(run, [done.bytes for done in run.rounds], "bytes", label, byte_size)
 
 
 def precision_recall(curve: CurveFacts, prevalence: float | None, label: str) -> Markup:
@@ -70,7 +73,7 @@ def precision_recall(curve: CurveFacts, prevalence: float | None, label: str) ->
         chart.add("no skill", [(0, prevalence), (1, prevalence)] if prevalence is not None else [], show_dots=False)
         return chart
 
-    return _both(draw, "precision-recall", label)
+    return _both(draw, "precision-recall", label, (_HALF, _NARROW))
 
 
 def uplift(run: RunFacts, label: str) -> Markup:
@@ -78,11 +81,11 @@ def uplift(run: RunFacts, label: str) -> Markup:
     known = sorted(((b.uplift, b.seat) for b in run.banks if b.uplift is not None), reverse=True)
 
     def draw(size: tuple[int, int], name: str) -> Any:  # noqa: ANN401
-        chart = _chart(pygal.Bar, size, spacing=4, margin=4, rounded_bars=2)
+        chart = _chart(pygal.StackedBar, (size[0], 240), spacing=4, rounded_bars=2)
         numbers = [seat.removeprefix("bank-") for _, seat in known]
         chart.x_labels = _few(numbers, _LABELS_UP_TO[name])
-        chart.add("gain", [{"value": max(u, 0.0), "label": seat} for u, seat in known], formatter=_signed)
-        chart.add("loss", [{"value": min(u, 0.0), "label": seat} for u, seat in known], formatter=_signed)
+        chart.add("gain", [{"value": u, "label": seat} if u >= 0 else None for u, seat in known], formatter=_signed)
+        chart.add("loss", [{"value": u, "label": seat} if u < 0 else None for u, seat in known], formatter=_signed)
         return chart
 
     return _both(draw, "uplift", label) if known else Markup()
@@ -100,14 +103,14 @@ def _scores(run: RunFacts, number: int) -> Any:  # noqa: ANN401  ScoreFacts or N
     return None
 
 
-def _bars(
+def _rounds(
     run: RunFacts, values: Sequence[float | None], css: str, label: str, formatter: Callable[[float], str]
 ) -> Markup:
     names = [_round_name(run, done.number, done.segments) for done in run.rounds]
     lost = [done.outcome != "committed" for done in run.rounds]
 
-    def draw(size: tuple[int, int], name: str) -> Any:  # noqa: ANN401
-        chart = _chart(pygal.StackedBar, (size[0], size[1] - 60), spacing=2, margin=4, rounded_bars=2)
+    def bars(size: tuple[int, int], name: str) -> Any:  # noqa: ANN401
+        chart = _chart(pygal.StackedBar, (size[0], 200), spacing=2, rounded_bars=2)
         chart.x_labels = _few(names, _LABELS_UP_TO[name])
         chart.add("committed", [None if gone else v for v, gone in zip(values, lost, strict=True)], formatter=formatter)
         chart.add(
@@ -116,7 +119,20 @@ def _bars(
         chart.value_formatter = formatter
         return chart
 
-    return _both(draw, css, label)
+    def lines(size: tuple[int, int], name: str) -> Any:  # noqa: ANN401
+        most = max((value or 0 for value in values), default=0) or 1
+        chart = _chart(pygal.XY, (size[0], 200), range=(0, most), xrange=(0, len(values)), show_dots=False)
+        chart.x_labels = _ticks(len(values), 5)
+        chart.value_formatter = formatter
+        chart.x_value_formatter = str
+        places = list(enumerate(values, start=1))
+        chart.add("all", places)
+        marked = [place for place, gone in zip(places, lost, strict=True) if gone]
+        chart.add("without result", marked, stroke=False, show_dots=True, dots_size=3)
+        return chart
+
+    draw = bars if len(values) <= _BARS_UP_TO else lines
+    return _both(draw, css, label, (_THIRD, _NARROW))
 
 
 def _round_name(run: RunFacts, number: int, segments: list[str]) -> str:
@@ -147,14 +163,22 @@ def _chart(kind: Any, size: tuple[int, int], **options: object) -> Any:  # noqa:
         disable_xml_declaration=True,
         margin_top=8,
         margin_right=12,
+        margin_bottom=4,
+        margin_left=4,
+        truncate_label=-1,
         no_data_text="",
         max_scale=6,
         **options,
     )
 
 
-def _both(draw: Callable[[tuple[int, int], str], Any], css: str, label: str) -> Markup:
-    wide, narrow = (_svg(draw(*each)) for each in ((_WIDE, "wide"), (_NARROW, "narrow")))
+def _both(
+    draw: Callable[[tuple[int, int], str], Any],
+    css: str,
+    label: str,
+    sizes: tuple[tuple[int, int], tuple[int, int]] = (_WIDE, _NARROW),
+) -> Markup:
+    wide, narrow = (_svg(draw(size, name)) for size, name in zip(sizes, ("wide", "narrow"), strict=True))
     return Markup(
         '<div class="chart chart-{css}" role="img" aria-label="{label}">'
         '<div class="wide" aria-hidden="true">{wide}</div><div class="narrow" aria-hidden="true">{narrow}</div></div>'
@@ -176,4 +200,6 @@ def _svg(chart: Any) -> Markup:  # noqa: ANN401
             elif name == "desc":
                 parent.remove(child)
     root.attrib.pop("id", None)
+    for element in root.iter():
+        element.attrib.pop("style", None)  # the page's policy allows no style outside its own sheet
     return Markup(ElementTree.tostring(root, encoding="unicode"))  # noqa: S704  pygal escapes what it is given

@@ -13,16 +13,18 @@ NONE = "–"
 
 
 def byte_size(value: float) -> str:
-    """812 B, 12.3 kB, 4.56 MB: powers of ten."""
+    """812 B, 12.3 kB, 4.56 MB, 1.46 GB: powers of ten."""
     if value < 1000:
         return f"{value:.0f} B"
-    return f"{value / 1e3:.1f} kB" if value < 1e6 else f"{value / 1e6:.2f} MB"
+    if value < 1e6:
+        return f"{value / 1e3:.1f} kB"
+    return f"{value / 1e6:.2f} MB" if value < 1e9 else f"{value / 1e9:.2f} GB"
 
 
 FORMS: dict[str, Callable[[Any], str]] = {
-    "text": str,
+    "text": lambda value: str(value) if not isinstance(value, bool) else "yes" if value else "no",
     "score": lambda value: f"{value:.3f}",
-    "small": lambda value: f"{value:.4f}",
+    "probability": lambda value: f"{value:.5f}",
     "signed": lambda value: f"{value:+.3f}",
     "percent": lambda value: f"{100 * value:.1f} %",
     "rate": lambda value: f"{100 * value:.2f} %",

@@ -26,6 +26,7 @@ class PageServer:
                 ws="none",
                 lifespan="off",
                 log_config=None,
+                log_level="warning",
                 access_log=False,
                 server_header=False,
                 limit_concurrency=_MOST_CONNECTIONS,

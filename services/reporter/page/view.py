@@ -112,6 +112,7 @@ def _context(shown: Shown) -> dict[str, object]:
         "comparison": comparison(run) if run else None,
         "curve": curve(run) if run else None,
         "gains": gains(run) if run else [],
+        "silent": silent(run) if run else set(),
         "news": news(shown),
         "earlier": [
             (each, Figures(each.run, each.run.run.id))
@@ -157,6 +158,12 @@ def gains(run: RunFacts) -> list[tuple[int, BankFacts]]:
     """Banks with their place in the facts: the largest gain first, then those that disclose no comparison."""
     order = {True: 1, False: 0}
     return sorted(enumerate(run.banks), key=lambda item: (order[item[1].uplift is None], -(item[1].uplift or 0)))
+
+
+def silent(run: RunFacts) -> set[str]:
+    """Banks that have not answered since others last did; none while a round is open."""
+    newest = max((bank.last_answered_round or 0 for bank in run.banks), default=0)
+    return set() if run.open else {bank.seat for bank in run.banks if (bank.last_answered_round or 0) < newest}
 
 
 def news(shown: Shown) -> list[tuple[Event, str]]:

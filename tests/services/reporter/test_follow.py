@@ -21,7 +21,7 @@ class Seen:
     runs: list[str] = field(default_factory=list)
     serving: list[bool] = field(default_factory=list)
 
-    async def run(self, run: RunFacts) -> None:
+    async def run(self, run: RunFacts, _: object) -> None:
         self.runs.append(run.run.id)
 
     async def health(self, serving: bool) -> None:

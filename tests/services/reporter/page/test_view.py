@@ -1,0 +1,175 @@
+"""What the page says in each state of things, and that text of others stays text."""
+
+from html.parser import HTMLParser
+
+import pytest
+
+from fedfraud.metrics import CurvePoint
+from fedfraud.v1 import history_pb2
+from services.reporter.facts import RunFacts
+from services.reporter.fold import Facts
+from services.reporter.page import view
+from services.reporter.page.view import Shown
+from tests.services.reporter.journals import FAILED, STOPPED, Journal, scores, two_banks
+
+CURVE = (CurvePoint(2.0, 10, 8, 8.5), CurvePoint(-9.0, 1000, 20, 21.0))
+HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(1)">'
+
+
+class Reader(HTMLParser):
+    """Collects text and elements."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [name for name, _ in attrs]
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def read(html: str) -> Reader:
+    reader = Reader()
+    reader.feed(html)
+    return reader
+
+
+def text(html: str) -> str:
+    return " ".join(" ".join(read(html).words).split()).replace(" .", ".").replace(" ;", ";")
+
+
+def standing(journal: Journal) -> RunFacts | None:
+    facts = Facts()
+    for entry in journal.entries:
+        facts.apply(entry)
+    return facts.completed()
+
+
+def test_before_the_journal_is_reached_the_page_says_that_it_looks_for_it() -> None:
+    shown = Shown(connected=False, run=None)
+    assert shown.state == "connecting"
+    assert "Looking for the journal" in view.sections(shown)["verdict"]
+
+
+def test_before_a_run_it_says_who_has_joined() -> None:
+    shown = Shown(connected=True, run=None, seats={"bank-10": "present", "bank-02": "absent"})
+    sections = view.sections(shown)
+    assert shown.state == "waiting"
+    assert "bank-02 is absent" in text(sections["verdict"])
+    assert text(sections["banks"]).index("bank-02") < text(sections["banks"]).index("bank-10")
+
+
+def test_during_a_run_it_says_which_round_and_how_good_the_model_is_so_far() -> None:
+    journal = Journal().started(rounds=5).opened(1, ["bank-01"]).committed(1, 1, ["bank-01"], holdout=scores(0.4))
+    journal.opened(2, ["bank-01", "bank-02"]).accepted(2, "bank-01")
+    journal.entries[-2].round_opened.step = 2
+    shown = Shown(connected=True, run=standing(journal))
+    sections = view.sections(shown)
+    assert shown.state == "running"
+    assert "Training round 2 of 5" in text(sections["verdict"])
+    assert "average precision of 0.400" in text(sections["verdict"])
+    assert "bank-01 answered" in text(sections["banks"])
+    assert "bank-02 working" in text(sections["banks"])
+
+
+def test_after_a_round_without_a_result_it_says_so_and_why() -> None:
+    journal = Journal().started().opened(1, ["bank-01", "bank-02"]).void(1, 1, ["bank-02"], "1 answered, 2 are needed")
+    shown = Shown(connected=True, run=standing(journal))
+    assert shown.state == "void"
+    said = text(view.sections(shown)["verdict"])
+    assert "The last round had no result. The model is as it was, and another round follows: 1 answered" in said
+
+
+def test_banks_that_fell_silent_are_named_also_when_a_later_round_began_without_them() -> None:
+    journal = Journal().started().opened(1, ["bank-01", "bank-02"]).accepted(1, "bank-01").accepted(1, "bank-02")
+    journal.committed(1, 1, ["bank-01", "bank-02"]).opened(2, ["bank-01", "bank-02"]).accepted(2, "bank-01")
+    journal.void(2, 2, ["bank-01"], "too few").opened(3, ["bank-01"]).void(3, 2, [], "too few are ready")
+    said = text(view.sections(Shown(connected=True, run=standing(journal), seats={"bank-02": "present"}))["banks"])
+    assert "bank-01 present" in said
+    assert "bank-02 no answer" in said
+
+
+def test_the_verdict_of_a_finished_run_puts_federated_against_alone_and_says_who_gains() -> None:
+    shown = Shown(connected=True, run=two_banks(curve=CURVE).facts())
+    said = text(view.sections(shown)["verdict"])
+    assert shown.state == "finished"
+    assert "Federating lifts average precision from 0.550 to 0.700" in said
+    assert "1 of 2 banks that compare gain on their own rows; 1 would do better alone." in said
+    assert "all rows in one place" not in said
+
+
+def test_a_federation_that_makes_things_worse_is_said_to() -> None:
+    journal = two_banks()
+    for entry in journal.entries:
+        if entry.WhichOneof("event") == "contribution_accepted":
+            entry.contribution_accepted.disclosure.alone_holdout = 0.9
+    said = text(view.sections(Shown(connected=True, run=journal.facts()))["verdict"])
+    assert "Federating lowers average precision from 0.900 to 0.700" in said
+
+
+def test_where_it_was_computed_the_verdict_puts_central_beside_it() -> None:
+    run = two_banks().facts()
+    assert run.final.holdout is not None
+    run.final.central = run.final.holdout.model_copy(update={"average_precision": 0.75})
+    sections = view.sections(Shown(connected=True, run=run))
+    assert "all rows in one place would reach 0.750" in text(sections["verdict"])
+    assert "all rows in one place" in text(sections["convergence"])
+
+
+def test_banks_that_disclose_nothing_leave_the_verdict_to_the_model() -> None:
+    journal = Journal().started(rounds=1).opened(1, ["bank-01"])
+    run = journal.committed(1, 1, ["bank-01"], holdout=scores(0.4)).finished().facts()
+    said = text(view.sections(Shown(connected=True, run=run))["verdict"])
+    assert "The federated model reaches an average precision of 0.400" in said
+    assert "No bank discloses how it fares alone" in said
+
+
+@pytest.mark.parametrize(("outcome", "words"), [(FAILED, "The run failed"), (STOPPED, "The run was stopped")])
+def test_a_run_that_ended_early_is_said_to_have_and_why(outcome: history_pb2.RunOutcome.ValueType, words: str) -> None:
+    run = Journal().started(rounds=5).finished(outcome, "no banks").facts()
+    said = text(view.sections(Shown(connected=True, run=run))["verdict"])
+    assert f"{words} after 0 of 5 training rounds no banks. No model was measured" in said
+
+
+def test_every_section_stands_without_a_run_and_with_any_end_of_one() -> None:
+    runs = [None, Journal().started().finished().facts(), two_banks().facts(), two_banks(secure=True).facts()]
+    for run in runs:
+        sections = view.sections(Shown(connected=True, run=run))
+        assert set(sections) == {*view.SECTIONS, "title"}
+        assert all(sections.values())
+
+
+def test_what_others_wrote_stays_text_everywhere() -> None:
+    journal = Journal().started(run=HOSTILE).opened(1, [HOSTILE], run=HOSTILE)
+    journal.accepted(1, HOSTILE, run=HOSTILE, row_count=5, alone=0.5, federated=0.4).refused(HOSTILE, HOSTILE, HOSTILE)
+    journal.committed(1, 1, [], run=HOSTILE, holdout=scores(0.5)).opened(2, [HOSTILE], run=HOSTILE)
+    journal.void(2, 2, [], HOSTILE, run=HOSTILE)
+    journal.entries[0].run_started.recipe.name = HOSTILE
+    journal.entries[0].run_started.manifest.population = HOSTILE
+    going_on = Shown(connected=True, run=standing(journal), seats={HOSTILE: "present"})
+    ended = Shown(connected=True, run=journal.finished(FAILED, HOSTILE, run=HOSTILE).facts())
+    waiting = Shown(connected=True, run=None, seats={HOSTILE: "present"}, events=ended.run.events if ended.run else [])
+    for shown in (going_on, ended, waiting):
+        page = read(view.page(view.sections(shown), "1"))
+        assert page.tags.count("script") == 1  # the page's own
+        assert "img" not in page.tags
+        assert not [name for name in page.attributes if name.startswith("on") or name == "style"]
+        assert any("<script>alert(1)</script>" in words for words in page.words)
+
+
+def test_the_newest_events_come_first_and_those_after_the_run_are_told_too() -> None:
+    journal = Journal().started().finished()
+    facts = Facts()
+    for entry in journal.add(lease_granted=history_pb2.LeaseGranted(seat="bank-09", fencing_number=1)).entries:
+        facts.apply(entry)
+    told = view.news(Shown(connected=True, run=facts.completed(), events=facts.events))
+    assert [(event.text.split()[0], key) for event, key in told] == [
+        ("bank-09", ""),
+        ("Run", "events.1"),
+        ("Run", "events.0"),
+    ]
