@@ -4,7 +4,7 @@ Fields may be bool, int, float, str, bytes, tuples of one kind, and further such
 """
 
 import json
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import TypeVar, get_args, get_origin, get_type_hints
 
 from fedfraud.errors import Invalid
@@ -15,8 +15,15 @@ T = TypeVar("T")
 
 def to_bytes(value: object) -> bytes:
     """Of a dataclass; equal values give equal bytes."""
-    content = {"version": VERSION, "kind": type(value).__name__, "value": asdict(value)}  # type: ignore[call-overload]
-    return json.dumps(content, default=bytes.hex, sort_keys=True, separators=(",", ":")).encode()
+    content = {"version": VERSION, "kind": type(value).__name__, "value": _plain(value)}
+    return json.dumps(content, default=_plain, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _plain(value: object) -> object:
+    """What JSON has for it. dataclasses.asdict copies everything, which takes twice as long."""
+    if isinstance(value, bytes):
+        return value.hex()
+    return {field.name: getattr(value, field.name) for field in fields(value)}  # type: ignore[arg-type]  # or it raises
 
 
 def from_bytes(kind: type[T], data: bytes) -> T:

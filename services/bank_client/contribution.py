@@ -60,12 +60,13 @@ class Contributor:
     def __init__(self, settings: Settings, manifest: Manifest) -> None:
         self._settings = settings
         self._manifest = manifest
-        self._rows = read(settings.data_dir / settings.dataset, manifest.features)
-        self._training, self._validation = split(self._rows)
-        self._holdout = _read_if_there(settings.data_dir / settings.holdout, manifest)
+        rows = read(settings.data_dir / settings.dataset, manifest.features)
+        self._row_count, self._fraud_count = len(rows), rows.fraud_count
+        self._training, self._validation = split(rows)
+        self._read_holdout()  # here its faults are found out; it is looked at once a run, and not kept
         self._trainer: tuple[Recipe, RunState, object] | None = None
         self._alone: tuple[tuple[int, Recipe, int], tuple[RunState, Vector]] | None = None
-        self._data_sha256 = self._rows.sha256
+        self._data_sha256 = rows.sha256
         self._outbox = Outbox(settings.data_dir)
         self._compared: frozenset[str] = frozenset()
         self._lock = threading.Lock()
@@ -73,7 +74,7 @@ class Contributor:
     @property
     def row_count(self) -> int:
         """The bank's rows, training and validation."""
-        return len(self._rows)
+        return self._row_count
 
     def inputs(self, task: Task) -> Inputs:
         """What the bank's own policy has to know of a contribution: what each segment's figures follow from."""
@@ -141,8 +142,8 @@ class Contributor:
         """What the bank chose to give in its own name; how it fares alone and federated with the last round."""
         chosen = set(self._settings.disclose.split(","))
         own = self._comparison(task, chosen, cancelled) if self._is_last(task) else {}
-        rows = len(self._rows) if "rows" in chosen else None
-        rate = self._rows.fraud_count / len(self._rows) if "fraud_rate" in chosen else None
+        rows = self._row_count if "rows" in chosen else None
+        rate = self._fraud_count / self._row_count if "fraud_rate" in chosen else None
         return None if chosen == {"none"} else Disclosure(rows, rate, **own)
 
     def _is_last(self, task: Task) -> bool:
@@ -154,10 +155,11 @@ class Contributor:
 
     def _comparison(self, task: Task, chosen: set[str], cancelled: Callable[[], bool]) -> dict[str, float | None]:
         own: dict[str, float | None] = {}
+        holdout = self._read_holdout() if chosen & {"federated", "alone"} else None
         if "federated" in chosen and task.run_state is not None and task.vector is not None:
-            own |= self._precisions("federated", task.recipe, task.run_state, task.vector)
+            own |= self._precisions("federated", task.recipe, task.run_state, task.vector, holdout)
         if "alone" in chosen and (alone := self._trained_alone(task, cancelled)):
-            own |= self._precisions("alone", task.recipe, *alone)
+            own |= self._precisions("alone", task.recipe, *alone, holdout)
         return own
 
     def _trained_alone(self, task: Task, cancelled: Callable[[], bool]) -> tuple[RunState, Vector] | None:
@@ -185,18 +187,20 @@ class Contributor:
             self._alone = (task.seed, task.recipe, epochs), alone
         return self._alone[1]
 
-    def _precisions(self, name: str, recipe: Recipe, state: RunState, vector: Vector) -> dict[str, float | None]:
+    def _precisions(
+        self, name: str, recipe: Recipe, state: RunState, vector: Vector, holdout: Rows | None
+    ) -> dict[str, float | None]:
         """Average precision on the bank's own validation rows, and on the public hold-out where there is one."""
         precision = evaluation.average_precision
         own = precision(self._manifest, recipe, state, vector, self._validation)
-        public = precision(self._manifest, recipe, state, vector, self._holdout) if self._holdout else None
+        public = precision(self._manifest, recipe, state, vector, holdout) if holdout else None
         return {name: own, f"{name}_holdout": public}
+
+    def _read_holdout(self) -> Rows | None:
+        path = self._settings.data_dir / self._settings.holdout
+        return read(path, self._manifest.features) if path.exists() else None
 
 
 def preload() -> None:
     """Imports what training needs, ahead of the first round."""
     import services.bank_client.training  # noqa: F401  # for its import time
-
-
-def _read_if_there(path: Path, manifest: Manifest) -> Rows | None:
-    return read(path, manifest.features) if path.exists() else None

@@ -37,6 +37,8 @@ from services.reporter.settings import Settings as ReporterSettings
 _POLL_SECONDS = 0.05
 _REPORT_SECONDS = 15.0
 _OWN_PROCESSES = 20
+_STAGE_SECONDS = 0.2
+"""For each bank, of a masked stage: all of them answer it on one machine."""
 
 
 def main() -> int:
@@ -194,6 +196,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         aggregation=arguments.aggregation,
         quorum=arguments.quorum,
         round_deadline=arguments.deadline,
+        stage_deadline=max(10.0, _STAGE_SECONDS * arguments.banks),
         hostnames="127.0.0.1,localhost",
         autostart=True,
         max_seats=MAX_SEATS,
