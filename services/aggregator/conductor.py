@@ -70,6 +70,11 @@ class Conductor:
                     self._state = self._progress.manifest, self._progress.run_state
 
     @property
+    def progress(self) -> Progress | None:
+        """The run that is going on or else was last."""
+        return self._progress
+
+    @property
     def open_round(self) -> RoundKey | None:
         """The round whose contributions are still to be added."""
         return round_key_from_proto(self._progress.open.key) if self._progress and self._progress.open else None

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import timedelta
@@ -44,6 +45,7 @@ class OpenRound:
         self.masked = masked
         self._instruction = instruction
         self._time_left = time_left
+        self._began = time.monotonic()
         self.sequences: dict[str, int] = {}
         """The journal entry that accepted each seat's contribution."""
         self.refusals: Counter[str] = Counter()
@@ -66,6 +68,23 @@ class OpenRound:
     def awaited(self) -> list[str]:
         """The seats that are waited for now."""
         return self.masked.awaited if self.masked else self.state.awaited
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """The seats of whom the round, or its present stage, wants an answer: in a masked round fewer and fewer."""
+        if self.masked is None:
+            return self.state.plan.cohort
+        return frozenset(self.masked.attempt.expected()) - self.masked.declined.keys()
+
+    @property
+    def waited(self) -> float:
+        """Seconds since the round, or its present stage, began to wait for these seats."""
+        return time.monotonic() - (self.masked.began if self.masked else self._began)
+
+    @property
+    def time_left(self) -> float:
+        """Seconds until the deadline of the round or of its present stage."""
+        return max(self.masked.ends - time.monotonic() if self.masked else self._time_left(), 0.0)
 
     def for_returning(self, seat: str) -> list[federation_pb2.ParticipateResponse]:
         """What a bank is told that comes back while the round is open: all that it needs to go on, or nothing."""

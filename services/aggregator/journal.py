@@ -34,10 +34,15 @@ class Journal:
         self._key = key
         with _readable(path):
             self._database = _open(path)
-            self.head, self._chain = _checked_head(self._database, key)
-        self._stored = self.head
+            self._tail = _checked_head(self._database, key)
+        self.head = self._tail[0]
         self._grown = asyncio.Event()
         self._listeners: list[Callable[[history_pb2.Entry], None]] = []
+
+    @property
+    def tail(self) -> tuple[int, bytes]:
+        """The newest entry on disk and the chain's head after it, together, from any thread."""
+        return self._tail
 
     async def replay(self, listener: Callable[[history_pb2.Entry], None]) -> None:
         """Tells the listener every entry that exists, and from then on each new one as soon as it is on disk."""
@@ -101,15 +106,16 @@ class Journal:
         self._database.close()
 
     def _store(self, event: Message) -> history_pb2.Entry:
-        entry = history_pb2.Entry(sequence=self._stored + 1)
+        stored, chain = self._tail
+        entry = history_pb2.Entry(sequence=stored + 1)
         getattr(entry, _EVENTS[event.DESCRIPTOR.full_name]).CopyFrom(event)
         entry.time.GetCurrentTime()
         data = entry.SerializeToString(deterministic=True)
-        head = next_head(self._chain, data)
+        head = next_head(chain, data)
         line = (entry.sequence, data, head, sign(self._key, head))
         with self._database:
             self._database.execute("INSERT INTO entries VALUES (?, ?, ?, ?)", line)
-        self._stored, self._chain = entry.sequence, head
+        self._tail = entry.sequence, head
         return entry
 
     def _load(self, after: int) -> list[history_pb2.Entry]:

@@ -35,8 +35,8 @@ class MaskedRound:
         self.attempt = attempt
         self.declined = declined
         """Seats that sit the attempt out, and why."""
-        self.ends = 0.0
-        """When the present stage's deadline is, by the monotonic clock."""
+        self.began = self.ends = time.monotonic()
+        """When the present stage began to wait, and its deadline, by the monotonic clock."""
         self.progressed = asyncio.Event()
         """Set when nobody is waited for any more."""
         self._plan = plan

@@ -60,6 +60,11 @@ class Participants:
         """The seats that the next cohort is made of."""
         return frozenset(self._live.keys() - self._silent)
 
+    @property
+    def silent(self) -> frozenset[str]:
+        """The seats that missed a deadline and have not spoken since."""
+        return frozenset(self._silent)
+
     async def join(self, seat: str, credential: Credential) -> Participant:
         """Grants the seat's next lease and fences the former one."""
         self._limits.setdefault(seat, RateLimit("leases of one seat", _LEASES_PER_SECOND, _LEASE_BURST)).take()

@@ -65,6 +65,8 @@ class Progress:
     """Rounds in a row that may have been opened without a commit: their inputs are not sent again."""
     stage_events: list[StageEvent] = field(default_factory=list)
     """Of the open masked round, in order: what brings an attempt to where it stands."""
+    ended: history_pb2.RoundCommitted | history_pb2.RoundVoid | history_pb2.RoundAbandoned | None = None
+    """The newest round that is over, as the journal tells it."""
     finished: history_pb2.RunFinished | None = None
 
     @classmethod
@@ -114,11 +116,11 @@ class Progress:
                 self._committed(entry.round_committed)
             case "round_void" if entry.round_void.key.run_id == self.run_id:
                 self.voids, self.void_reason = self.voids + 1, entry.round_void.reason
-                self._closed(entry.round_void.key.round)
+                self._closed(entry.round_void)
             case "round_abandoned" if entry.round_abandoned.key.run_id == self.run_id:
                 self.voids, self.void_reason = self.voids + 1, entry.round_abandoned.reason
                 self.retry += 1
-                self._closed(entry.round_abandoned.key.round)
+                self._closed(entry.round_abandoned)
             case "run_finished" if entry.run_finished.run_id == self.run_id:
                 self.finished = entry.run_finished
 
@@ -131,10 +133,10 @@ class Progress:
         if committed.velocity_sha256:
             self.velocity = round_key_from_proto(committed.key), committed.velocity_sha256
         self.scored = self.open is not None and self.open.final
-        self._closed(committed.key.round)
+        self._closed(committed)
 
-    def _closed(self, number: int) -> None:
+    def _closed(self, ended: history_pb2.RoundCommitted | history_pb2.RoundVoid | history_pb2.RoundAbandoned) -> None:
         if self.open is not None:
             self.missed |= set(self.open.cohort) - self.accepted.keys()
             self.former = self.open, self.accepted
-        self.open, self.last_round, self.stage_events = None, number, []
+        self.open, self.last_round, self.stage_events, self.ended = None, ended.key.round, [], ended

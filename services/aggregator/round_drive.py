@@ -149,7 +149,8 @@ class RoundDrive:
         around = self._around
         while True:
             seconds = around.round_deadline if masked.stage is Stage.MASK else around.stage_deadline
-            masked.ends = time.monotonic() + seconds
+            masked.began = time.monotonic()
+            masked.ends = masked.began + seconds
             for seat in masked.awaited:
                 if told := masked.instruction(seat):
                     around.participants.send(seat, told)

@@ -31,6 +31,7 @@ from services.aggregator.servicers.federation import FederationServicer
 from services.aggregator.servicers.history import HistoryServicer
 from services.aggregator.servicers.operation import OperationServicer
 from services.aggregator.settings import Settings
+from services.aggregator.status import Network
 from services.aggregator.vectors import Vectors
 from services.aggregator.writer import Writer
 
@@ -88,6 +89,7 @@ async def _serve(
         seats=seats,
     )
     conductor = Conductor(settings, surroundings)
+    network = Network(conductor, intake, participants, seats, journal, writer)
     registrar = Registrar(settings, authority, seats, journal)
     await journal.replay(seats.apply)
     await journal.replay(conductor.apply)
@@ -108,9 +110,7 @@ async def _serve(
         server,
     )
     history_pb2_grpc.add_HistoryServiceServicer_to_server(HistoryServicer(journal), server)
-    operation_pb2_grpc.add_OperationServiceServicer_to_server(
-        OperationServicer(settings, conductor, intake, participants, seats, journal, log), server
-    )
+    operation_pb2_grpc.add_OperationServiceServicer_to_server(OperationServicer(settings, network, log), server)
     enrolment_pb2_grpc.add_EnrolmentServiceServicer_to_server(
         EnrolmentServicer(settings, authority, registrar, log), enrolment
     )

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import io
+import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -125,6 +126,13 @@ class Network(LocalNetwork):
         with contextlib.redirect_stdout(io.StringIO()) as said:
             status = operate.main(parser.parse_args(words), settings)
         return status, said.getvalue().strip()
+
+    def status(self) -> dict[str, Any]:
+        """What `operate status --json` says."""
+        status, said = self.operate("status", "--json")
+        assert status == 0, said
+        told: dict[str, Any] = json.loads(said)
+        return told
 
     def start_run(self, *words: str) -> str:
         """Starts a run as an operator; returns its id."""

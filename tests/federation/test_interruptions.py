@@ -158,14 +158,14 @@ def test_too_few_banks_wait_and_the_network_says_for_what(tmp_path: Path) -> Non
             present.give_rows(number, 300)
         present.start_aggregator()
         present.start_banks(1)
-        says = "banks present  1\nwaiting for    a quorum of 2 banks, 1 are present"
-        wait_for(lambda: present.operate("status") == (0, says), says)
+        says = "a quorum of 2 banks, 1 are present"
+        wait_for(lambda: present.status()["waiting_for"] == says, says)
         log = present.log_file("aggregator")
         wait_for(lambda: "waiting for banks  waiting_for=3 banks, 1 are present" in log.read_text(), "the log says it")
         assert not present.events("run_started")
         present.start_bank(2)
         assert present.run_ended().outcome == FINISHED
-        assert present.operate("status") == (0, "banks present  2\nwaiting for    an operator to start a run")
+        assert present.status()["waiting_for"] == "an operator to start a run"
 
 
 def test_three_voids_in_a_row_fail_the_run_and_it_says_why(tmp_path: Path) -> None:
@@ -187,7 +187,10 @@ def test_three_voids_in_a_row_fail_the_run_and_it_says_why(tmp_path: Path) -> No
         assert voids[-1].reason.endswith(("the quorum is 2", "2 are needed"))
         assert finished.model_sha256 == last.model.model_sha256  # the model is what the last committed round made
         assert present.processes["bank-01"].is_alive()
-        assert present.operate("status")[1] == "banks present  1\nwaiting for    an operator to start a run"
+        told = present.status()
+        assert (told["banks"]["present"], told["waiting_for"]) == (1, "an operator to start a run")
+        assert (told["last_round"]["outcome"], told["last_run"]["outcome"]) == ("void", "failed")
+        assert told["last_run"]["reason"] == finished.reason
 
 
 def test_an_aggregator_that_is_killed_goes_on_with_the_round_and_the_model_is_as_if_nothing_had_happened(

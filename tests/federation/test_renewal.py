@@ -151,13 +151,14 @@ def test_an_operator_sees_the_open_round_and_lets_an_absent_bank_lapse(tmp_path:
         present.pause(2)
         run_id = present.start_run("--rounds", "2")
         present.accepted(run_id, 1, "bank-01")
-        assert present.operate("status")[1].splitlines() == [
-            "banks present  2",
-            f"run            {run_id}, 0 of 2 rounds",
-            "round          1, attempt 1",
-            "answered       bank-01",
-            "waiting for    bank-02",
+        lines = present.operate("status")[1].splitlines()
+        assert lines[:4] == [
+            "banks        2 present",
+            f"run          {run_id}, 0 of 2 rounds",
+            "round        1: standardise",
+            "answered     1 of 2: bank-01",
         ]
+        assert lines[4].startswith("waiting for  bank-02 for ")
         assert present.operate("start") == (
             1,
             f"refused: FAILED_PRECONDITION: a run must end before the next begins, {run_id} is going on",

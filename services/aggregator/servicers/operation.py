@@ -8,14 +8,10 @@ from fedfraud.errors import Invalid
 from fedfraud.identity import Role
 from fedfraud.logs import Log
 from fedfraud.v1 import history_pb2, operation_pb2, operation_pb2_grpc
-from fedfraud.wire import role_to_proto, round_key_to_proto
-from services.aggregator.conductor import Conductor
-from services.aggregator.intake import Intake
-from services.aggregator.journal import Journal
-from services.aggregator.participants import Participants
-from services.aggregator.rounds import Outcome
-from services.aggregator.seats import SeatRecord, Seats
+from fedfraud.wire import role_to_proto
+from services.aggregator.seats import SeatRecord
 from services.aggregator.settings import Settings
+from services.aggregator.status import Network, seat_state
 
 _MAX_ROUNDS = 10_000
 _MAX_REASON = 200
@@ -28,19 +24,15 @@ class OperationServicer(operation_pb2_grpc.OperationServiceServicer):
     def __init__(
         self,
         settings: Settings,
-        conductor: Conductor,
-        intake: Intake,
-        participants: Participants,
-        seats: Seats,
-        journal: Journal,
+        network: Network,
         log: Log,
     ) -> None:
         self._settings = settings
-        self._conductor = conductor
-        self._intake = intake
-        self._participants = participants
-        self._seats = seats
-        self._journal = journal
+        self._network = network
+        self._conductor = network.conductor
+        self._participants = network.participants
+        self._seats = network.seats
+        self._journal = network.journal
         self._log = log
 
     async def StartRun(  # the name is the proto's
@@ -64,20 +56,7 @@ class OperationServicer(operation_pb2_grpc.OperationServiceServicer):
         self, request: operation_pb2.GetStatusRequest, context: Context
     ) -> operation_pb2.GetStatusResponse:
         """See operation.proto."""
-        response = operation_pb2.GetStatusResponse(present_count=len(self._participants.present))
-        run = self._conductor.run
-        if run is None:
-            response.waiting_for = self._conductor.waiting_for or "an operator to start a run"
-            return response
-        progress = run.progress
-        response.run_id, response.waiting_for = progress.run_id, run.waiting_for
-        response.committed_count, response.round_count = progress.committed_count, progress.round_count
-        if self._intake.round is not None and self._intake.round.state.outcome is Outcome.OPEN:
-            state = self._intake.round.state
-            response.key.CopyFrom(round_key_to_proto(state.plan.key))
-            response.awaited.extend(self._intake.round.awaited)
-            response.answered.extend(sorted(state.plan.cohort - set(response.awaited)))
-        return response
+        return self._network.status()
 
     async def ListSeats(
         self, request: operation_pb2.ListSeatsRequest, context: Context
@@ -108,17 +87,9 @@ class OperationServicer(operation_pb2_grpc.OperationServiceServicer):
         return operation_pb2.RevokeSeatResponse()
 
 
-def _state(record: SeatRecord) -> operation_pb2.SeatState.ValueType:
-    if record.revoked:
-        return operation_pb2.SEAT_STATE_REVOKED
-    if record.present:
-        return operation_pb2.SEAT_STATE_PRESENT
-    return operation_pb2.SEAT_STATE_LAPSED if record.lapsed else operation_pb2.SEAT_STATE_ABSENT
-
-
 def _seat_to_proto(record: SeatRecord) -> operation_pb2.Seat:
     seat = operation_pb2.Seat(
-        seat=record.name, state=_state(record), fencing_number=record.fencing_number, slot=record.slot
+        seat=record.name, state=seat_state(record), fencing_number=record.fencing_number, slot=record.slot
     )
     seat.expiry_time.FromDatetime(record.expiry)
     return seat
