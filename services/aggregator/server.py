@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from fedfraud.channel import bind_enrolment, bind_mutual, enrolment_server, mutual_server
 from fedfraud.errors import Misconfigured, NotStored, Stale
@@ -34,6 +34,9 @@ from services.aggregator.settings import Settings
 from services.aggregator.status import Network
 from services.aggregator.vectors import Vectors
 from services.aggregator.writer import Writer
+
+if TYPE_CHECKING:
+    from services.aggregator.metrics_server import MetricsServer
 
 _GRACE_SECONDS = 1.0
 _SWEEP_SECONDS = 60.0
@@ -128,6 +131,7 @@ async def _serve(
     health = HealthServer(settings.health_socket) if settings.health_socket else None
     await conductor.begin(seats)
     await _all_absent(seats, journal)
+    metrics = await _metrics(settings, network) if settings.metrics_listen else None
     await asyncio.gather(server.start(), enrolment.start(), *([health.start()] if health else []))
     log.info("serving", port=port, enrolment_port=enrolment_port, expected_banks=settings.expected_banks)
     ready(port, enrolment_port)
@@ -147,10 +151,24 @@ async def _serve(
     await asyncio.gather(*tasks, return_exceptions=True)
     if health:
         await health.set_serving(False)
+    if metrics:
+        await asyncio.to_thread(metrics.close)
     await conductor.close()
     await asyncio.gather(server.stop(_GRACE_SECONDS), enrolment.stop(_GRACE_SECONDS))
     if health:
         await health.stop()
+
+
+async def _metrics(settings: Settings, network: Network) -> "MetricsServer":
+    # Not above: whoever has no Prometheus does not wait for its import.
+    from services.aggregator.exposition import registry_of
+    from services.aggregator.metrics_server import MetricsServer
+
+    registry, tally = registry_of(network, settings.data_dir)
+    await network.journal.replay(tally.apply)
+    server = MetricsServer(registry, settings.metrics_listen)
+    Log("aggregator").info("metrics can be read", port=server.port)
+    return server
 
 
 def manifest_of(settings: Settings) -> Manifest:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fedfraud.fixed_point import MAX_SEATS
@@ -32,6 +32,8 @@ class Settings(BaseSettings):
     """The names and addresses in the aggregator's certificate, separated by commas."""
     health_socket: Path | None = None
     """The Unix socket of the health service; none without it."""
+    metrics_listen: str = ""
+    """Where Prometheus may read metrics over plain HTTP, host:port, for example 127.0.0.1:9464; empty for nowhere."""
 
     population: str = "tutorial"
     """Whose features the model has; in the simulation also what the banks draw their shards from."""
@@ -82,6 +84,14 @@ class Settings(BaseSettings):
     """The least severe events that are logged."""
     log_form: Literal["readable", "json"] = "readable"
     """One event a line, for people or for machines."""
+
+    @field_validator("metrics_listen")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if value and not (host and port.isdecimal() and int(port) < 1 << 16):
+            raise ValueError(f"an address must be host:port, got {value!r}")
+        return value
 
     @model_validator(mode="after")
     def _quorum_is_reachable(self) -> "Settings":
