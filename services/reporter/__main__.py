@@ -18,6 +18,7 @@ from fedfraud.errors import Invalid, Misconfigured, setting_faults
 from fedfraud.health import HealthServer
 from fedfraud.logs import Log
 from services.reporter import desk, report
+from services.reporter.exposition import Counts
 from services.reporter.facts import RunFacts, schema
 from services.reporter.follow import follow
 from services.reporter.page.app import application
@@ -35,7 +36,8 @@ async def serve(settings: Settings, stop: asyncio.Event, on_page: Callable[[int]
     In a process of its own: it sets the umask.
     """
     os.umask(0o002)  # the host's user shares the reports folder's group and may change and delete what appears
-    reports = desk.Desk(settings)
+    counts = Counts()
+    reports = desk.Desk(settings, counts)
     feed = Feed(Archive(settings.reports_dir))
 
     async def write_run(run: RunFacts) -> None:
@@ -43,6 +45,7 @@ async def serve(settings: Settings, stop: asyncio.Event, on_page: Callable[[int]
         feed.refresh()
 
     async def tell(serving: bool) -> None:
+        counts.connected.set(serving)
         await feed.set_connected(serving)
         if health:
             await health.set_serving(serving)
@@ -54,7 +57,7 @@ async def serve(settings: Settings, stop: asyncio.Event, on_page: Callable[[int]
             stack.push_async_callback(health.stop)
         stack.push_async_callback(reports.close)
         if settings.page_listen:
-            app = application(feed, settings.reports_dir, settings.page_host_names)
+            app = application(feed, settings.reports_dir, settings.page_host_names, counts)
             page = PageServer(app, settings.page_listen)
             await page.start()
             stack.push_async_callback(page.stop)
