@@ -87,7 +87,7 @@ def attempt(banks: int, words: int, dropped: int) -> Cost:
         size.threshold,
     )
     policy = Policy(FEDERATION, roster, True, FRACTION_BITS, CLIP, WEIGHT_CAP)
-    inputs, cost = Inputs(bytes(32), bytes(32), CLIP, ("train",), (bytes(32),), words), Cost()
+    inputs, cost = Inputs(bytes(32), bytes(32), CLIP, ("train",), (bytes(32),), bytes(32), words), Cost()
     total = MaskedSum(parameters, roster)
     maskers = {
         seat: cost.bank(
@@ -122,7 +122,7 @@ def _stages(cost: Cost, total: MaskedSum, maskers: dict[str, Masker], words: int
         expected += own
     cost.server(total.close)
     for seat in staying:
-        consent, _ = cost.bank(maskers[seat].consent, total.survivors, Openings())
+        consent, _ = cost.bank(maskers[seat].consent, total.masked, Openings())
         sent[seat] += answer_to_proto(consent).ByteSize()
         cost.server(total.consent, consent)
     cost.server(total.close)

@@ -65,15 +65,14 @@ class TrainCodec:
         return int(np.rint(self.clip * 2**FRACTION_BITS))
 
     def encode(self, update: NDArray[np.float32], weight: int) -> Words:
-        """(parameters,) float32 and a weight in 1 to 2**20 to words. Not finite: refused."""
+        """(parameters,) float32 and a weight in 1 to 2**20 to words. A coordinate that is not finite becomes 0 and
+        counts as clipped: who chose the model must not learn from a refusal which rows it overflows on."""
         if update.shape != (self.parameter_count,):
             raise Invalid(f"an update must have {self.parameter_count} coordinates, got {update.size}")
-        if not np.isfinite(update).all():
-            raise Invalid(f"an update must be finite, got {int((~np.isfinite(update)).sum())} NaN or infinite values")
         if not 1 <= weight <= WEIGHT_CAP:
             raise Invalid(f"a weight must be 1 to {WEIGHT_CAP}, got {weight}")
         values = update.astype(np.float64)
-        clipped = np.clip(values, -self.clip, self.clip)
+        clipped = np.clip(np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0), -self.clip, self.clip)
         fixed = np.rint(clipped * 2**FRACTION_BITS).astype(np.int64) * weight
         counts = np.array([weight, np.count_nonzero(clipped != values)], np.int64)
         return np.concatenate([fixed, counts]).view(np.uint64)
@@ -236,11 +235,11 @@ class EvaluateCodec:
         return 2 * self.bins
 
     def encode(self, logits: NDArray[np.floating], labels: NDArray[np.bool_]) -> Words:
-        """(rows,) logits and (rows,) labels to words. Not finite: refused."""
-        if not np.isfinite(logits).all():
-            raise Invalid(f"scores must be finite, got {int((~np.isfinite(logits)).sum())} NaN or infinite values")
+        """(rows,) logits and (rows,) labels to words. Infinite ones count in the outermost bins, NaN in the lowest: who
+        chose the model must not learn from a refusal which rows it overflows on."""
+        scores = np.nan_to_num(logits.astype(np.float64), nan=-np.inf, posinf=np.inf, neginf=-np.inf)
         # Floor first: a logit just below 0 stays below it.
-        place = np.floor(np.arcsinh(logits.astype(np.float64) / LOGIT_BEND) / self._width) + self.bins // 2
+        place = np.floor(np.arcsinh(scores / LOGIT_BEND) / self._width) + self.bins // 2
         index = np.clip(place, 0, self.bins - 1).astype(np.int64)
         histograms = [np.bincount(index[labels == label], minlength=self.bins) for label in (False, True)]
         return np.concatenate(histograms).astype(np.uint64)

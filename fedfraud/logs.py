@@ -10,7 +10,7 @@ _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARN
 
 class _Readable(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        time = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
+        time = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%d %H:%M:%S")
         mark = "" if record.levelno <= logging.INFO else f"{record.levelname}: "
         fields = " ".join(f"{name}={_one_line(value)}" for name, value in _fields(record).items())
         what = _one_line(record.getMessage())

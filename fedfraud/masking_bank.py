@@ -40,7 +40,7 @@ from fedfraud.masking import (
 )
 from fedfraud.masking_keys import KEY_BYTES, agree, derive, digest, private_key, public_key, seal, stream, unseal
 from fedfraud.masking_parameters import Misbehaved, Parameters, Roster, TooFew, check_length, check_seats
-from fedfraud.masking_policy import Inputs, Openings, Policy
+from fedfraud.masking_policy import Figures, Inputs, Openings, Policy
 
 Pair = tuple[bytes, bytes]
 """The shares of a seed and of a mask secret; or what two seats' keys agree on, for shares and for masks."""
@@ -52,7 +52,8 @@ class BankState:
 
     seat: str
     seed: bytes = field(repr=False)
-    identities: tuple[bytes, ...]
+    sources: tuple[bytes, ...]
+    data_sha256: bytes
     parameters: Parameters
     roster: Roster
     advertisements: tuple[Advertisement, ...] = ()
@@ -95,10 +96,11 @@ class Masker:
     ) -> "Masker":
         """Takes part in an attempt that the bank's policy allows; `random_bytes(32)` is asked once."""
         policy.check(parameters, roster, seat, inputs)
-        policy.check_unopened(parameters, inputs.identities, openings, parameters.cohort)
+        policy.check_unopened(parameters, inputs.figures, openings, parameters.cohort)
         if key.public_key().public_bytes_raw() != roster.keys[seat]:
             raise Invalid(f"a roster must have the bank's own key for {seat}, got {roster.keys[seat].hex()[:12]}")
-        return cls(BankState(seat, random_bytes(KEY_BYTES), inputs.identities, parameters, roster), policy, key)
+        seed = random_bytes(KEY_BYTES)
+        return cls(BankState(seat, seed, inputs.sources, inputs.data_sha256, parameters, roster), policy, key)
 
     def advertise(self) -> Advertisement:
         """The attempt's public keys, and the hash that holds the bank to its seed."""
@@ -131,24 +133,24 @@ class Masker:
         shared = shared_sha256(self._roll, state.shared)
         if not self.state.shared:
             self._check_delivery(delivery)
-            self._policy.check_unopened(state.parameters, state.identities, openings, state.parameters.cohort, shared)
+            self._policy.check_unopened(state.parameters, self._figures, openings, state.parameters.cohort, shared)
         self.state = state
         masked = self._masked(words)
         vector_sha256 = sha256(fixed_point.to_bytes(masked)).digest()
-        entries = openings.sent(state.parameters, state.identities, shared)
+        entries = openings.sent(self._figures, shared)
         return signed(Masked(state.seat, vector_sha256), self._key, self._shared), masked, entries
 
-    def consent(self, survivors: Sequence[str], openings: Openings) -> tuple[Consent, dict[bytes, bytes]]:
-        """The bank's word for one opening of the round, and the openings with it: to be on disk before it leaves."""
+    def consent(self, masked: Sequence[Masked], openings: Openings) -> tuple[Consent, dict[bytes, bytes]]:
+        """The bank's word for one opening of the round, and the openings with it: to be on disk before it leaves.
+        `masked` is of each survivor its own word, which says that it was told of the same seats that shared."""
         self._need(self.state.words_sha256, "a masked vector")
-        state = self._with(survivors=tuple(survivors))
+        state = self._with(survivors=tuple(one.seat for one in masked))
         if not self.state.survivors:
-            shared = self._shared
-            self._policy.check_unopened(state.parameters, state.identities, openings, state.survivors, shared)
-            self._check_survivors(state.survivors)
+            self._policy.check_unopened(state.parameters, self._figures, openings, state.survivors, self._shared)
+            self._check_survivors(masked)
         self.state = state
         consent = signed(Consent(state.seat), self._key, self._opening)
-        return consent, openings.opened(state.parameters, state.identities, state.survivors)
+        return consent, openings.opened(state.parameters, self._figures, state.survivors)
 
     def unmask(self, consents: Sequence[Consent]) -> Unmasking:
         """The shares that open the sum over the survivors, once a quorum has consented to that very sum."""
@@ -186,9 +188,12 @@ class Masker:
                 raise Invalid(f"shares must be addressed to {self.state.seat}, got some for {sealed.holder}")
             self._open(sealed)
 
-    def _check_survivors(self, survivors: Sequence[str]) -> None:
+    def _check_survivors(self, masked: Sequence[Masked]) -> None:
+        survivors = [one.seat for one in masked]
         self._check_list("survivors", survivors, self.state.shared)
         self._check_holders("survived", survivors)
+        for one in masked:  # who was told of other seats that shared masked its words for those, and signed so
+            check_signed(one, self.state.roster, self._shared)
 
     def _check_consents(self, consents: Sequence[Consent]) -> None:
         seats, quorum = [consent.seat for consent in consents], self.state.parameters.quorum
@@ -295,6 +300,10 @@ class Masker:
         return derive(self.state.seed, purpose, context or self._transcript)
 
     # What the stages have fixed.
+
+    @cached_property
+    def _figures(self) -> Figures:
+        return Figures(self.state.parameters.segments, self.state.sources, self.state.data_sha256)
 
     @cached_property
     def _share_key(self) -> X25519PrivateKey:

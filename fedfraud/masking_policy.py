@@ -21,47 +21,69 @@ STATIC_SEGMENTS = frozenset({"count", "standardise"})
 @dataclass(frozen=True)
 class Inputs:
     """What the bank is about to contribute, as it knows it itself: the hash of the model it holds, of the task it was
-    given, the clip of its updates, the segments, for each a hash of all that its figures follow from (the bank's data,
-    the model, the training seed), and the words."""
+    given, the clip of its updates, the segments, for each a hash of what its figures follow from besides the bank's
+    rows (the model, the training seed), the hash of those rows, and the words."""
 
     model_sha256: bytes
     task_sha256: bytes
     clip: float
     segments: tuple[str, ...]
-    identities: tuple[bytes, ...]
+    sources: tuple[bytes, ...]
+    data_sha256: bytes
     word_count: int
 
     @property
     def sha256(self) -> bytes:
         """digest("inputs", the fields in order): what a kept contribution answers to, and nothing else."""
-        values = (self.model_sha256, self.task_sha256, float(self.clip), self.segments, self.identities)
+        values = (self.model_sha256, self.task_sha256, float(self.clip), self.segments, self.sources, self.data_sha256)
         return digest("inputs", *values, self.word_count)
+
+    @property
+    def figures(self) -> "Figures":
+        """What of it must not be opened over two sets of banks."""
+        return Figures(self.segments, self.sources, self.data_sha256)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """A bank's figures in a contribution. They are named by segment and source alone, whatever rows they are of: of the
+    same figure before and after a row came the difference would be that row."""
+
+    segments: tuple[str, ...]
+    sources: tuple[bytes, ...]
+    data_sha256: bytes
+
+    @property
+    def names(self) -> list[bytes]:
+        """digest("figure", segment, source), one a segment; the same in whatever round, run or attempt."""
+        return [digest("figure", *each) for each in zip(self.segments, self.sources, strict=True)]
+
+    def over(self, banks: Sequence[str]) -> bytes:
+        """digest("over", banks, rows): what stands under a figure that was opened."""
+        return digest("over", tuple(banks), self.data_sha256)
 
 
 @dataclass(frozen=True)
 class Openings:
     """All of this bank's figures that were opened, or may have been without its hearing of it; kept for ever.
 
-    A record is two hashes, 32 bytes each. Under digest("figure", segment, identity) stands, once masked words with the
-    figure have left, digest("sent", the attempt), and once the bank consented to an opening digest("over", survivors):
-    summed over two sets of banks it would reveal their difference. Under digest("run", run id) stands the last round
-    that the bank consented to open, a big-endian integer.
+    A record is two hashes, 32 bytes each. Under a figure's name stands, once masked words with it have left,
+    digest("sent", the attempt), and once the bank consented to an opening, over which banks and of which rows: summed
+    over two sets of banks, or of rows, it would reveal their difference. Under digest("run", run id) stands the last
+    round that the bank consented to open, a big-endian integer.
     """
 
     records: Mapping[bytes, bytes] = field(default_factory=dict)
 
-    def sent(self, parameters: Parameters, identities: Sequence[bytes], attempt: bytes) -> dict[bytes, bytes]:
+    def sent(self, figures: Figures, attempt: bytes) -> dict[bytes, bytes]:
         """The records to be on disk before masked words leave; none for figures that are known already."""
-        figures = _figures(parameters, identities)
-        return {figure: digest("sent", attempt) for figure in figures if figure not in self.records}
+        return {name: digest("sent", attempt) for name in figures.names if name not in self.records}
 
-    def opened(
-        self, parameters: Parameters, identities: Sequence[bytes], survivors: Sequence[str]
-    ) -> dict[bytes, bytes]:
+    def opened(self, parameters: Parameters, figures: Figures, survivors: Sequence[str]) -> dict[bytes, bytes]:
         """The records to be on disk before a Consent leaves; none when they are known already."""
         last = max(parameters.round, self.last(parameters.run_id))
         entries = {digest("run", parameters.run_id): last.to_bytes(HASH_BYTES)}
-        entries |= dict.fromkeys(_figures(parameters, identities), _over(survivors))
+        entries |= dict.fromkeys(figures.names, figures.over(survivors))
         return {key: value for key, value in entries.items() if self.records.get(key) != value}
 
     def including(self, entries: Mapping[bytes, bytes]) -> "Openings":
@@ -126,34 +148,25 @@ class Policy:
     def check_unopened(
         self,
         parameters: Parameters,
-        identities: Sequence[bytes],
+        figures: Figures,
         openings: Openings,
         banks: Sequence[str],
         attempt: bytes = b"",
     ) -> None:
         """Refuses a round that is not after the last opened one of its run, and figures that left before: unless in
-        this very attempt, or when they were opened over the same banks. `banks` are the cohort when an attempt begins
-        and when its words leave, the survivors when it is to be opened."""
+        this very attempt, or when they were opened over the same banks and of the same rows. `banks` are the cohort
+        when an attempt begins and when its words leave, the survivors when it is to be opened."""
         last = openings.last(parameters.run_id)
         if parameters.round <= last:
             raise Stale(f"a round must come after the last one opened, {last}, got {parameters.round}")
-        allowed = {None, _over(banks), digest("sent", attempt)}
-        for segment, figure in zip(parameters.segments, _figures(parameters, identities), strict=True):
+        allowed = {None, figures.over(banks), digest("sent", attempt)}
+        for segment, name in zip(figures.segments, figures.names, strict=True):
             free = self.reopen_static and segment in STATIC_SEGMENTS
-            if openings.records.get(figure) not in allowed and not free:
+            if openings.records.get(name) not in allowed and not free:
                 raise OpenedBefore(
-                    f"figures must be opened over the same banks each time, got {segment} {figure.hex()[:12]} again, "
-                    f"over {len(banks)} banks"
+                    f"figures must be opened over the same banks and rows each time, got {segment} {name.hex()[:12]} "
+                    f"again, over {len(banks)} banks"
                 )
-
-
-def _figures(parameters: Parameters, identities: Sequence[bytes]) -> list[bytes]:
-    """One a segment; the same figure in whatever round, run or attempt."""
-    return [digest("figure", *each) for each in zip(parameters.segments, identities, strict=True)]
-
-
-def _over(banks: Sequence[str]) -> bytes:
-    return digest("over", tuple(banks))
 
 
 def _shown(value: object) -> object:

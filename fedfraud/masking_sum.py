@@ -144,7 +144,7 @@ class MaskedSum:
             self.roster,
             self.advertisements,
             _by_seat(self._shares),
-            _by_seat(self._masked),
+            self.masked,
             self.consents,
             _by_seat(self._unmaskings),
         )
@@ -155,8 +155,13 @@ class MaskedSum:
         return _by_seat(self._advertisements)
 
     @property
+    def masked(self) -> tuple[Masked, ...]:
+        """What stage consent begins with."""
+        return _by_seat(self._masked)
+
+    @property
     def survivors(self) -> tuple[str, ...]:
-        """What stage consent begins with: whose words are in the sum."""
+        """Whose words are in the sum."""
         return tuple(sorted(self._masked))
 
     @property

@@ -6,7 +6,7 @@ from dataclasses import astuple, replace
 
 from fedfraud.errors import Invalid
 from fedfraud.manifest import Manifest
-from fedfraud.masking import Advertisement, Consent, Sealed, Share, Shares, Unmasking
+from fedfraud.masking import Advertisement, Consent, Masked, Sealed, Share, Shares, Unmasking
 from fedfraud.masking_keys import digest
 from fedfraud.masking_parameters import Parameters, Roster, SeatKey
 from fedfraud.recipe import WeightRule
@@ -108,6 +108,18 @@ def delivered_to_proto(told: Sequence[Sealed]) -> list[masking_pb2.DeliveredShar
 def delivered_from_proto(told: Sequence[masking_pb2.DeliveredShares]) -> tuple[Sealed, ...]:
     """See Sealed."""
     return tuple(_unsealed(one.dealer, one.sealed) for one in told)
+
+
+def masked_to_proto(told: Sequence[Masked]) -> list[masking_pb2.SeatMasked]:
+    """For stage consent."""
+    return [
+        masking_pb2.SeatMasked(seat=one.seat, vector_sha256=one.vector_sha256, signature=one.signature) for one in told
+    ]
+
+
+def masked_from_proto(told: Sequence[masking_pb2.SeatMasked]) -> tuple[Masked, ...]:
+    """What `masked_to_proto` gave."""
+    return tuple(Masked(one.seat, one.vector_sha256, one.signature) for one in told)
 
 
 def consents_to_proto(told: Sequence[Consent]) -> list[masking_pb2.SeatConsent]:

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import re
 import signal
 import sys
 from pathlib import Path
@@ -22,6 +23,13 @@ def main() -> int:
     commands = parser.add_subparsers(dest="what", required=True, metavar="COMMAND")
     commands.add_parser("serve", help="run rounds until SIGTERM; every setting is an environment variable")
     verifying = commands.add_parser("verify", help="check a data folder, whole or in use, and say how deep")
+    verifying.add_argument(
+        "--seen",
+        type=_seen,
+        metavar="N:HEAD",
+        help="an entry and its head in hexadecimal, as an earlier verify printed them: a journal that lost its last "
+        "entries is whole in itself, and only what was seen of it shows that",
+    )
     exporting = commands.add_parser("export", help="write the signed journal for a bank to check its receipts against")
     exporting.add_argument("file", type=Path, metavar="FILE", help="the file to write")
     exporting.add_argument(
@@ -37,7 +45,7 @@ def main() -> int:
             return operate.main(arguments, OperatorSettings())
         settings = Settings()
         if arguments.what == "verify":
-            found = verify(arguments.data_dir or settings.data_dir)
+            found = verify(arguments.data_dir or settings.data_dir, arguments.seen)
             print(found.text)
             return 1 if found.faults else 0
         if arguments.what == "export":
@@ -47,12 +55,23 @@ def main() -> int:
         configure(settings.log_level, settings.log_form)
         asyncio.run(_serve(settings))
     except ValidationError as error:
-        Log("aggregator").error("cannot start", reason=setting_faults(error))
+        Log("aggregator").error(_cannot(arguments.what), reason=setting_faults(error))
         return 2
     except FedfraudError as error:
-        Log("aggregator").error("cannot start", reason=error)
+        Log("aggregator").error(_cannot(arguments.what), reason=error)
         return 2
     return 0
+
+
+def _cannot(command: str) -> str:
+    return "cannot start" if command == "serve" else f"cannot {command}"
+
+
+def _seen(text: str) -> tuple[int, bytes]:
+    number, _, head = text.partition(":")
+    if not re.fullmatch(r"[1-9][0-9]{0,17}:[0-9a-f]{64}", text):
+        raise argparse.ArgumentTypeError(f"must be an entry's number, a colon and 64 hexadecimal digits, got {text!r}")
+    return int(number), bytes.fromhex(head)
 
 
 async def _serve(settings: Settings) -> None:

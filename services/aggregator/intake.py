@@ -189,11 +189,10 @@ class Intake:
         self._participants.spoke(seat)
         try:
             self._seats.check_lease(seat, request.fencing_number)
-            masked = self.round.masked if self.round else None
-            if self.round is None or masked is None or self.round.state.outcome is not Outcome.OPEN:
-                raise Stale(f"an answer must be to a stage of the open masked round, none is, got one to {key}")
-            if key != self.round.state.plan.key:
-                raise Stale(f"an answer must be to the open round, {self.round.state.plan.key}, got {key}")
+            known = [one for one in (self.round, self._former) if one and one.state.plan.key == key]
+            masked = known[0].masked if known else None
+            if masked is None:
+                raise Stale(f"an answer must be to a stage of the open masked round, got one to {key}")
             await asyncio.shield(masked.answer(credential.identity, request.answer))
         except FedfraudError as refusal:
             await self._refused(seat, federation_pb2.ContributionHeader(key=request.key), refusal)

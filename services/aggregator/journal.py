@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -29,10 +29,16 @@ _EVENTS = {
 class Journal:
     """Entries count from 1 without a gap; `append` returns when its entry is on disk."""
 
-    def __init__(self, path: Path, writer: Writer, key: Ed25519PrivateKey) -> None:
+    def __init__(self, path: Path, writer: Writer, key: Ed25519PrivateKey, *, begun: bool = False) -> None:
+        """`begun`: there was a journal at this path before, and an empty one is not to take its place."""
         self._writer = writer
         self._key = key
         with _readable(path):
+            if begun and not _is_begun(path):
+                raise Misconfigured(
+                    f"a network that has begun must have its journal, {path} or its -wal file is gone or empty: put "
+                    "them back from a copy, or begin a new network in another folder"
+                )
             self._database = _open(path)
             self._tail = _checked_head(self._database, key)
         self.head = self._tail[0]
@@ -156,6 +162,14 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise Misconfigured(f"a journal must be a whole SQLite file that can be opened: {error}, {path}") from error
+
+
+def _is_begun(path: Path) -> bool:
+    """Whether there is a journal at this path; nothing is made where there is none."""
+    if not path.is_file():
+        return False
+    with closing(sqlite3.connect(path)) as database:
+        return bool(database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
 
 
 def _open(path: Path) -> sqlite3.Connection:

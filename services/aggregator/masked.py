@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
-from fedfraud.errors import NotStored
+from fedfraud.errors import Invalid, NotStored, Stale
 from fedfraud.fixed_point import Words
 from fedfraud.identity import Identity
 from fedfraud.masking import Masked
@@ -21,6 +21,7 @@ from fedfraud.masking_wire import (
     answer_to_proto,
     consents_to_proto,
     delivered_to_proto,
+    masked_to_proto,
 )
 from fedfraud.v1 import federation_pb2, history_pb2, masking_pb2
 from fedfraud.wire import round_key_to_proto
@@ -41,6 +42,7 @@ class MaskedRound:
         """Set when nobody is waited for any more."""
         self._plan = plan
         self._journal = journal
+        self._over = False
         self._lock = asyncio.Lock()
         self.note()
 
@@ -66,11 +68,17 @@ class MaskedRound:
             self.progressed.set()
 
     async def answer(self, identity: Identity, answer: masking_pb2.StageAnswer) -> None:
-        """Takes a bank's answer in, durably; the same again is nothing new."""
+        """Takes a bank's answer in, durably; the same again is nothing new, and no more are shares that come when the
+        sum can be opened without them."""
         async with self._lock:
             seat = identity.seat
+            if self._over:
+                self._needless(seat, answer)
+                return
+            if seat not in self._plan.cohort:
+                raise Invalid(f"an answer must come from the round's cohort, {seat} is not in it")
             if answer.WhichOneof("answer") == "declined":
-                if seat not in self.declined and seat in self._plan.cohort:
+                if seat not in self.declined:
                     known = masking_pb2.Declined(reason=answer.declined.reason)  # and no field that we do not know
                     await self._journal_answer(seat, masking_pb2.StageAnswer(declined=known))
                     self.decline(seat, answer.declined)
@@ -83,6 +91,15 @@ class MaskedRound:
                     self.attempt.forget(seat)
                     raise
             self.note()
+
+    async def end(self) -> None:
+        """No answer is journalled from here on: it would stand after the round's end."""
+        async with self._lock:
+            self._over = True
+
+    def _needless(self, seat: str, answer: masking_pb2.StageAnswer) -> None:
+        if answer.WhichOneof("answer") != "unmasking" or seat not in self.attempt.survivors:
+            raise Stale(f"an answer must be to a stage of the open masked round, got one to {self._plan.key}")
 
     def decline(self, seat: str, declined: masking_pb2.Declined) -> None:
         """The seat sits the attempt out."""
@@ -125,7 +142,7 @@ class MaskedRound:
                 told.seats.extend(delivery.shared)
                 told.sealed.extend(delivered_to_proto(delivery.sealed))
             case Stage.CONSENT:
-                told.seats.extend(self.attempt.survivors)
+                told.masked.extend(masked_to_proto(self.attempt.masked))
             case Stage.UNMASK:
                 told.consents.extend(consents_to_proto(self.attempt.consents))
         return federation_pb2.ParticipateResponse(stage=told)

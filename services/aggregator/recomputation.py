@@ -151,12 +151,23 @@ class Recomputation:
         depth.sum, depth.contributions = "whole", "not kept"
         kept = {seat: self._vectors.contribution(key, seat) for seat in committed.seats}
         there = {seat: path for seat, path in kept.items() if path.exists()}
+        try:
+            self._check_contributions(key, there, words, depth, whole=len(there) == len(kept))
+        except (Invalid, OSError):
+            if all(path.exists() for path in there.values()):
+                raise
+            depth.contributions = "not kept"  # their retention ended while they were read
+
+    def _check_contributions(
+        self, key: RoundKey, there: dict[str, Path], words: Words, depth: Depth, *, whole: bool
+    ) -> None:
+        """Holds what is kept to the receipts and, if that is `whole`, the sum to it."""
         if not there:
             return
         depth.contributions = f"{len(there)} kept"
         for seat, path in there.items():
             _hashed(f"the contribution of {seat} to {key}", path, self.progress.accepted[seat].vector_sha256)
-        if len(there) == len(kept):
+        if whole:
             again = self._opened_again(there) if self.progress.secure else _added_again(there, len(words))
             if not np.array_equal(again, words):
                 raise Invalid(f"a sum must be that of its contributions, {key}'s is not")

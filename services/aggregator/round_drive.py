@@ -139,6 +139,7 @@ class RoundDrive:
             self._layout.check_sum(words, len(attempt.survivors))
             sha256 = await around.writer.insist(around.vectors.write_sum, self._plan.key, fixed_point.to_bytes(words))
         except (TooFew, Invalid) as error:
+            await masked.end()
             async with open_round.lock:
                 open_round.state.outcome = Outcome.VOID
             # Once masked words have left a bank it cannot know that nobody opened them: they are not asked for again.
@@ -167,6 +168,7 @@ class RoundDrive:
                 around.log.warning("deadline passed", round=self._plan.key, stage=stage, awaited=awaited)
             self._missed(open_round, masked.awaited)
             if masked.stage is Stage.UNMASK:
+                await masked.end()
                 return
             await masked.close()
 

@@ -32,6 +32,7 @@ from services.aggregator.servicers.history import HistoryServicer
 from services.aggregator.servicers.operation import OperationServicer
 from services.aggregator.settings import Settings
 from services.aggregator.status import Network
+from services.aggregator.vectors import NAME as VECTORS
 from services.aggregator.vectors import Vectors
 from services.aggregator.writer import Writer
 
@@ -50,7 +51,8 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Callable[[int, i
     lock = _locked(settings.data_dir)
     with _durably():
         authority, writer = Authority(settings.data_dir / "authority"), Writer()
-        journal = Journal(settings.data_dir / NAME, writer, authority.journal_key)
+        begun = (settings.data_dir / VECTORS).exists()  # the folder is made after the journal
+        journal = Journal(settings.data_dir / NAME, writer, authority.journal_key, begun=begun)
     try:
         await _serve(settings, manifest, authority, writer, journal, stop, ready, log)
     finally:
@@ -70,7 +72,7 @@ async def _serve(
     ready: Callable[[int, int], None],
     log: Log,
 ) -> None:
-    vectors, seats = Vectors(settings.data_dir / "vectors"), Seats()
+    vectors, seats = Vectors(settings.data_dir / VECTORS), Seats()
     with _durably():
         vectors.prepare()
     participants = Participants(seats, journal, log)
@@ -111,6 +113,7 @@ async def _serve(
             authority.journal_certificate_pem,
             writer,
             vectors,
+            log,
         ),
         server,
     )
@@ -187,10 +190,10 @@ def _locked(folder: Path) -> BinaryIO:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = (folder / "lock").open("wb")
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise Misconfigured(f"DATA_DIR must be a folder of this aggregator alone, another runs on {folder}") from error
     except OSError as error:
-        raise Misconfigured(
-            f"DATA_DIR must be a folder of this aggregator alone: {error.strerror}, {folder}"
-        ) from error
+        raise Misconfigured(f"DATA_DIR must be a folder that can be written: {error.strerror}, {folder}") from error
     return file
 
 

@@ -1,6 +1,7 @@
 """Vectors as files beside the journal: models by their hash; contributions, sums and momenta by run and round."""
 
 import hashlib
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -9,6 +10,9 @@ from pathlib import Path
 from fedfraud.errors import NotFound
 from fedfraud.identity import make_folder, write_durably
 from fedfraud.wire import RoundKey
+
+NAME = "vectors"
+"""Of the folder in the aggregator's data folder."""
 
 
 class Vectors:
@@ -72,11 +76,13 @@ class Vectors:
         """The files of all models."""
         return self._folder.glob("models/*.f32")
 
-    def rounds_and_models(self) -> Iterator[Path]:
-        """The files of all sums, momenta and models: what is kept for good."""
-        yield from self._folder.glob("*/*.sum.u64")
-        yield from self._folder.glob("*/*.velocity.f64")
-        yield from self.models()
+    def files(self) -> Iterator[Path]:
+        """All files but contributions, which go when their retention is over, and what is half written."""
+        for folder, _, names in os.walk(self._folder):  # of a folder that goes meanwhile it says nothing
+            for path in (Path(folder) / name for name in names):
+                of_a_round = path.parent.parent.parent == self._folder
+                if not path.name.startswith(".") and not (of_a_round and path.suffix == ".u64"):
+                    yield path
 
     def remove_contributions(self, key: RoundKey) -> None:
         """Forgets the round's contributions; its sum stays."""

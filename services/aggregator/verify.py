@@ -15,14 +15,20 @@ from fedfraud.wire import round_key_from_proto
 from services.aggregator.journal import NAME, read_lines
 from services.aggregator.progress import Progress
 from services.aggregator.recomputation import Depth, Recomputation
+from services.aggregator.vectors import NAME as VECTORS
 from services.aggregator.vectors import Vectors
 
 
 @dataclass
 class Verification:
-    """What was found: `rounds` in the journal's order, `faults` in words, each beginning with where it is."""
+    """What was found: `rounds` in the journal's order, `faults` in words, each beginning with where it is.
+
+    `head` is that of the last entry; `end` says in words what it left open.
+    """
 
     entries: int = 0
+    head: bytes = b""
+    end: str = ""
     rounds: list[Depth] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
@@ -36,31 +42,41 @@ class Verification:
             f"{'run':<22}{'round':>6}  {'step':<10}{'outcome':<11}{'banks':>5}  {'contributions':<15}{'sum':<12}model"
         )
         lines += [header, *(depth.text for depth in self.rounds)] if self.rounds else []
+        lines.append(f"ends     with entry {self.entries}, head {self.head.hex()}; {self.end}")
         lines += [f"FAULT  {fault}" for fault in self.faults]
         lines.append(f"{len(self.faults)} faults" if self.faults else "verified: nothing is amiss")
         return "\n".join(lines)
 
 
-def verify(data_dir: Path) -> Verification:
+def verify(data_dir: Path, known: tuple[int, bytes] | None = None) -> Verification:
     """Follows the chain, holds each entry to those before it, and each file to the entry that names it.
 
+    `known`: an entry's number and its head, 32 bytes, as an earlier `verify`, a receipt or a report gave them. Nothing
+    in a folder tells that the journal lost its last entries; what somebody else has seen of it does.
     Misconfigured when there is no journal to be read, or no key to check it with.
     """
-    found, vectors = Verification(), Vectors(data_dir / "vectors")
+    found, vectors = Verification(), Vectors(data_dir / VECTORS)
     try:
         ca_pem = (data_dir / "authority" / "ca.pem").read_bytes()
         key = journal_key((data_dir / "authority" / "journal.pem").read_bytes(), ca_pem)
     except OSError as error:
         raise Misconfigured(f"an aggregator's folder must hold its CA: {error.strerror}, {error.filename}") from error
-    head, account = b"", Account(vectors, found, federation_id(ca_pem))
+    files = list(vectors.files())  # before the entries: of a file that comes meanwhile they may not tell yet
+    account, holds = Account(vectors, found, federation_id(ca_pem)), known is None
     for line in read_lines(data_dir / NAME):
         found.entries += 1
         try:
-            account.take(checked_line(line, head, found.entries, key))
+            account.take(checked_line(line, found.head, found.entries, key))
         except Invalid as error:
             found.faults.append(str(error))
-        head = line.head
-    account.close()
+        found.head = line.head
+        holds = holds or (found.entries, found.head) == known
+    account.close(files)
+    if known and not holds:
+        found.faults.append(
+            f"a journal must hold what was seen of it, entry {known[0]} with the head {known[1].hex()[:12]}: this one "
+            f"of {found.entries} entries does not"
+        )
     return found
 
 
@@ -76,7 +92,7 @@ def export(data_dir: Path, file: Path, words: Path | None = None) -> int:
                 output.write(buffer.getvalue())
                 count += 1
                 if words:
-                    _copy_words(history_pb2.Entry.FromString(line.entry), Vectors(data_dir / "vectors"), words)
+                    _copy_words(history_pb2.Entry.FromString(line.entry), Vectors(data_dir / VECTORS), words)
     except OSError as error:
         raise Misconfigured(f"an export must be writable: {error.strerror}, {error.filename}") from error
     return count
@@ -147,13 +163,24 @@ class Account:
         if known != issued.signing_key:
             raise Invalid(f"a seat must keep its signing key, {known.hex()[:12]}, got {issued.signing_key.hex()[:12]}")
 
-    def close(self) -> None:
-        """After the last entry: every file that is there must be one that the journal names."""
+    def close(self, files: list[Path]) -> None:
+        """After the last entry: each of these files must be one that the journal names."""
+        self._found.end = self._end()
         if self._run is not None and self._run.progress.open is not None:
             self._named |= self._run.files_of(round_key_from_proto(self._run.progress.open.key))
-        for path in self._vectors.rounds_and_models():
+        for path in files:
             if path not in self._named:
                 self._found.faults.append(f"{path.name}: a vector must be one that the journal names, this is none")
+
+    def _end(self) -> str:
+        if self._run is None:
+            return "no run has begun"
+        progress = self._run.progress
+        if progress.finished is not None:
+            return f"run {progress.run_id} has ended"
+        if progress.open is None:
+            return f"run {progress.run_id} has not ended, and no round of it is open"
+        return f"run {progress.run_id} has not ended, its round {progress.open.key.round} is open"
 
 
 def _counts(what: str, number: int, former: int) -> None:

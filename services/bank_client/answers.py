@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from concurrent.futures import Executor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,7 +32,7 @@ from fedfraud.wire import (
     segments_from_proto,
 )
 from services.bank_client.attempts import Attempts
-from services.bank_client.contribution import Contributor, Task
+from services.bank_client.contribution import ALONE_SHARE, Contributor, Task
 from services.bank_client.receipts import Receipts
 from services.bank_client.release import Released
 
@@ -73,7 +74,13 @@ class Answers:
     """What a bank does with the rounds that it is asked to answer, over one session after another."""
 
     def __init__(
-        self, seat: str, manifest: Manifest, contributor: Contributor, receipts: Receipts, attempts: Attempts
+        self,
+        seat: str,
+        manifest: Manifest,
+        contributor: Contributor,
+        receipts: Receipts,
+        attempts: Attempts,
+        training: Executor | None = None,
     ) -> None:
         self.manifest = manifest
         self.row_count = contributor.row_count
@@ -81,6 +88,7 @@ class Answers:
         self._contributor = contributor
         self._receipts = receipts
         self._attempts = attempts
+        self._training = training
         self._log = Log(seat)
         self._work: Work | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -227,10 +235,11 @@ class Answers:
 
     async def _prepared(self, asked: asyncio.Task[Task], work: Work) -> Released:
         task = await asked
-        return await asyncio.to_thread(self._contributor.contribute, task, work.cancelled.is_set)
+        contribute, cancelled = self._contributor.contribute, work.cancelled.is_set
+        return await asyncio.get_running_loop().run_in_executor(self._training, contribute, task, cancelled)
 
     async def _task(self, instruction: federation_pb2.RoundInstruction, work: Work, session: Session) -> Task:
-        state = vector = None
+        state, vector, began = None, None, time.monotonic()
         if instruction.HasField("model"):
             state = run_state_from_proto(instruction.run_state, self.manifest)
             vector = await self._vector(instruction.model, session, work.ends)
@@ -261,7 +270,7 @@ class Answers:
             model_sha256=instruction.model.model_sha256,
             run_state=state,
             vector=vector,
-            time_left=_seconds(instruction.time_left),
+            alone_until=began + ALONE_SHARE * _seconds(instruction.time_left),
             retry=instruction.retry,
             task_sha256=task_sha256(instruction, self.manifest),
         )

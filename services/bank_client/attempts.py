@@ -23,7 +23,12 @@ from fedfraud.masking_bank import BankState, Masker
 from fedfraud.masking_journal import federation_id
 from fedfraud.masking_parameters import Parameters, Roster
 from fedfraud.masking_policy import Inputs, Openings, Policy
-from fedfraud.masking_wire import advertisements_from_proto, consents_from_proto, delivered_from_proto
+from fedfraud.masking_wire import (
+    advertisements_from_proto,
+    consents_from_proto,
+    delivered_from_proto,
+    masked_from_proto,
+)
 from fedfraud.recipe import CLIP
 from fedfraud.v1 import federation_pb2, masking_pb2
 from fedfraud.wire import round_key_from_proto
@@ -72,7 +77,7 @@ class Attempts:
                 raise Conflict(f"an attempt must be of the round that the bank answers, {parameters.run_id}'s is over")
             state = self._kept(parameters)
             if state is not None:
-                if (state.parameters, state.roster, state.identities) != (parameters, roster, inputs.identities):
+                if (state.parameters, state.roster, _inputs(state)) != (parameters, roster, inputs):
                     raise Conflict(f"an attempt must stay what it was, got other parameters for {parameters.run_id}")
                 self._policy.check(parameters, roster, self._seat, inputs)
                 self._masker = Masker(state, self._policy, self._key)
@@ -101,7 +106,7 @@ class Attempts:
                 case masking_pb2.MASKING_STAGE_SHARE:
                     answer = masker.share(advertisements_from_proto(told.advertisements))
                 case masking_pb2.MASKING_STAGE_CONSENT:
-                    answer, entries = masker.consent(tuple(told.seats), self._openings)
+                    answer, entries = masker.consent(masked_from_proto(told.masked), self._openings)
                     self._append(entries)  # before the consent leaves, and before the state says that it did
                 case masking_pb2.MASKING_STAGE_UNMASK:
                     answer = masker.unmask(consents_from_proto(told.consents))
@@ -203,7 +208,15 @@ def _read_records(path: Path) -> dict[bytes, bytes]:
 def _inputs(state: BankState) -> Inputs:
     """What the attempt was begun for; its words may follow from nothing else."""
     asked = state.parameters
-    return Inputs(asked.model_sha256, asked.task_sha256, asked.clip, asked.segments, state.identities, asked.word_count)
+    return Inputs(
+        asked.model_sha256,
+        asked.task_sha256,
+        asked.clip,
+        asked.segments,
+        state.sources,
+        state.data_sha256,
+        asked.word_count,
+    )
 
 
 def read_roster(path: Path, *, must_exist: bool = False) -> Roster:

@@ -22,7 +22,7 @@ from services.bank_client.release import Released, ReleaseDoor
 from services.bank_client.seeds import training_seed
 from services.bank_client.settings import Settings
 
-_ALONE_SHARE = 0.8
+ALONE_SHARE = 0.8
 """Of the time that a round leaves: training alone beyond it is given up."""
 
 
@@ -41,8 +41,8 @@ class Task:
     model_sha256: bytes
     run_state: RunState | None
     vector: Vector | None
-    time_left: float
-    """Seconds until the round's deadline, from now."""
+    alone_until: float
+    """When training alone is given up, by the monotonic clock: a task may wait for others before it is begun."""
     retry: int = 0
     """Rounds of this step that were opened without a commit."""
     task_sha256: bytes = bytes(32)
@@ -65,8 +65,7 @@ class Contributor:
         self._holdout = _read_if_there(settings.data_dir / settings.holdout, manifest)
         self._trainer: tuple[Recipe, RunState, object] | None = None
         self._alone: tuple[tuple[int, Recipe, int], tuple[RunState, Vector]] | None = None
-        # Of the file: whatever order or rounding a manifest asks for, the figures are of the same rows.
-        self._data_sha256 = _sha256(settings.data_dir / settings.dataset)
+        self._data_sha256 = self._rows.sha256
         self._outbox = Outbox(settings.data_dir)
         self._compared: frozenset[str] = frozenset()
         self._lock = threading.Lock()
@@ -83,10 +82,11 @@ class Contributor:
             Segment.EVALUATE: task.model_sha256,
             Segment.TRAIN: task.training_seed,
         }
-        identities = [hashlib.sha256(self._data_sha256 + sources[segment]).digest() for segment in task.segments]
+        named = tuple(hashlib.sha256(sources[segment]).digest() for segment in task.segments)
         layout = Layout(task.segments, self._manifest, task.recipe)
         names = tuple(segment.value for segment in task.segments)
-        return Inputs(task.model_sha256, task.task_sha256, task.recipe.clip, names, tuple(identities), layout.length)
+        clip, data_sha256 = task.recipe.clip, self._data_sha256
+        return Inputs(task.model_sha256, task.task_sha256, clip, names, named, data_sha256, layout.length)
 
     def erase(self) -> None:
         """The run is over: the contribution that was kept to be sent again goes."""
@@ -108,7 +108,6 @@ class Contributor:
             return kept
 
     def _contribute(self, task: Task, cancelled: Callable[[], bool]) -> Released:
-        ends = time.monotonic() + _ALONE_SHARE * task.time_left
         layout = Layout(task.segments, self._manifest, task.recipe)
         door = ReleaseDoor(layout, task.key, task.model_sha256, self.inputs(task).sha256)
         for segment in task.segments:
@@ -122,7 +121,7 @@ class Contributor:
                 door.evaluate(scores, rows.labels)
             else:
                 self._train(task, task.run_state, task.vector, door, cancelled)
-        return door.release(self._disclosure(task, cancelled, ends))
+        return door.release(self._disclosure(task, cancelled))
 
     def _train(
         self, task: Task, state: RunState, vector: Vector, door: ReleaseDoor, cancelled: Callable[[], bool]
@@ -138,10 +137,10 @@ class Contributor:
         trained = kept.train(vector, task.training_seed, cancelled)
         door.train(trained - vector, training.weight(task.recipe, state, self._training))
 
-    def _disclosure(self, task: Task, cancelled: Callable[[], bool], ends: float) -> Disclosure | None:
+    def _disclosure(self, task: Task, cancelled: Callable[[], bool]) -> Disclosure | None:
         """What the bank chose to give in its own name; how it fares alone and federated with the last round."""
         chosen = set(self._settings.disclose.split(","))
-        own = self._comparison(task, chosen, cancelled, ends) if self._is_last(task) else {}
+        own = self._comparison(task, chosen, cancelled) if self._is_last(task) else {}
         rows = len(self._rows) if "rows" in chosen else None
         rate = self._rows.fraud_count / len(self._rows) if "fraud_rate" in chosen else None
         return None if chosen == {"none"} else Disclosure(rows, rate, **own)
@@ -153,17 +152,15 @@ class Contributor:
         known, self._compared = task.key.run_id in self._compared, self._compared | {task.key.run_id}
         return not known
 
-    def _comparison(
-        self, task: Task, chosen: set[str], cancelled: Callable[[], bool], ends: float
-    ) -> dict[str, float | None]:
+    def _comparison(self, task: Task, chosen: set[str], cancelled: Callable[[], bool]) -> dict[str, float | None]:
         own: dict[str, float | None] = {}
         if "federated" in chosen and task.run_state is not None and task.vector is not None:
             own |= self._precisions("federated", task.recipe, task.run_state, task.vector)
-        if "alone" in chosen and (alone := self._trained_alone(task, cancelled, ends)):
+        if "alone" in chosen and (alone := self._trained_alone(task, cancelled)):
             own |= self._precisions("alone", task.recipe, *alone)
         return own
 
-    def _trained_alone(self, task: Task, cancelled: Callable[[], bool], ends: float) -> tuple[RunState, Vector] | None:
+    def _trained_alone(self, task: Task, cancelled: Callable[[], bool]) -> tuple[RunState, Vector] | None:
         """The bank's model without the federation; None if the deadline is too near: it must not cost the round."""
         from services.bank_client import training
 
@@ -177,7 +174,7 @@ class Contributor:
                     self._training,
                     task.seed,
                     task.seat,
-                    lambda: cancelled() or time.monotonic() > ends,
+                    lambda: cancelled() or time.monotonic() > task.alone_until,
                     self._settings.device,
                 )
             except training.Cancelled:
@@ -199,11 +196,6 @@ class Contributor:
 def preload() -> None:
     """Imports what training needs, ahead of the first round."""
     import services.bank_client.training  # noqa: F401  # for its import time
-
-
-def _sha256(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _read_if_there(path: Path, manifest: Manifest) -> Rows | None:

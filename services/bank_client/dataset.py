@@ -6,6 +6,7 @@ names the file, the column, the row and the rule.
 """
 
 import csv
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,12 @@ class Rows:
     def fraud_count(self) -> int:
         """Rows that are frauds."""
         return int(self.labels.sum())
+
+    @property
+    def sha256(self) -> bytes:
+        """Of the rows in their order, as little-endian float64, then the labels: the same however a file keeps them."""
+        features = np.ascontiguousarray(self.features, "<f8")
+        return hashlib.sha256(features.tobytes() + self.labels.tobytes()).digest()
 
     def take(self, rows: NDArray[np.intp]) -> "Rows":
         """The rows of these numbers, from 0."""

@@ -16,6 +16,8 @@ class Outbox:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / _FILE
+        for torn in folder.glob(f".{_FILE}.*"):  # of a process that was killed while it wrote: a bank's figures
+            torn.unlink()
 
     def keep(self, released: Released) -> None:
         """Durable when it returns; NotStored when the disk is full or fails."""

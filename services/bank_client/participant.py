@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import random
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,10 +11,12 @@ import grpc
 
 from fedfraud.channel import KeyPair, mutual_channel
 from fedfraud.enrolment import JoinFolder
-from fedfraud.errors import Invalid, Misconfigured
+from fedfraud.errors import Invalid, Misconfigured, Stale
 from fedfraud.health import HealthServer
 from fedfraud.identity import certificate_request, key_pem, new_key, public_key_sha256, read_credential
 from fedfraud.logs import Log
+from fedfraud.manifest import Manifest
+from fedfraud.transactions import SCHEMAS
 from fedfraud.v1 import federation_pb2, federation_pb2_grpc
 from fedfraud.wire import (
     PROTOCOL_VERSION,
@@ -36,11 +39,13 @@ class Renewed(Exception):
 
 
 class BankClient:
-    """One bank, until it is told to stop, fenced or shut out."""
+    """One bank, until it is told to stop, fenced or shut out. `training` is where it computes contributions: what a
+    process has for blocking work, unless it is given a pool to share with other banks."""
 
-    def __init__(self, settings: Settings, stop: asyncio.Event) -> None:
+    def __init__(self, settings: Settings, stop: asyncio.Event, training: Executor | None = None) -> None:
         self._settings = settings
         self._stop = stop
+        self._training = training
         self._pair = enrol.load_pair(settings.data_dir)
         self._seat = read_credential(self._pair.certificate_pem).identity.seat
         self._log = Log(self._seat)
@@ -157,19 +162,22 @@ class BankClient:
                     self._log.info("run ended", seat=self._seat, run=ended.run_id, outcome=ended.outcome)
 
     async def _welcomed(self, welcome: federation_pb2.Welcome, ca_pem: bytes) -> Answers:
-        """Checks that the welcome is ours and from a journal that was not put back; reads the dataset unless it was
-        read for this manifest before."""
+        """Checks that the welcome is ours and from a journal that was not put back; reads the dataset when it is the
+        first. From then on there is one Answers, and one Attempts: two would not know what the other has opened."""
         if welcome.seat != self._seat:
             raise Invalid(f"a welcome must be for this bank's seat, {self._seat}, got {welcome.seat[:40]!r}")
         certificate, epoch = welcome.journal_certificate_pem, welcome.epoch
         await asyncio.to_thread(self._receipts.trust, certificate, ca_pem, epoch)
         self._connected = True
         manifest, answers = manifest_from_proto(welcome.manifest), self._answers
-        if answers is None or manifest != answers.manifest:
+        if answers is None:
+            _check_schema(manifest)
             contributor = await asyncio.to_thread(Contributor, self._settings, manifest)
             key = enrol.load_signing_key(self._settings.data_dir)
             attempts = await asyncio.to_thread(Attempts, self._settings, self._seat, key, ca_pem)
-            answers = Answers(self._seat, manifest, contributor, self._receipts, attempts)
+            answers = Answers(self._seat, manifest, contributor, self._receipts, attempts, self._training)
+        elif manifest != answers.manifest:
+            raise Stale(f"a manifest must stay what {self._seat} joined with: to join with another, start it again")
         if self._health:
             await self._health.set_serving(True)
         self._log.info("joined", seat=self._seat, lease=welcome.fencing_number, rows=answers.row_count)
@@ -188,6 +196,15 @@ class BankClient:
         enrol.store_pair(self._settings.data_dir, self._pair)
         self._log.info("certificate renewed", seat=self._seat)
         raise Renewed
+
+
+def _check_schema(manifest: Manifest) -> None:
+    """A manifest cannot make other columns of the bank's file into features, nor round them otherwise."""
+    own = SCHEMAS.get(manifest.population)
+    if own is None:
+        raise Stale(f"a population must be one of {', '.join(SCHEMAS)}, got {manifest.population[:40]!r}")
+    if manifest.features != own:
+        raise Stale(f"a manifest must have the features of {manifest.population} as this bank knows them, got others")
 
 
 def _locked(folder: Path) -> BinaryIO:

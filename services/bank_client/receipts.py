@@ -1,21 +1,26 @@
-"""The receipts that a bank holds, and what it knows of the journal that they are from."""
+"""The receipts that a bank holds, and what it knows of the journal that they are from.
 
+A receipt is a line of `receipts.txt`, its message in base64: what has no line's end was being written when the process
+was killed, and whatever else is no receipt is damage.
+"""
+
+import base64
+import binascii
 import os
-from contextlib import suppress
-from io import BytesIO
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from google.protobuf.message import DecodeError
-from google.protobuf.proto import parse_length_prefixed, serialize_length_prefixed
 
 from fedfraud.chain import CheckedReceipt, checked_receipt, journal_key
-from fedfraud.errors import Invalid, Stale
+from fedfraud.errors import Invalid, Misconfigured, Stale
 from fedfraud.identity import sync_folder, write_durably
+from fedfraud.logs import Log
 from fedfraud.v1 import federation_pb2
 from fedfraud.wire import RoundKey
 
-_CERTIFICATE, _EPOCH, _RECEIPTS = "journal.pem", "journal.epoch", "receipts.bin"
+_CERTIFICATE, _EPOCH, _RECEIPTS = "journal.pem", "journal.epoch", "receipts.txt"
+_log = Log("bank")
 
 
 class Receipts:
@@ -28,16 +33,20 @@ class Receipts:
         self.newest: CheckedReceipt | None = None
 
     def load(self, ca_pem: bytes) -> None:
-        """Finds the newest receipt of former processes; a torn end, of one that was killed, is cut off."""
+        """Finds the newest receipt of former processes; a torn end, of one that was killed, is cut off.
+
+        Misconfigured when the file is damaged: it stays as it is.
+        """
         if self._key is not None or not (self._folder / _CERTIFICATE).exists():
             return
         self._key = self._stored_key(ca_pem)
-        receipts, whole = _parsed(self._path.read_bytes() if self._path.exists() else b"")
+        receipts, torn = self._stored(self._key)
         if receipts:
-            self.newest = checked_receipt(receipts[-1], self._key)
-        if self._path.exists() and self._path.stat().st_size > whole:  # that contribution is sent again
+            self.newest = receipts[-1]
+        if torn:  # that contribution is sent again
+            _log.warning("a receipt was half written and is cut off", bytes=torn, path=self._path)
             with self._path.open("r+b") as file:
-                file.truncate(whole)
+                file.truncate(self._path.stat().st_size - torn)
                 os.fsync(file.fileno())
 
     def trust(self, certificate_pem: bytes, ca_pem: bytes, epoch: int) -> None:
@@ -61,10 +70,9 @@ class Receipts:
             raise Invalid(f"a receipt must be for {seat}'s contribution to {key}, got one of entry {checked.sequence}")
         if self.newest and checked.sequence <= self.newest.sequence:
             return  # the answer to a repeated upload
-        fresh, line = not self._path.exists(), BytesIO()
-        serialize_length_prefixed(receipt, line)
+        fresh = not self._path.exists()
         with self._path.open("ab") as file:
-            file.write(line.getvalue())
+            file.write(base64.b64encode(receipt.SerializeToString()) + b"\n")
             file.flush()
             os.fsync(file.fileno())
         if fresh:
@@ -72,21 +80,40 @@ class Receipts:
         self.newest = checked
 
     def read(self, ca_pem: bytes) -> tuple[Ed25519PublicKey, list[CheckedReceipt]]:
-        """The journal's key and all receipts, each checked; for `verify`."""
+        """The journal's key and all receipts, each checked; for `verify`. Misconfigured when the file is damaged."""
         key = self._stored_key(ca_pem)
-        receipts, _ = _parsed(self._path.read_bytes() if self._path.exists() else b"")
-        return key, [checked_receipt(receipt, key) for receipt in receipts]
+        return key, self._stored(key)[0]
 
     def _stored_key(self, ca_pem: bytes) -> Ed25519PublicKey:
         return journal_key((self._folder / _CERTIFICATE).read_bytes(), ca_pem)
 
+    def _stored(self, key: Ed25519PublicKey) -> tuple[list[CheckedReceipt], int]:
+        """The receipts, and how many bytes of a torn one come after them."""
+        *lines, end = (self._path.read_bytes() if self._path.exists() else b"").split(b"\n")
+        if end and _is_whole(end[:-1], key):
+            lines, end = [*lines, end], b""  # a receipt that was whole once: its line's end is damaged
+        receipts = []
+        for number, line in enumerate(lines, 1):
+            try:
+                receipts.append(_parsed(line, key))
+            except Invalid as error:
+                raise Misconfigured(
+                    f"receipts must be as the aggregator gave them, line {number} of {self._path} is not ({error}); "
+                    "nothing was cut off: put the file back from a copy"
+                ) from error
+        return receipts, len(end)
 
-def _parsed(stored: bytes) -> tuple[list[federation_pb2.Receipt], int]:
-    """The whole receipts at the beginning of what is stored, and how many bytes they are."""
-    receipts: list[federation_pb2.Receipt] = []
-    stream, whole = BytesIO(stored), 0
-    with suppress(ValueError, DecodeError):
-        while receipt := parse_length_prefixed(federation_pb2.Receipt, stream):
-            receipts.append(receipt)
-            whole = stream.tell()
-    return receipts, whole
+
+def _is_whole(line: bytes, key: Ed25519PublicKey) -> bool:
+    try:
+        _parsed(line, key)
+    except Invalid:
+        return False
+    return True
+
+
+def _parsed(line: bytes, key: Ed25519PublicKey) -> CheckedReceipt:
+    try:
+        return checked_receipt(federation_pb2.Receipt.FromString(base64.b64decode(line, validate=True)), key)
+    except (binascii.Error, DecodeError) as error:
+        raise Invalid("a receipt must be a message in base64, got other bytes") from error

@@ -101,7 +101,11 @@ class Released:
 
 
 class ReleaseDoor:
-    """Collects the segments of one contribution; each codec refuses what is not finite or out of bounds."""
+    """Collects the segments of one contribution; each codec holds what leaves to its bounds.
+
+    Whether a bank answers must not follow from its rows. What a dataset may hold is checked before the bank joins, by
+    bounds that are the schema's; scores and updates, which follow from a model that somebody else chose, are saturated.
+    """
 
     def __init__(self, layout: Layout, key: RoundKey, model_sha256: bytes, inputs_sha256: bytes) -> None:
         self._layout = layout

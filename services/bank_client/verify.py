@@ -79,7 +79,12 @@ def verify(
 def _check(
     receipt: CheckedReceipt, heads: dict[int, bytes], ends: dict[RoundKey, list[str] | None], found: Findings
 ) -> None:
-    if heads.get(receipt.sequence) != receipt.head:
+    if receipt.sequence > len(heads):
+        found.faults.append(
+            f"receipt of entry {receipt.sequence}: an export must be newer than the receipts, this one ends with entry "
+            f"{len(heads)}: ask for another; if that one ends there too, the journal has lost its end"
+        )
+    elif heads.get(receipt.sequence) != receipt.head:
         found.faults.append(
             f"receipt of entry {receipt.sequence}: a journal must hold every receipt it gave, this one does not hold "
             f"{receipt.seat}'s contribution to {receipt.key}"
@@ -122,6 +127,7 @@ class _Sums:
         self._started = history_pb2.RunStarted()
         self._opened = history_pb2.RoundOpened()
         self._events: list[StageEvent] = []
+        self._accepted: set[str] = set()
 
     def check(self, entry: history_pb2.Entry) -> bool:
         """Takes the next entry; True when it is a sum that came out again, Invalid when another comes out."""
@@ -134,15 +140,26 @@ class _Sums:
             case "run_started":
                 self._started = entry.run_started
             case "round_opened":
-                self._opened, self._events = entry.round_opened, []
+                self._opened, self._events, self._accepted = entry.round_opened, [], set()
             case "stage_answered":
                 self._events.append(entry.stage_answered)
             case "contribution_accepted":
                 self._events.append(entry.contribution_accepted)
+                self._accepted.add(entry.contribution_accepted.seat)
+                if bool(entry.contribution_accepted.masked_signature) != bool(self._opened.roster_size):
+                    raise Invalid(
+                        f"entry {entry.sequence}: a round must be masked for every bank or for none, "
+                        f"{entry.contribution_accepted.seat}'s contribution is as in the other kind"
+                    )
             case "stage_closed":
                 self._events.append(entry.stage_closed)
-            case "round_committed" if self._opened.roster_size and self._words:
-                return self._opened_again(entry.round_committed, self._words)
+            case "round_committed":
+                if sorted(self._accepted) != list(entry.round_committed.seats):
+                    raise Invalid(
+                        f"entry {entry.sequence}: a sum must be over the seats that were accepted, got others"
+                    )
+                if self._opened.roster_size and self._words:
+                    return self._opened_again(entry.round_committed, self._words)
         return False
 
     def _opened_again(self, committed: history_pb2.RoundCommitted, folder: Path) -> bool:

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 import time
@@ -35,6 +36,7 @@ from services.reporter.settings import Settings as ReporterSettings
 
 _POLL_SECONDS = 0.05
 _REPORT_SECONDS = 15.0
+_OWN_PROCESSES = 20
 
 
 def main() -> int:
@@ -102,11 +104,21 @@ def _start(arguments: argparse.Namespace, network: LocalNetwork, console: Consol
     console.say(f"the aggregator serves at {network.address}; starting the reporter and {arguments.banks} banks")
     console.part("joining")
     network.start_reporter(arguments.reports_dir, arguments.page_port)
-    for number in range(1, arguments.banks + 1):
-        network.start_bank(number)
+    if hosts := _hosts(arguments):
+        network.start_hosted_banks(arguments.banks, hosts)
+    else:
+        for number in range(1, arguments.banks + 1):
+            network.start_bank(number)
     if page := network.page_url():
         taken = "" if page.endswith(f":{arguments.page_port}") else f" (port {arguments.page_port} is taken)"
         console.say(f"the page is at {page}{taken}")
+
+
+def _hosts(arguments: argparse.Namespace) -> int:
+    """How many processes host the banks; 0 where each bank has its own."""
+    if arguments.hosts is None:
+        return (os.cpu_count() or 1) if arguments.banks > _OWN_PROCESSES else 0
+    return min(int(arguments.hosts), int(arguments.banks))
 
 
 async def _follow(network: LocalNetwork, console: Console) -> RunFacts:
@@ -199,6 +211,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--banks", type=whole_number(1, MAX_SEATS), default=10, metavar="N", help="how many banks")
+    add(
+        "--hosts",
+        type=whole_number(0, MAX_SEATS),
+        metavar="N",
+        help=f"how many processes host the banks; 0: each bank has its own (default: 0 up to {_OWN_PROCESSES} banks, "
+        "beyond that one for each core)",
+    )
     add("--rounds", type=whole_number(1, 10_000), default=10, metavar="N", help="committed training rounds")
     add("--recipe", default="default", help=f"hyperparameters: {', '.join(RECIPES)}")
     add("--population", default="tutorial", help=f"the simulated world: {', '.join(SCHEMAS)}; cards comes later")

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from fedfraud.central import Purpose
-from fedfraud.errors import Misconfigured
+from fedfraud.errors import FedfraudError, Misconfigured
+from fedfraud.identity import seat_name
 from fedfraud.logs import Log, configure
 from services.aggregator import server
 from services.aggregator.settings import Settings as AggregatorSettings
@@ -29,7 +30,7 @@ from services.reporter.settings import Settings as ReporterSettings
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 5.0
-_TURN_SECONDS = 10.0
+_TURN_SECONDS, _HOSTS_TURN_SECONDS = 10.0, 120.0
 LOOPBACK = "127.0.0.1"
 LOG = "log"
 """The name of every process's log in its folder."""
@@ -71,6 +72,7 @@ class LocalNetwork:
         self._context = context()
         self._page: Connection[Any, int] | None = None
         self._page_url = ""
+        self._hosts = 0
         self._turns: list[Event] = []  # all are kept: a process that has yet to start needs its own
 
     @property
@@ -139,19 +141,36 @@ class LocalNetwork:
 
     def start_bank(self, number: int, **settings: object) -> None:
         """Starts a simulated bank in the folder bank-NN; banks enrol in the order in which they are started."""
-        name = f"bank-{number:02d}"
+        self._start(seat_name(number), _bank, self._bank_settings(number, settings), *self._next_turn())
+
+    def start_host(self, numbers: range, training_threads: int = 1, **settings: object) -> None:
+        """Starts these simulated banks in one process, each in its own folder bank-NN; they enrol in order."""
+        banks = tuple(self._bank_settings(number, settings) for number in numbers)
+        self._hosts += 1
+        self._start(f"host-{self._hosts}", _host, banks, training_threads, *self._next_turn())
+
+    def start_hosted_banks(self, count: int, hosts: int) -> None:
+        """Starts the banks 1 to `count` in `hosts` processes."""
+        threads = max(1, (os.cpu_count() or 1) // hosts)
+        for host in range(hosts):
+            self.start_host(range(1 + count * host // hosts, 1 + count * (host + 1) // hosts), threads)
+
+    def _bank_settings(self, number: int, settings: dict[str, object]) -> BankSettings:
         base: dict[str, Any] = {
             "aggregator": self.address,
             "enrolment": self.enrolment_address,
             "join_dir": self.join_dir / "bank",
-            "data_dir": self.run_dir / name,
+            "data_dir": self.run_dir / seat_name(number),
             "retry_limit": 1.0,
             "aggregation": self._settings.aggregation,
         }
-        mine = self._context.Event()
+        return BankSettings(**{**base, **settings})
+
+    def _next_turn(self) -> tuple[Event | None, Event]:
+        """What a process waits for before it enrols, and what it sets when it has."""
         before = self._turns[-1] if self._turns else None
-        self._turns.append(mine)
-        self._start(name, _bank, BankSettings(**{**base, **settings}), before, mine)
+        self._turns.append(self._context.Event())
+        return before, self._turns[-1]
 
     def start_reporter(self, reports_dir: Path, page_port: int = 0) -> None:
         """Starts the reporter, which writes to `reports_dir` and serves the page on loopback: on this port, or on any
@@ -215,7 +234,8 @@ def _child(log_file: Path, target: Callable[..., None], *arguments: object) -> N
     os.dup2(descriptor, 2)
     os.close(descriptor)
     configure()  # what has no settings is the writing of the hold-out
-    for settings in arguments:
+    for argument in arguments:
+        settings = argument[0] if isinstance(argument, tuple) else argument  # a host's banks are set alike
         if isinstance(settings, AggregatorSettings | BankSettings | ReporterSettings):
             configure(settings.log_level, settings.log_form)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which ends everybody in order
@@ -236,7 +256,12 @@ def _until_terminated(service: Callable[[asyncio.Event], Coroutine[Any, Any, int
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
         return await service(stop)
 
-    sys.exit(asyncio.run(main()) or 0)
+    try:
+        status = asyncio.run(main())
+    except FedfraudError as error:
+        Log(multiprocessing.current_process().name).error("cannot go on", reason=error)
+        status = 2
+    sys.exit(status or 0)
 
 
 def _write_holdout(population: str, seed: int, path: Path) -> None:
@@ -270,6 +295,15 @@ def _bank(settings: BankSettings, turn: Event | None, done: Event) -> None:
     Log(enrolment.seat).info("enrolled", seat=enrolment.seat, slot=enrolment.slot)
     write_shard(enrolment.population, enrolment.population_seed, enrolment.slot, settings.data_dir)
     _until_terminated(lambda stop: BankClient(settings, stop).serve())
+
+
+def _host(banks: tuple[BankSettings, ...], training_threads: int, turn: Event | None, done: Event) -> None:
+    """The same for many banks."""
+    from services.local import host
+
+    if turn is not None:
+        turn.wait(_HOSTS_TURN_SECONDS)
+    _until_terminated(lambda stop: host.serve(banks, training_threads, stop, done.set))
 
 
 def _report(settings: ReporterSettings, ready: "Connection[int, Any]") -> None:

@@ -4,13 +4,18 @@ import os
 import secrets
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.compose.network import HOST_GROUP, HOST_USER, Network, docker, until
+import pytest
+import torch
+
+from tests.compose.network import BANKS, HOST_GROUP, HOST_USER, ROUNDS, SEED, Network, docker, execute, until
 from tests.conftest import say_lacking
+from tests.federation.oracle import model_sha256
 
 
 @contextmanager
@@ -38,6 +43,17 @@ def running(banks: int, **settings: str) -> Iterator[Network]:
     finally:
         _remove(network)
         shutil.rmtree(folder)
+
+
+def plain_computation(network: Network) -> str:
+    """The hash of the first run's model, computed in this process; a skip where equal bits are not promised."""
+    versions = "import sys, torch; print(*sys.version_info[:2], torch.__version__)"
+    theirs = execute(network.containers("bank_client")[0]["Id"], "python", "-c", versions).split()
+    ours = [str(sys.version_info.major), str(sys.version_info.minor), torch.__version__]
+    if theirs != ours:
+        pytest.skip(f"equal bits are promised for equal versions; containers have {theirs}, this process {ours}")
+    torch.set_num_threads(1)
+    return model_sha256("default", ROUNDS, BANKS, SEED)
 
 
 def last_words(network: Network) -> str:

@@ -2,26 +2,22 @@
 
 import os
 import subprocess
-import sys
 from typing import Any
 
 import pytest
-import torch
 
 from tests.compose.network import (
     BANKS,
     HOST_GROUP,
     HOST_USER,
     ROUNDS,
-    SEED,
     SERVICES,
     Network,
     docker,
-    execute,
     run_python,
     until,
 )
-from tests.federation.oracle import model_sha256
+from tests.compose.running import plain_computation
 
 pytestmark = pytest.mark.timeout(480)
 
@@ -61,13 +57,7 @@ def test_every_bank_is_in_every_round(facts: dict[str, Any]) -> None:
 
 
 def test_the_model_is_that_of_a_plain_computation_bit_for_bit(network: Network, facts: dict[str, Any]) -> None:
-    versions = "import sys, torch; print(*sys.version_info[:2], torch.__version__)"
-    theirs = execute(network.containers("bank_client")[0]["Id"], "python", "-c", versions).split()
-    ours = [str(sys.version_info.major), str(sys.version_info.minor), torch.__version__]
-    if theirs != ours:
-        pytest.skip(f"equal bits are promised for equal versions; containers have {theirs}, this process {ours}")
-    torch.set_num_threads(1)
-    assert facts["run"]["model_sha256"] == model_sha256("default", ROUNDS, BANKS, SEED)
+    assert facts["run"]["model_sha256"] == plain_computation(network)
 
 
 def test_an_api_that_fails_does_not_cost_the_report(network: Network, facts: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import product
 from pathlib import Path
 
@@ -42,9 +42,9 @@ class Fault:
 
 
 @cache
-def faults() -> list[Fault]:
+def faults(aggregation: str) -> list[Fault]:
     """All of them, in the order of an undisturbed run."""
-    with tempfile.TemporaryDirectory() as folder, _watched(Path(folder), "") as (present, tracer):
+    with tempfile.TemporaryDirectory() as folder, _watched(Path(folder), aggregation, "") as (present, tracer):
         finished(present)
         calls = tracer.calls()
     places = range(0, len(calls), EVERY)
@@ -54,11 +54,11 @@ def faults() -> list[Fault]:
     ]
 
 
-def trial(number: int, folder: Path) -> None:
+def trial(aggregation: str, number: int, folder: Path) -> None:
     """Lets one call fail, or all from it on. The process stays, says how it is, and makes the same model."""
-    fault = faults()[number]
+    fault = faults(aggregation)[number]
     inject = f"{fault.call}:error={fault.error}:when={fault.count}{'+' if fault.lasts else ''}"
-    with _watched(folder, inject) as (present, tracer):
+    with _watched(folder, aggregation, inject) as (present, tracer):
         socket, first = _socket(present), aggregator_pid(present)
         wait_for(tracer.injected, f"the call is made in every run: {fault}", 60.0)
         if fault.lasts:
@@ -74,9 +74,9 @@ def trial(number: int, folder: Path) -> None:
 
 
 @contextmanager
-def _watched(folder: Path, inject: str) -> Iterator[tuple[Network, Tracer]]:
+def _watched(folder: Path, aggregation: str, inject: str) -> Iterator[tuple[Network, Tracer]]:
     """Three enrolled banks that join and run under an aggregator whose writer thread is under strace."""
-    with four_banks(folder / "run", health_socket=folder / "health") as present:
+    with four_banks(folder / "run", health_socket=folder / "health", aggregation=aggregation) as present:
         present.start_aggregator()
         for number in BANKS:
             enrol(present, number)
@@ -93,10 +93,17 @@ def _socket(present: Network) -> Path:
     return present.run_dir.parent / "health"
 
 
-CAMPAIGN = Campaign(
+PLAIN = Campaign(
     "disk",
     f"ENOSPC and EIO at every {EVERY}th write or fsync: nothing acknowledged is lost; same model, without a restart",
-    lambda: len(faults()),
-    10,
-    trial,
+    lambda: len(faults("plain")),
+    7,
+    partial(trial, "plain"),
+)
+SECURE = Campaign(
+    "disk-secure",
+    "the same of a masked run, whose stages are journalled too",
+    lambda: len(faults("secure")),
+    3,
+    partial(trial, "secure"),
 )

@@ -176,7 +176,7 @@ def _check_answer(shot: Shot, answer: Answer, *, alone: bool) -> None:
 
 async def run(number: int, folder: Path, opener: Opener) -> Counter[str]:
     """One trial; returns how often each status was heard."""
-    async with _attentive(), opener(folder, **SETTINGS) as transport:
+    async with attentive(), opener(folder, **SETTINGS) as transport:
         network = Network(transport)
         await network.assemble()
         storm = Storm(network, Gun(network, handshake=opener is over_the_wire), number)
@@ -201,7 +201,7 @@ def _check_journal(data_dir: Path) -> None:
 
 
 @asynccontextmanager
-async def _attentive() -> AsyncIterator[None]:
+async def attentive() -> AsyncIterator[None]:
     """Whatever the aggregator logs as an error, or the event loop finds lying about, breaks the promise."""
     heard: list[str] = []
 
@@ -230,24 +230,20 @@ def resident_bytes() -> int:
     return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-class _Memory:
-    """How much this process has grown since its first trial was over."""
+_first: list[int] = []
 
-    first: int | None = None
 
-    @classmethod
-    def check(cls) -> None:
-        if not STATM.exists():
-            return
-        now = resident_bytes()
-        cls.first = cls.first or now
-        assert now - cls.first < MOST_GROWTH, f"memory grew by {(now - cls.first) >> 20} MB"
+def check_memory() -> None:
+    """Holds this process to what it may have grown since its first trial was over."""
+    if STATM.exists():
+        _first.append(resident_bytes())
+        assert _first[-1] - _first[0] < MOST_GROWTH, f"memory grew by {(_first[-1] - _first[0]) >> 20} MB"
 
 
 def trial(number: int, folder: Path) -> None:
     """A thousand calls in this process."""
     asyncio.run(run(number, folder, indoors))
-    _Memory.check()
+    check_memory()
 
 
 def wire_trial(number: int, folder: Path) -> None:

@@ -1,4 +1,7 @@
-"""SIGKILL at random, ten times in each run: of the aggregator or of banks, while they serve and while they start."""
+"""SIGKILL at random, ten times in each run: of the aggregator or of banks, while they serve and while they start.
+
+Two trials are plain, two masked, and so on.
+"""
 
 import random
 import threading
@@ -27,7 +30,7 @@ _DEADLINE = 1.5
 def aggregator_trial(number: int, folder: Path) -> None:
     """Kills the aggregator; the model is the undisturbed one."""
     draws, kills = random.Random(number), 0  # noqa: S311  # so that a trial can be done again
-    with four_banks(folder, rounds=ROUNDS) as present:
+    with four_banks(folder, rounds=ROUNDS, aggregation=_aggregation(number)) as present:
         present.start_aggregator()
         present.start_banks(*BANKS)
         while kills < KILLS:
@@ -43,7 +46,7 @@ def aggregator_trial(number: int, folder: Path) -> None:
 
 def patient_bank_trial(number: int, folder: Path) -> None:
     """Kills banks whose rounds wait for them; the model is the undisturbed one."""
-    with four_banks(folder, rounds=ROUNDS) as present:
+    with four_banks(folder, rounds=ROUNDS, aggregation=_aggregation(number)) as present:
         _kill_banks(present, random.Random(number), lambda _: False)  # noqa: S311
         _check_same_model(present)
 
@@ -51,7 +54,8 @@ def patient_bank_trial(number: int, folder: Path) -> None:
 def missed_bank_trial(number: int, folder: Path) -> None:
     """Kills banks whose rounds go on without them; the model is that of the cohorts that the journal names."""
     draws = random.Random(number)  # noqa: S311
-    with four_banks(folder, rounds=_MISSED_ROUNDS, quorum=3, round_deadline=_DEADLINE) as present:
+    settings = {"rounds": _MISSED_ROUNDS, "quorum": 3, "round_deadline": _DEADLINE}
+    with four_banks(folder, **settings, aggregation=_aggregation(number)) as present:
         _kill_banks(present, draws, lambda draws: draws.random() < 0.5)
         finished(present)
         check_everything(present, _MISSED_ROUNDS, may_miss=True)
@@ -60,6 +64,10 @@ def missed_bank_trial(number: int, folder: Path) -> None:
 def bank_trial(number: int, folder: Path) -> None:
     """Kills banks; in every other trial the rounds go on without them."""
     (missed_bank_trial if number % 2 else patient_bank_trial)(number, folder)
+
+
+def _aggregation(number: int) -> str:
+    return "secure" if number % 4 >= 2 else "plain"
 
 
 def _kill_banks(present: Network, draws: random.Random, stays_away: Callable[[random.Random], bool]) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from fedfraud.health import probe
 from tests.conftest import say_lacking
-from tests.faults.campaign import chosen
-from tests.faults.disk import CAMPAIGN
+from tests.faults.campaign import Campaign, chosen
+from tests.faults.disk import PLAIN, SECURE
 from tests.faults.four_banks import BANKS, aggregator_pid, check_everything, finished, four_banks
 from tests.faults.small_disk import fill, free, small_disk
 from tests.faults.strace import CannotTrace, attached, writer_thread
@@ -21,9 +21,12 @@ pytestmark = pytest.mark.timeout(600)
 FAILS, TAKES = "disk fails: nothing is acknowledged", "disk takes data again"
 
 
-def test_a_write_that_fails_once_or_until_space_returns_costs_nothing_that_was_acknowledged(tmp_path: Path) -> None:
-    for number in chosen(CAMPAIGN.trials(), CAMPAIGN.short):
-        CAMPAIGN.trial(number, tmp_path / str(number))
+@pytest.mark.parametrize("campaign", [PLAIN, SECURE], ids=["plain", "masked"])
+def test_a_write_that_fails_once_or_until_space_returns_costs_nothing_that_was_acknowledged(
+    campaign: Campaign, tmp_path: Path
+) -> None:
+    for number in chosen(campaign.trials(), campaign.short):
+        campaign.trial(number, tmp_path / str(number))
 
 
 def test_the_run_that_starts_by_itself_starts_though_the_disk_is_full_just_then(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.faults.campaign import chosen
 from tests.faults.fuzz import FUZZ, FUZZ_WIRE, STATM
+from tests.faults.fuzz_masked import CAMPAIGN as MASKED
 from tests.faults.fuzz_messages import rpcs
 
 
@@ -19,6 +20,13 @@ def test_whatever_is_sent_is_answered_as_designed_and_harms_nothing(tmp_path: Pa
 @pytest.mark.parametrize("number", chosen(FUZZ_WIRE.trials(), FUZZ_WIRE.short))
 def test_the_same_holds_over_grpc_and_mutual_tls(tmp_path: Path, number: int) -> None:
     FUZZ_WIRE.trial(number, tmp_path)
+
+
+@pytest.mark.parametrize("number", chosen(MASKED.trials(), MASKED.short))
+def test_whatever_is_answered_to_a_stage_of_a_masked_round_only_a_banks_own_word_counts(
+    tmp_path: Path, number: int
+) -> None:
+    MASKED.trial(number, tmp_path)
 
 
 def test_memory_is_measured(lacking: Callable[[str], NoReturn]) -> None:

@@ -148,7 +148,9 @@ def test_a_reporter_that_cannot_write_is_named_and_the_result_and_the_facts_are_
         with command(*stop, log=tmp_path / "stop", **operating, join_dir=home) as operator:
             assert operator.wait(30) == 0
         assert process.wait(60) == 1
-    assert f"the reporter ended with status 1 and wrote no report, see {run}/reporter/log" in log.read_text()
+    assert f"the reporter ended with status 2 and wrote no report, see {run}/reporter/log" in log.read_text()
+    assert "ERROR: cannot go on  reason=reports must be writable: " in (said := read(run / "reporter" / "log"))
+    assert "Traceback" not in said
     assert "a bank alone, best" in log.read_text()
     assert "report  -" in log.read_text()
     assert json.loads(facts.read_text())["run"]["outcome"] == "stopped"

@@ -9,6 +9,7 @@ import pytest
 
 from fedfraud.errors import Misconfigured
 from fedfraud.v1 import history_pb2
+from services.aggregator.verify import verify
 from tests.federation.networks import FAILED, FINISHED, STOPPED, Network, network
 from tests.federation.oracle import model_sha256
 from tests.federation.waiting import wait_for
@@ -255,6 +256,8 @@ def test_a_journal_that_was_put_back_is_refused_by_the_banks_that_know_better(tm
         assert present.exit_status("bank-01", 20) == 1
         sentence = "a journal must hold every receipt it gave: bank-01 has one of entry "
         assert sentence in present.log_file("bank-01").read_text()
+        said = "ERROR: bank turned away: was DATA_DIR put back to an older state?  seat=bank-01 reason="
+        assert said in present.log_file("aggregator").read_text()
 
 
 def test_a_committed_model_that_was_changed_on_disk_is_refused_at_the_start_and_named(tmp_path: Path) -> None:
@@ -310,3 +313,22 @@ def test_a_lapsed_seat_whose_slot_is_free_comes_back(tmp_path: Path) -> None:
         present.wait("lease_granted", lambda event: event.fencing_number == 2)
         assert present.operate("list")[1].splitlines()[1].split()[:2] == ["bank-01", "present"]
         assert isinstance(present.events("seat_lapsed")[0], history_pb2.SeatLapsed)
+
+
+def test_verify_beside_an_aggregator_that_works_finds_nothing_amiss(tmp_path: Path) -> None:
+    with network(tmp_path, expected_banks=1, quorum=1) as present:
+        present.give_rows(1, 300)
+        present.start_aggregator()
+        present.start_banks(1)
+        run_id = present.start_run("--rounds", str(LONG))
+        present.wait("round_committed", count=2)
+
+        def verified_rounds() -> int:
+            found = verify(tmp_path / "aggregator")
+            assert found.faults == []
+            assert f"run {run_id} has not ended" in found.end
+            return len(found.rounds)
+
+        wait_for(lambda: verified_rounds() >= 25, "25 rounds are verified while the run goes on")
+        stop_run(present)
+        assert verify(tmp_path / "aggregator").end == f"run {run_id} has ended"

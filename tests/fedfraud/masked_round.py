@@ -22,6 +22,7 @@ FEDERATION = sha256(b"the CA's certificate").digest()
 MODEL = sha256(b"the model").digest()
 TASK = sha256(b"the task").digest()
 DATA = sha256(b"the data").digest()
+SOURCE = sha256(b"the seed").digest()
 CLIP = 4.0
 
 
@@ -75,16 +76,15 @@ def policy_of(banks: int) -> Policy:
 
 
 def inputs_of(parameters: Parameters, data_sha256: bytes = DATA) -> Inputs:
-    identities = (data_sha256,) * len(parameters.segments)
-    return Inputs(
-        parameters.model_sha256, parameters.task_sha256, CLIP, parameters.segments, identities, parameters.word_count
-    )
+    sources = (SOURCE,) * len(parameters.segments)
+    asked = (parameters.model_sha256, parameters.task_sha256, CLIP, parameters.segments)
+    return Inputs(*asked, sources, data_sha256, parameters.word_count)
 
 
 def opened(parameters: Parameters, openings: Openings | None = None, data_sha256: bytes = DATA) -> Openings:
     """What a bank remembers once it has opened this attempt over its whole cohort."""
-    known, identities = openings or Openings(), (data_sha256,) * len(parameters.segments)
-    return known.including(known.opened(parameters, identities, parameters.cohort))
+    known, figures = openings or Openings(), inputs_of(parameters, data_sha256).figures
+    return known.including(known.opened(parameters, figures, parameters.cohort))
 
 
 def words_of(parameters: Parameters, salt: object = "") -> dict[str, Words]:
@@ -159,7 +159,7 @@ class Attempt:
                 masked, self.masked[seat], _ = bank.mask(self.sum.delivery(seat), self.words[seat], Openings())
                 self.sum.mask(masked, self.masked[seat])
             case Stage.CONSENT:
-                self.sum.consent(bank.consent(self.sum.survivors, Openings())[0])
+                self.sum.consent(bank.consent(self.sum.masked, Openings())[0])
             case Stage.UNMASK:
                 self.sum.unmask(bank.unmask(self.sum.consents))
 

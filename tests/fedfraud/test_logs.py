@@ -27,14 +27,16 @@ def test_a_readable_line_gives_time_who_what_and_the_fields(capsys: pytest.Captu
     configure()
     Log("aggregator").info("contribution accepted", run="r1", round=3, seat="bank-03")
     (line,) = lines(capsys)
-    assert re.fullmatch(r"\d\d:\d\d:\d\d aggregator  contribution accepted  run=r1 round=3 seat=bank-03", line)
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d aggregator  contribution accepted  run=r1 round=3 seat=bank-03", line
+    )
 
 
 def test_a_readable_warning_or_error_says_that_it_is_one(capsys: pytest.CaptureFixture[str]) -> None:
     configure()
     Log("bank-03").warning("late")
     Log("bank-03").error("broken")
-    assert [line.split(maxsplit=2)[2] for line in lines(capsys)] == ["WARNING: late", "ERROR: broken"]
+    assert [line.split(maxsplit=3)[3] for line in lines(capsys)] == ["WARNING: late", "ERROR: broken"]
 
 
 def test_json_has_the_same_event_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,7 @@
 """A bank against an aggregator that cheats: the eighteen attacks of the findings, section 3.7 P4, each refused by the
 bank's own code; and a bank that was restarted at any stage. The aggregator's part is played by hand where it cheats."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +9,18 @@ import pytest
 
 from fedfraud.errors import Conflict, Invalid, Stale
 from fedfraud.fixed_point import Words
-from fedfraud.masking import Advertisement, Consent, Delivery, Masked, Shares, Unmasking, opening_sha256, signed
+from fedfraud.masking import (
+    Advertisement,
+    Consent,
+    Delivery,
+    Masked,
+    Shares,
+    Unmasking,
+    opening_sha256,
+    roll_sha256,
+    shared_sha256,
+    signed,
+)
 from fedfraud.masking_bank import BankState, Masker
 from fedfraud.masking_keys import digest
 from fedfraud.masking_parameters import Misbehaved, Parameters, Roster, TooFew
@@ -61,12 +72,19 @@ def before(stage: Stage, parameters: Parameters = P) -> tuple[Attempt, Masker]:
     return attempt, attempt.banks[ME]
 
 
+def words_of_all(bank: Masker, seats: Sequence[str]) -> tuple[Masked, ...]:
+    """What these seats say of their masked words, were they told of the same sharers as the bank."""
+    state = bank.state
+    shared = shared_sha256(roll_sha256(state.parameters.transcript_sha256, state.advertisements), state.shared)
+    return tuple(signed(Masked(seat, bytes(32)), signing_key(seat), shared) for seat in seats)
+
+
 def consents_to(attempt: Attempt, survivors: tuple[str, ...]) -> tuple[Consent, ...]:
     """What each bank would sign, were it asked for these survivors."""
     consents = []
     for seat in survivors:
         other = attempt.fork().banks[seat]
-        consents.append(other.consent(survivors, Openings())[0])
+        consents.append(other.consent(words_of_all(other, survivors), Openings())[0])
     return tuple(consents)
 
 
@@ -85,22 +103,22 @@ def test_attack_1_no_seats_seed_and_mask_secret_are_both_released() -> None:
 
 def test_attack_2_a_second_list_of_survivors_is_refused() -> None:
     _, bank = before(Stage.CONSENT)
-    bank.consent(P.cohort, Openings())
+    bank.consent(words_of_all(bank, P.cohort), Openings())
     with pytest.raises(Conflict, match="survivors must stay what they were in this attempt, got others"):
-        bank.consent(P.cohort[:9], Openings())
+        bank.consent(words_of_all(bank, P.cohort[:9]), Openings())
 
 
 def test_attack_2_consents_to_another_list_open_nothing() -> None:
     attempt, bank = before(Stage.CONSENT)
     others = consents_to(attempt, P.cohort[:9])
-    bank.consent(P.cohort, Openings())
+    bank.consent(words_of_all(bank, P.cohort), Openings())
     with pytest.raises(Misbehaved, match="consent must be signed with its seat's key for this very stage"):
         bank.unmask(others)
 
 
 def test_attack_3_another_attempt_after_the_opening_is_refused() -> None:
     _, bank = before(Stage.CONSENT)
-    _, entries = bank.consent(P.cohort, Openings())
+    _, entries = bank.consent(words_of_all(bank, P.cohort), Openings())
     with pytest.raises(Stale, match="a round must come after the last one opened, 1, got 1"):
         begin(replace(P, attempt=1), openings=Openings(entries))
 
@@ -108,20 +126,32 @@ def test_attack_3_another_attempt_after_the_opening_is_refused() -> None:
 def test_attack_3_an_attempt_begun_before_the_opening_of_another_is_not_opened_either() -> None:
     _, bank = before(Stage.CONSENT)
     _, later = before(Stage.CONSENT, replace(P, attempt=1))
-    _, entries = bank.consent(P.cohort, Openings())
+    _, entries = bank.consent(words_of_all(bank, P.cohort), Openings())
     with pytest.raises(Stale, match="a round must come after the last one opened, 1, got 1"):
-        later.consent(P.cohort, Openings(entries))
+        later.consent(words_of_all(later, P.cohort), Openings(entries))
 
 
 def test_attack_4_banks_shown_different_survivors_release_nothing() -> None:
     """Four sign for ten survivors, five for nine: neither list has the seven consents that it needs."""
     attempt, bank = before(Stage.CONSENT)
     mine, others = consents_to(attempt, P.cohort)[:5], consents_to(attempt, P.cohort[:9])
-    bank.consent(P.cohort, Openings())
+    bank.consent(words_of_all(bank, P.cohort), Openings())
     with pytest.raises(TooFew, match="an opening must have 7 consents, got 5"):
         bank.unmask(mine)
     with pytest.raises(Misbehaved, match="consent must be signed"):
         bank.unmask((*mine, *others[5:]))
+
+
+def test_attack_4_a_survivor_that_masked_for_other_sharers_is_not_consented_to() -> None:
+    """Else, above 64 banks, one that was told of sharers of the aggregator's choice could be unmasked by the others."""
+    _, bank = before(Stage.CONSENT)
+    words = list(words_of_all(bank, P.cohort))
+    roll = roll_sha256(P.transcript_sha256, bank.state.advertisements)
+    words[6] = signed(Masked("bank-07", bytes(32)), signing_key("bank-07"), shared_sha256(roll, P.cohort[:9]))
+    rule = "masked must be signed with its seat's key for this very stage of this attempt, got another signature from"
+    with pytest.raises(Misbehaved, match=f"{rule} bank-07"):
+        bank.consent(words, Openings())
+    assert not bank.state.survivors
 
 
 def test_attack_4_banks_shown_different_sharers_release_nothing() -> None:
@@ -129,7 +159,7 @@ def test_attack_4_banks_shown_different_sharers_release_nothing() -> None:
     _, bank = before(Stage.CONSENT)
     roll = digest("shared", b"another list")
     others = [signed(Consent(s), signing_key(s), opening_sha256(roll, P.cohort)) for s in P.cohort]
-    bank.consent(P.cohort, Openings())
+    bank.consent(words_of_all(bank, P.cohort), Openings())
     with pytest.raises(Misbehaved, match="consent must be signed"):
         bank.unmask(others)
 
@@ -275,7 +305,7 @@ def test_attack_13_shares_said_to_be_another_dealers_are_refused() -> None:
 def test_attack_14_survivors_below_the_minimum_are_refused() -> None:
     _, bank = before(Stage.CONSENT)
     with pytest.raises(TooFew, match="survivors must be at least 7, got 6"):
-        bank.consent(P.cohort[:6], Openings())
+        bank.consent(words_of_all(bank, P.cohort[:6]), Openings())
 
 
 def test_attack_15_survivors_that_did_not_share_are_refused() -> None:
@@ -283,13 +313,13 @@ def test_attack_15_survivors_that_did_not_share_are_refused() -> None:
     attempt.leave(["bank-10"])
     bank = attempt.until(Stage.CONSENT).banks[ME]
     with pytest.raises(Invalid, match="survivors must be among those of the stage before, got bank-10"):
-        bank.consent(P.cohort, Openings())
+        bank.consent(words_of_all(bank, P.cohort), Openings())
 
 
 def test_attack_15_survivors_without_the_bank_itself_are_refused() -> None:
     _, bank = before(Stage.CONSENT)
     with pytest.raises(Invalid, match="survivors must have the bank itself, bank-03, got"):
-        bank.consent([seat for seat in P.cohort if seat != ME], Openings())
+        bank.consent(words_of_all(bank, [seat for seat in P.cohort if seat != ME]), Openings())
 
 
 def test_attack_16_a_seat_named_twice_is_refused_in_every_list() -> None:
@@ -305,9 +335,9 @@ def test_attack_16_a_seat_named_twice_is_refused_in_every_list() -> None:
         bank.mask(replace(delivery, sealed=(*delivery.sealed[:9], delivery.sealed[8])), attempt.words[ME], Openings())
     attempt, bank = before(Stage.CONSENT)
     with pytest.raises(Invalid, match="survivors must be sorted and name each seat once"):
-        bank.consent(twice, Openings())
+        bank.consent(words_of_all(bank, twice), Openings())
     consents = consents_to(attempt, P.cohort)
-    bank.consent(P.cohort, Openings())
+    bank.consent(words_of_all(bank, P.cohort), Openings())
     with pytest.raises(Invalid, match="consents must be sorted and name each seat once"):
         bank.unmask(consents[:1] * 7)
 
@@ -359,7 +389,7 @@ def test_stages_come_in_order() -> None:
     with pytest.raises(Stale, match="a stage must come after the one before, got one before shares"):
         bank.mask(Delivery((), ()), np.zeros(8, np.uint64), Openings())
     with pytest.raises(Stale, match="got one before a masked vector"):
-        bank.consent(P.cohort, Openings())
+        bank.consent(words_of_all(bank, P.cohort), Openings())
     with pytest.raises(Stale, match="got one before consent"):
         bank.unmask(())
 
@@ -369,9 +399,9 @@ def test_figures_are_not_opened_over_other_banks_even_by_an_attempt_that_began_b
     static = replace(P, segments=("standardise",))
     _, bank = before(Stage.CONSENT, static)
     known = opened(replace(static, run_id="run-0"))
-    with pytest.raises(OpenedBefore, match="figures must be opened over the same banks each time, got standardise "):
-        bank.consent(P.cohort[:9], known)
-    bank.consent(P.cohort, known)  # over the same banks it says nothing new
+    with pytest.raises(OpenedBefore, match=r"figures must be opened over the same banks and rows .* got standardise "):
+        bank.consent(words_of_all(bank, P.cohort[:9]), known)
+    bank.consent(words_of_all(bank, P.cohort), known)  # over the same banks it says nothing new
 
 
 def test_words_of_another_length_are_not_masked() -> None:
@@ -391,9 +421,9 @@ def test_a_refusal_changes_nothing() -> None:
     attempt, bank = before(Stage.CONSENT)
     state = bank.state
     with pytest.raises(TooFew):
-        bank.consent(P.cohort[:6], Openings())
+        bank.consent(words_of_all(bank, P.cohort[:6]), Openings())
     assert bank.state == state
-    assert bank.consent(P.cohort, Openings())[0] == consents_to(attempt, P.cohort)[2]
+    assert bank.consent(words_of_all(bank, P.cohort), Openings())[0] == consents_to(attempt, P.cohort)[2]
 
 
 # Restarts.
@@ -417,7 +447,7 @@ def answers(attempt: Attempt, stage: Stage) -> Callable[[Masker], Answer]:
         Stage.ADVERTISE: Masker.advertise,
         Stage.SHARE: lambda bank: bank.share(attempt.sum.advertisements),
         Stage.MASK: masked,
-        Stage.CONSENT: lambda bank: bank.consent(attempt.sum.survivors, Openings()),
+        Stage.CONSENT: lambda bank: bank.consent(attempt.sum.masked, Openings()),
         Stage.UNMASK: lambda bank: bank.unmask(attempt.sum.consents),
     }
     return says[stage]

@@ -73,7 +73,7 @@ def test_at_first_use_a_known_seat_keeps_its_key() -> None:
 
 
 def unopened(parameters: Parameters, openings: Openings, data: bytes = DATA, policy: Policy = STRICT) -> None:
-    policy.check_unopened(parameters, (data,) * len(parameters.segments), openings, parameters.cohort)
+    policy.check_unopened(parameters, inputs_of(parameters, data).figures, openings, parameters.cohort)
 
 
 def test_a_round_is_opened_once_and_rounds_only_go_on() -> None:
@@ -94,20 +94,23 @@ def test_each_run_counts_its_own_rounds_and_an_earlier_run_is_not_forgotten() ->
 def test_openings_never_go_back_and_what_is_known_adds_nothing() -> None:
     known = opened(replace(P, round=5))
     assert opened(replace(P, round=3), known).last("run-1") == 5
-    assert known.opened(replace(P, round=5), (DATA, DATA), P.cohort) == {}
+    assert known.opened(replace(P, round=5), inputs_of(P).figures, P.cohort) == {}
     assert [len(key + value) for key, value in known.records.items()] == [64] * 3  # the run and two figures
 
 
 @pytest.mark.parametrize("segment", ["count", "standardise", "evaluate", "train"])
 def test_figures_are_opened_over_the_same_banks_each_time(segment: str) -> None:
-    """Differencing by retry: ten banks' sums in one run, nine's in the next would show the tenth's."""
+    """Differencing by retry: ten banks' sums in one run, nine's in the next would show the tenth's; and what ten say
+    before and after rows came to one of them would show those rows."""
     first = replace(P, segments=(segment,))
     fewer = replace(first, run_id="run-2", cohort=P.cohort[:9], minimum=7, holders=8, threshold=7)
     known = opened(first)
-    with pytest.raises(OpenedBefore, match=f"figures must be opened over the same banks each time, got {segment} "):
+    with pytest.raises(OpenedBefore, match=rf"figures must be opened over the same banks and rows .* got {segment} "):
         unopened(fewer, known)
     unopened(replace(first, run_id="run-2"), known)
-    unopened(fewer, known, OTHER_DATA)
+    for again in (fewer, replace(first, run_id="run-2")):
+        with pytest.raises(OpenedBefore):
+            unopened(again, known, OTHER_DATA)
 
 
 def test_a_bank_may_allow_another_cohort_for_its_static_inputs_by_its_own_setting() -> None:

@@ -368,7 +368,7 @@ def answer_of(attempt: Attempt, seat: str) -> tuple[Message, Callable[[Message],
             masked, words, _ = bank.mask(total.delivery(seat), attempt.words[seat], Openings())
             return masked, lambda answer: total.mask(answer, words)
         case Stage.CONSENT:
-            return bank.consent(total.survivors, Openings())[0], total.consent  # type: ignore[return-value]
+            return bank.consent(total.masked, Openings())[0], total.consent  # type: ignore[return-value]
         case Stage.UNMASK:
             return bank.unmask(total.consents), total.unmask  # type: ignore[return-value]
 

@@ -10,6 +10,7 @@ from cryptography import x509
 from fedfraud.channel import CHUNK_BYTES
 from fedfraud.errors import Stale
 from fedfraud.identity import requested_key
+from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
 from fedfraud.v1 import federation_pb2, federation_pb2_grpc
 from fedfraud.wire import PROTOCOL_VERSION, manifest_to_proto
@@ -39,6 +40,7 @@ class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
         journal_certificate_pem: bytes,
         writer: Writer,
         vectors: Vectors,
+        log: Log,
     ) -> None:
         self._manifest = manifest
         self._participants = participants
@@ -49,6 +51,7 @@ class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
         self._journal_certificate_pem = journal_certificate_pem
         self._writer = writer
         self._vectors = vectors
+        self._log = log
 
     async def Participate(  # the name is the proto's
         self, request: federation_pb2.ParticipateRequest, context: Context
@@ -79,10 +82,12 @@ class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
         """Refuses a bank that holds a receipt which this journal did not give: it was put back to an older state."""
         sequence, head = request.receipt_sequence, request.receipt_head
         if (sequence or head) and not (0 < sequence < 2**63 and await self._journal.holds(sequence, head)):
-            raise Stale(
+            reason = (
                 f"a journal must hold every receipt it gave: {seat} has one of entry {sequence} with the head "
                 f"{head.hex()[:12]}, this journal of {self._journal.head} entries does not"
             )
+            self._log.error("bank turned away: was DATA_DIR put back to an older state?", seat=seat, reason=reason)
+            raise Stale(reason)
 
     async def GetVector(
         self, request: federation_pb2.GetVectorRequest, context: Context

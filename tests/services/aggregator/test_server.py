@@ -13,10 +13,33 @@ from tests.federation.hands import aggregator
 
 async def test_a_second_aggregator_on_the_folder_refuses_to_start_and_the_first_goes_on(tmp_path: Path) -> None:
     async with aggregator(tmp_path) as running:
-        with pytest.raises(Misconfigured, match=r"^DATA_DIR must be a folder of this aggregator alone: "):
+        with pytest.raises(
+            Misconfigured, match=r"^DATA_DIR must be a folder of this aggregator alone, another runs on "
+        ):
             await serve(running.settings, asyncio.Event())
         assert (await running.enrol())[0].seat == "bank-01"
     async with aggregator(tmp_path) as again:  # when the first is gone its folder is free
+        assert (await again.enrol())[0].seat == "bank-02"
+
+
+@pytest.mark.parametrize("lost", ["the journal", "all that was not yet moved into it"])
+async def test_a_folder_that_lost_its_journal_is_not_taken_for_a_new_one(tmp_path: Path, lost: str) -> None:
+    async with aggregator(tmp_path) as running:
+        await running.enrol()
+        settings = running.settings
+    journal = settings.data_dir / "journal.sqlite3"
+    kept = journal.read_bytes()
+    if lost == "the journal":
+        journal.unlink()
+    else:  # what an aggregator that was killed at once leaves without its -wal file
+        journal.write_bytes(b"")
+    for _ in range(2):
+        with pytest.raises(
+            Misconfigured, match=r"^a network that has begun must have its journal, .* is gone or empty"
+        ):
+            await serve(settings, asyncio.Event())
+    journal.write_bytes(kept)
+    async with aggregator(tmp_path) as again:
         assert (await again.enrol())[0].seat == "bank-02"
 
 

@@ -16,6 +16,7 @@ from fedfraud.chain import next_head, sign
 from fedfraud.errors import Misconfigured
 from fedfraud.v1 import history_pb2
 from fedfraud.wire import manifest_from_proto, run_state_from_proto
+from services.aggregator.journal import read_lines
 from services.aggregator.verify import verify
 from tests.federation import journals
 from tests.federation.hands import pair
@@ -95,6 +96,27 @@ def test_an_honest_folder_is_accepted_to_the_last_depth(folder: Path) -> None:
         ("final", "added again", "recomputed", "unchanged"),
     ]
     assert found.text.endswith("verified: nothing is amiss")
+    run_id = committed(folder)[0].key.run_id
+    assert f"ends     with entry {found.entries}, head {found.head.hex()}; run {run_id} has ended" in found.text
+
+
+def test_entries_that_were_seen_once_and_taken_off_the_end_are_named(folder: Path) -> None:
+    before = verify(folder)
+    seen = before.entries, before.head
+    assert verify(folder, seen).faults == []
+    assert verify(folder, (1, journal_heads(folder)[0])).faults == []
+    last = [e.sequence for e in journals.entries(folder) if e.WhichOneof("event") == "run_finished"][-1]
+    change(folder, "DELETE FROM entries WHERE sequence >= ?", last)
+    after = verify(folder)
+    assert after.faults == []
+    assert after.end.endswith("has not ended, and no round of it is open")
+    (fault,) = verify(folder, seen).faults
+    assert fault.startswith(f"a journal must hold what was seen of it, entry {seen[0]} with the head ")
+    assert fault.endswith(f": this one of {last - 1} entries does not")
+
+
+def journal_heads(folder: Path) -> list[bytes]:
+    return [line.head for line in read_lines(folder / "journal.sqlite3")]
 
 
 def test_without_the_contributions_it_says_that_the_sums_are_only_whole(folder: Path) -> None:
@@ -182,6 +204,11 @@ def a_model_that_nobody_made(folder: Path) -> str:
     return f"{'ab' * 32}.f32: a vector must be one that the journal names, this is none"
 
 
+def a_file_that_is_no_vector(folder: Path) -> str:
+    of_run(folder, "notes").write_text("mine")
+    return "notes: a vector must be one that the journal names, this is none"
+
+
 def a_seat_left_out_of_the_sum_by_an_insider(folder: Path) -> str:
     def edit(entries: Entries) -> Entries:
         rounds = [entry for entry in entries if entry.WhichOneof("event") == "round_committed"]
@@ -267,6 +294,7 @@ TAMPERINGS: list[Callable[[Path], str]] = [
     an_altered_momentum,
     entries_taken_off_the_end,
     a_model_that_nobody_made,
+    a_file_that_is_no_vector,
     a_seat_left_out_of_the_sum_by_an_insider,
     another_model_put_in_by_an_insider,
     rounds_in_another_order_by_an_insider,

@@ -16,7 +16,7 @@ from fedfraud.masking import Advertisement, Masked
 from fedfraud.masking_parameters import Parameters, Roster
 from fedfraud.masking_policy import OpenedBefore
 from fedfraud.masking_sum import Stage
-from fedfraud.masking_wire import advertisements_to_proto, consents_to_proto, delivered_to_proto
+from fedfraud.masking_wire import advertisements_to_proto, consents_to_proto, delivered_to_proto, masked_to_proto
 from fedfraud.v1 import federation_pb2, masking_pb2
 from fedfraud.wire import RoundKey
 from services.bank_client.attempts import Attempts
@@ -73,7 +73,9 @@ class Others:
                     sealed=delivered_to_proto(delivery.sealed),
                 )
             case Stage.CONSENT:
-                return federation_pb2.StageInstruction(stage=masking_pb2.MASKING_STAGE_CONSENT, seats=total.survivors)
+                return federation_pb2.StageInstruction(
+                    stage=masking_pb2.MASKING_STAGE_CONSENT, masked=masked_to_proto(total.masked)
+                )
             case _:
                 return federation_pb2.StageInstruction(
                     stage=masking_pb2.MASKING_STAGE_UNMASK, consents=consents_to_proto(total.consents)
@@ -141,7 +143,7 @@ def test_a_bank_that_lost_its_state_advertises_another_key_and_is_noticed(tmp_pa
 
 
 def test_a_stage_of_an_attempt_that_the_bank_is_not_in_is_refused(tmp_path: Path) -> None:
-    told = federation_pb2.StageInstruction(stage=masking_pb2.MASKING_STAGE_CONSENT, seats=P.cohort)
+    told = federation_pb2.StageInstruction(stage=masking_pb2.MASKING_STAGE_CONSENT)
     with pytest.raises(Conflict, match="the attempt that the bank takes part in, it takes part in none"):
         attempts(tmp_path).answer(told)
 
@@ -169,7 +171,7 @@ def test_what_was_opened_is_on_disk_before_the_consent_and_stays_when_the_attemp
     fewer = parameters_of(4, federation_id=FEDERATION, round=2)
     larger = replace(parameters_of(5, federation_id=FEDERATION), round=3)
     begin(attempts(tmp_path), fewer)  # the same figures over the same banks say nothing new
-    with pytest.raises(OpenedBefore, match="figures must be opened over the same banks each time"):
+    with pytest.raises(OpenedBefore, match=r"figures must be opened over the same banks and rows each time"):
         begin(attempts(tmp_path), larger)
 
 
@@ -260,7 +262,7 @@ def test_figures_that_left_masked_are_not_sent_in_another_attempt_though_nobody_
     bank.mask(others.told(), others.released())
     bank.erase()
     for again in (P, replace(P, attempt=1), replace(P, round=2), replace(P, run_id="run-2")):
-        with pytest.raises(OpenedBefore, match="figures must be opened over the same banks each time, got evaluate "):
+        with pytest.raises(OpenedBefore, match=r"figures must be opened over the same banks and rows .* got evaluate "):
             begin(attempts(tmp_path), again)
 
 
@@ -271,7 +273,8 @@ def test_figures_that_left_masked_are_not_sent_in_another_attempt_though_nobody_
         {"task_sha256": bytes(32)},
         {"clip": 2.0},
         {"segments": ("standardise",)},
-        {"identities": (bytes(32), bytes(32))},
+        {"sources": (bytes(32), bytes(32))},
+        {"data_sha256": bytes(32)},
         {"word_count": 9},
     ],
 )
@@ -322,7 +325,7 @@ def test_a_bank_that_was_asked_for_something_else_than_the_others_takes_no_part(
 
 def test_an_attempt_goes_on_after_a_restart_with_the_figures_that_it_began_with_alone(tmp_path: Path) -> None:
     begin(attempts(tmp_path))
-    others = replace(inputs_of(P), identities=(bytes(32), bytes(32)))
+    others = replace(inputs_of(P), data_sha256=bytes(32))
     with pytest.raises(Conflict, match="an attempt must stay what it was"):
         attempts(tmp_path).advertise(P, roster_of(4), others)
 

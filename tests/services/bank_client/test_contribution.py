@@ -1,5 +1,6 @@
 """What a bank answers to each kind of round, from 100 rows of its own."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,11 +41,13 @@ def task(
     final: bool = False,
     seat: str = "bank-01",
     step: int = 1,
-    time_left: float = 60.0,
+    alone_until: float = math.inf,
     number: int = 2,
 ) -> Task:
     sha256, step = model_sha256(MANIFEST, STATE, VECTOR), 2 if final else step  # after the one round of the run
-    return Task(RoundKey("run", number, 1), seat, step, segments, RECIPE, 7, 1, final, sha256, STATE, VECTOR, time_left)
+    return Task(
+        RoundKey("run", number, 1), seat, step, segments, RECIPE, 7, 1, final, sha256, STATE, VECTOR, alone_until
+    )
 
 
 def words(released: Released) -> fixed_point.Words:
@@ -53,7 +56,7 @@ def words(released: Released) -> fixed_point.Words:
 
 def test_the_training_rows_alone_are_summed(tmp_path: Path) -> None:
     asked = Task(
-        RoundKey("run", 1, 1), "bank-01", 0, (Segment.STANDARDISE,), RECIPE, 7, 1, False, b"", None, None, 60.0
+        RoundKey("run", 1, 1), "bank-01", 0, (Segment.STANDARDISE,), RECIPE, 7, 1, False, b"", None, None, math.inf
     )
     released = bank(tmp_path).contribute(asked, never)
     summed = StandardiseCodec((2.0**-20, 2.0**-20)).decode(words(released))
@@ -106,7 +109,7 @@ def test_a_round_of_two_segments_is_one_contribution(tmp_path: Path) -> None:
 def test_a_model_is_needed_to_train_or_evaluate(tmp_path: Path) -> None:
     contributor = bank(tmp_path)
     for segment in (Segment.EVALUATE, Segment.TRAIN):
-        asked = Task(RoundKey("run", 2, 1), "bank-01", 1, (segment,), RECIPE, 7, 1, False, b"", None, None, 60.0)
+        asked = Task(RoundKey("run", 2, 1), "bank-01", 1, (segment,), RECIPE, 7, 1, False, b"", None, None, math.inf)
         with pytest.raises(
             Invalid, match=f"^a {segment.value} segment must come with a model and a run state, got none$"
         ):
@@ -163,7 +166,7 @@ def test_a_dataset_that_is_not_finite_is_refused_before_anything_is_computed(tmp
 
 
 def test_a_deadline_that_is_near_costs_the_model_alone_and_not_the_round(tmp_path: Path) -> None:
-    given = bank(tmp_path).contribute(task(Segment.EVALUATE, final=True, time_left=0.0), never).disclosure
+    given = bank(tmp_path).contribute(task(Segment.EVALUATE, final=True, alone_until=0.0), never).disclosure
     assert given is not None
     assert given.federated is not None
     assert given.alone is given.alone_holdout is None

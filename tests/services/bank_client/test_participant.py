@@ -5,6 +5,7 @@ import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,12 +17,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fedfraud import model
 from fedfraud.chain import next_head, sign
 from fedfraud.channel import bind_mutual, mutual_server
-from fedfraud.errors import Invalid
+from fedfraud.errors import Invalid, Stale
 from fedfraud.fixed_point import Segment, StandardiseCodec, from_bytes
 from fedfraud.manifest import Manifest
 from fedfraud.model import RunState, initial_vector
 from fedfraud.recipe import Recipe
-from fedfraud.transactions import Feature
+from fedfraud.transactions import SCHEMAS, Feature
 from fedfraud.v1 import federation_pb2, federation_pb2_grpc, history_pb2, model_pb2
 from fedfraud.wire import manifest_to_proto, recipe_to_proto, run_state_to_proto, segments_to_proto
 from services.bank_client.dataset import Rows, write
@@ -61,6 +62,7 @@ class Line(federation_pb2_grpc.FederationServiceServicer):
     def __init__(self, journal: tuple[Ed25519PrivateKey, bytes]) -> None:
         self.journal = journal
         self.epoch = 1
+        self.manifest = MANIFEST
         self.head = b""
         self.requests: list[federation_pb2.ParticipateRequest] = []
         self.says: asyncio.Queue[Instruction | None] = asyncio.Queue()
@@ -77,7 +79,7 @@ class Line(federation_pb2_grpc.FederationServiceServicer):
         welcome = federation_pb2.Welcome(
             seat="bank-01",
             fencing_number=self.joined,
-            manifest=manifest_to_proto(MANIFEST),
+            manifest=manifest_to_proto(self.manifest),
             epoch=self.epoch,
             journal_certificate_pem=self.journal[1],
         )
@@ -125,6 +127,11 @@ class Line(federation_pb2_grpc.FederationServiceServicer):
         raise AssertionError("a certificate of an hour is not renewed in a test")
 
 
+@pytest.fixture(autouse=True)
+def known_population(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SCHEMAS, MANIFEST.population, MANIFEST.features)
+
+
 def rows(path: Path, value: float = 1.0) -> None:
     """Ten rows, one of them a fraud; the last value of the second column is `value`."""
     features = np.ones((10, 2))
@@ -134,11 +141,12 @@ def rows(path: Path, value: float = 1.0) -> None:
 
 @asynccontextmanager
 async def bank(
-    home: Path, aggregation: Literal["plain", "secure"] = "plain"
+    home: Path, aggregation: Literal["plain", "secure"] = "plain", manifest: Manifest = MANIFEST
 ) -> AsyncIterator[tuple[Line, "asyncio.Task[int]"]]:
     """A bank that serves, and the other end of its line."""
     ca, stop = SmallCa(), asyncio.Event()
     line = Line(ca.journal_pair())
+    line.manifest = manifest
     own = ca.pair(HOST)
     server = mutual_server([])
     federation_pb2_grpc.add_FederationServiceServicer_to_server(line, server)
@@ -281,6 +289,41 @@ async def test_a_round_that_is_asked_for_twice_is_prepared_once(tmp_path: Path) 
         await until(lambda: len(line.heard) == 2, "both are answered")
     assert line.asked == 1
     assert line.heard[0] == line.heard[1]
+
+
+async def test_a_manifest_that_is_another_the_next_time_ends_the_bank(tmp_path: Path) -> None:
+    """With a second Attempts over one folder it would mask one figure twice."""
+    rows(tmp_path / "dataset.parquet")
+    async with bank(tmp_path) as (line, serving):
+        await until(lambda: line.joined == 1, "the bank joins")
+        line.manifest = replace(MANIFEST, hidden_sizes=(5,))
+        await line.says.put(None)
+        async with asyncio.timeout(20):
+            with pytest.raises(Stale, match=r"^a manifest must stay what bank-01 joined with: to join with another, "):
+                await serving
+
+
+@pytest.mark.parametrize(
+    ("manifest", "sentence"),
+    [
+        (replace(MANIFEST, population="three"), "^a population must be one of .*two, got 'three'$"),
+        (
+            replace(MANIFEST, features=(Feature("a", "euro", 2.0**-20), Feature("label", "euro", 2.0**-20))),
+            "^a manifest must have the features of two as this bank knows them, got others$",
+        ),
+        (
+            replace(MANIFEST, features=(Feature("a", "euro", 2.0**-20), Feature("b", "euro", 2.0**-60))),
+            "^a manifest must have the features of two as this bank knows them, got others$",
+        ),
+    ],
+)
+async def test_a_manifest_with_other_columns_or_other_rounding_than_the_schemas_ends_the_bank(
+    tmp_path: Path, manifest: Manifest, sentence: str
+) -> None:
+    rows(tmp_path / "dataset.parquet")
+    async with bank(tmp_path, manifest=manifest) as (_, serving), asyncio.timeout(20):
+        with pytest.raises(Stale, match=sentence):
+            await serving
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])

@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedfraud.chain import next_head, sign
-from fedfraud.errors import Invalid, Stale
+from fedfraud.errors import Invalid, Misconfigured, Stale
 from fedfraud.v1 import federation_pb2, history_pb2
 from fedfraud.wire import RoundKey, round_key_to_proto
 from services.bank_client.outbox import Outbox
@@ -62,16 +62,45 @@ def test_the_same_receipt_again_is_kept_once(tmp_path: Path) -> None:
 
 def test_a_receipt_that_was_half_written_when_the_bank_was_killed_is_cut_off(tmp_path: Path) -> None:
     trusting(tmp_path).keep(receipt(7), ROUND, "bank-01", GIVEN)
-    whole = (tmp_path / "receipts.bin").read_bytes()
+    whole = (tmp_path / "receipts.txt").read_bytes()
     for torn in (whole[:1], whole[:40], whole[:-1]):
-        (tmp_path / "receipts.bin").write_bytes(whole + torn)
+        (tmp_path / "receipts.txt").write_bytes(whole + torn)
         receipts = Receipts(tmp_path)
         receipts.load(CA.pem)
-        assert (tmp_path / "receipts.bin").read_bytes() == whole
+        assert (tmp_path / "receipts.txt").read_bytes() == whole
         assert receipts.newest is not None
     receipts.trust(CERTIFICATE, CA.pem, 1)
     receipts.keep(receipt(9), ROUND, "bank-01", GIVEN)
     assert [one.sequence for one in receipts.read(CA.pem)[1]] == [7, 9]
+
+
+def test_a_damaged_byte_anywhere_is_refused_by_its_line_and_nothing_is_cut_off(tmp_path: Path) -> None:
+    receipts = trusting(tmp_path)
+    for sequence in (7, 9, 11):
+        receipts.keep(receipt(sequence), ROUND, "bank-01", GIVEN)
+    path = tmp_path / "receipts.txt"
+    whole = path.read_bytes()
+    for place in range(0, len(whole) - 1, 7):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        path.write_bytes(damaged)
+        line = whole[: place + 1].count(b"\n") + (whole[place] != 10)
+        sentence = f"^receipts must be as the aggregator gave them, line {line} of "
+        with pytest.raises(Misconfigured, match=sentence):
+            Receipts(tmp_path).load(CA.pem)
+        with pytest.raises(Misconfigured, match=sentence):
+            Receipts(tmp_path).read(CA.pem)
+        assert path.read_bytes() == bytes(damaged)
+
+
+def test_a_damaged_end_of_the_last_line_is_damage_too(tmp_path: Path) -> None:
+    trusting(tmp_path).keep(receipt(7), ROUND, "bank-01", GIVEN)
+    path = tmp_path / "receipts.txt"
+    damaged = path.read_bytes()[:-1] + b"J"
+    path.write_bytes(damaged)
+    with pytest.raises(Misconfigured, match=r"^receipts must be as the aggregator gave them, line 1 of "):
+        Receipts(tmp_path).load(CA.pem)
+    assert path.read_bytes() == damaged
 
 
 @pytest.mark.parametrize(
@@ -135,6 +164,12 @@ def test_the_outbox_gives_back_its_one_contribution_to_that_rounds_task_alone(tm
     assert outbox.find(ROUND, b"t" * 32) is None
     (tmp_path / "contribution.bin").write_bytes(b"spoilt")
     assert outbox.find(RoundKey("run", 3, 1), b"t" * 32) is None
+
+
+def test_what_a_killed_process_had_half_written_of_a_contribution_is_gone_at_the_next_start(tmp_path: Path) -> None:
+    (tmp_path / ".contribution.bin.4711").write_bytes(b"figures without a mask")
+    Outbox(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_receipts_are_kept_off_the_event_loop_in_the_order_they_came(tmp_path: Path) -> None:
