@@ -56,6 +56,8 @@ class Progress:
     """The round that closed last, and who is in it: a bank may not have heard yet that it counts."""
     missed: set[str] = field(default_factory=set)
     """Seats that let their last deadline pass and were not heard of since."""
+    trainers: set[str] = field(default_factory=set)
+    """Seats whose updates are in the model."""
     scored: bool = False
     """Whether the final round is committed."""
     stopping: bool = False
@@ -130,6 +132,7 @@ class Progress:
             self.run_state = run_state_from_proto(committed.run_state, self.manifest)
         if model_pb2.SEGMENT_KIND_TRAIN in committed.segments:
             self.committed_count = committed.step
+            self.trainers |= set(committed.seats)
         if committed.velocity_sha256:
             self.velocity = round_key_from_proto(committed.key), committed.velocity_sha256
         self.scored = self.open is not None and self.open.final

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from fedfraud import fixed_point, masking_journal
 from fedfraud.errors import Invalid, NotStored
@@ -49,6 +50,10 @@ class Surroundings:
     federation_id: bytes
     """SHA-256 of the CA's certificate."""
     seats: Seats
+    central_file: Path | None
+    """Where the scores of a model trained on all rows in one place appear (simulation only)."""
+    central_wait: float
+    """Seconds that the end of a run waits for them, if they are under way."""
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from fedfraud.metrics import CurvePoint, Scores, curve_from_counts, scores_from_
 from fedfraud.model import RunState, Vector
 from fedfraud.thresholds import LEAST_BANKS, sizes
 from fedfraud.v1 import history_pb2, model_pb2
-from fedfraud.wire import segments_from_proto
-from services.aggregator import averaging, messages, recovery
+from fedfraud.wire import scores_to_proto, segments_from_proto
+from services.aggregator import averaging, central, messages, recovery
 from services.aggregator.averaging import Model
 from services.aggregator.progress import Progress
 from services.aggregator.round_drive import Closed, RoundDrive, Surroundings, forget
@@ -88,8 +88,15 @@ class Run:
         finished = history_pb2.RunFinished(
             run_id=self.progress.run_id, outcome=outcome, reason=reason, model_sha256=sha256
         )
+        if outcome == history_pb2.RUN_OUTCOME_FINISHED and (scores := await self._central()):
+            finished.central.CopyFrom(scores_to_proto(scores))
         await self._around.journal.insist(finished)
         return finished
+
+    async def _central(self) -> Scores | None:
+        """How the same recipe does with all rows in one place, if the simulation has computed that for this run."""
+        path, purpose = self._around.central_file, central.purpose_of(self.progress, self._around.seats)
+        return await central.central_scores(path, purpose, self._around.central_wait) if path and purpose else None
 
     async def _prepare(self) -> None:
         """The standardise round: the run state, and the initial model under it."""

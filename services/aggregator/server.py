@@ -94,6 +94,8 @@ async def _serve(
         stage_deadline=settings.stage_deadline,
         federation_id=federation_id(authority.ca_pem),
         seats=seats,
+        central_file=settings.central_file,
+        central_wait=settings.central_wait,
     )
     conductor = Conductor(settings, surroundings)
     network = Network(conductor, intake, participants, seats, journal, writer)

@@ -24,6 +24,10 @@ class Settings(BaseSettings):
     """Where the folders bank, reporter and operator are written: the CA's certificate and the role's token."""
     holdout_file: Path | None = None
     """The population's public hold-out (.npz); without one the aggregator scores nothing itself."""
+    central_file: Path | None = None
+    """What `write-central` writes beside the hold-out, if anybody does (simulation only)."""
+    central_wait: float = Field(default=5.0, ge=0, le=_DAY)
+    """Seconds that the end of a run waits for it at most, if it is under way."""
     listen: str = "0.0.0.0:7443"
     """Address of the mutual-TLS port."""
     enrolment_listen: str = "0.0.0.0:7444"

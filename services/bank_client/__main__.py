@@ -1,4 +1,4 @@
-"""`python -m services.bank_client enrol | write-shard | write-holdout | serve | verify`."""
+"""`python -m services.bank_client enrol | write-shard | write-holdout | write-central | serve | verify`."""
 
 import argparse
 import asyncio
@@ -10,6 +10,7 @@ from pathlib import Path
 import grpc
 from pydantic import ValidationError
 
+from fedfraud.central import Purpose
 from fedfraud.enrolment import JoinFolder
 from fedfraud.errors import FedfraudError, setting_faults
 from fedfraud.logs import Log, configure
@@ -31,6 +32,15 @@ def main() -> int:
     holdout.add_argument("--population", default="tutorial", help="which population (default: tutorial)")
     holdout.add_argument("--seed", type=int, default=7, help="the population's seed (default: 7)")
     holdout.add_argument("file", type=Path, help="the .npz file to write")
+    central = commands.add_parser(
+        "write-central", help="simulation: train on all rows in one place, and write its scores"
+    )
+    central.add_argument("--population", default="tutorial", help="which population (default: tutorial)")
+    central.add_argument("--seed", type=int, default=7, help="the seed of population and run (default: 7)")
+    central.add_argument("--recipe", default="default", help="the run's recipe (default: default)")
+    central.add_argument("--rounds", type=int, default=10, help="the run's training rounds (default: 10)")
+    central.add_argument("--banks", type=int, default=10, help="the banks whose rows it has (default: 10)")
+    central.add_argument("file", type=Path, help="the JSON file to write")
     commands.add_parser("serve", help="answer rounds until SIGTERM; every setting is an environment variable")
     verifying = commands.add_parser("verify", help="check that an exported journal holds every receipt of this bank")
     verifying.add_argument("export", type=Path, metavar="EXPORT", help="what `services.aggregator export` wrote")
@@ -58,7 +68,7 @@ async def _command(arguments: argparse.Namespace, settings: Settings) -> int:
             enrolment = await ensure_enrolled(settings)
             _log.info("enrolled", seat=enrolment.seat, slot=enrolment.slot or "-")
         case "write-shard":
-            # Only these two commands import the simulation: what serves cannot tell simulated data from real.
+            # Only the commands that write import the simulation: what serves cannot tell simulated data from real.
             from services.bank_client.write_shard import write_shard
 
             enrolment = await ensure_enrolled(settings)
@@ -67,6 +77,11 @@ async def _command(arguments: argparse.Namespace, settings: Settings) -> int:
             from services.bank_client.write_shard import write_holdout
 
             write_holdout(arguments.population, arguments.seed, arguments.file)
+        case "write-central":
+            from services.bank_client.write_central import write_central
+
+            names = ("population", "seed", "recipe", "rounds", "banks")
+            write_central(Purpose(**{name: getattr(arguments, name) for name in names}), arguments.file)
         case "verify":
             join = JoinFolder.read(settings.join_dir)
             found = verify(settings.data_dir, join.ca_pem, arguments.export, arguments.words, settings.roster_file)

@@ -45,6 +45,16 @@ def write_holdout(population: str, seed: int, path: Path) -> None:
     _once(path, write)
 
 
+def shard_rows(population: str, seed: int, slot: int) -> dataset.Rows:
+    """The rows of one slot, as its bank would have them."""
+    return dataset.Rows(*_population(population).shard(seed, slot))
+
+
+def holdout_rows(population: str, seed: int) -> dataset.Rows:
+    """The rows that no bank has."""
+    return dataset.Rows(*_population(population).holdout(seed))
+
+
 def _population(name: str) -> ModuleType:
     if name not in POPULATIONS:
         later = " (cards comes with a later version)" if name == "cards" else ""

@@ -101,6 +101,7 @@ async def _run(arguments: argparse.Namespace, network: LocalNetwork, console: Co
 def _start(arguments: argparse.Namespace, network: LocalNetwork, console: Console) -> None:
     console.say("starting the aggregator")
     network.write_holdout()
+    network.start_central()
     network.start_aggregator()
     console.say(f"the aggregator serves at {network.address}; starting the reporter and {arguments.banks} banks")
     console.part("joining")
@@ -154,7 +155,7 @@ async def _watch_processes(network: LocalNetwork, console: Console) -> NoReturn:
     said: set[str] = set()
     while True:
         for name, process in network.processes.items():
-            if name != "holdout" and name not in said and process.exitcode is not None:
+            if name not in ("holdout", "central") and name not in said and process.exitcode is not None:
                 said.add(name)
                 console.say(f"{name} ended with status {process.exitcode}, see {network.log_file(name)}")
                 if not name.startswith("bank"):

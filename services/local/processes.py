@@ -19,6 +19,7 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
+from fedfraud.central import Purpose
 from fedfraud.errors import FedfraudError, Misconfigured
 from fedfraud.identity import seat_name
 from fedfraud.logs import Log, configure
@@ -105,6 +106,19 @@ class LocalNetwork:
             raise Misconfigured(f"the hold-out must be written, see {self.log_file('holdout')}")
         self._settings = self._settings.model_copy(update={"holdout_file": path})
         return path
+
+    def start_central(self) -> None:
+        """Begins to train on all rows in one place, beside the network, for the run that its settings start."""
+        settings, path = self._settings, self.run_dir / "central" / "central.json"
+        purpose = Purpose(
+            population=settings.population,
+            seed=settings.seed,
+            recipe=settings.recipe,
+            rounds=settings.rounds,
+            banks=settings.expected_banks,
+        )
+        self._start("central", _write_central, purpose, path)
+        self._settings = settings.model_copy(update={"central_file": path})
 
     def start_aggregator(self) -> None:
         """Starts it and waits until it serves; a restart listens where it listened before."""
@@ -254,6 +268,12 @@ def _write_holdout(population: str, seed: int, path: Path) -> None:
     from services.bank_client.write_shard import write_holdout
 
     write_holdout(population, seed, path)
+
+
+def _write_central(purpose: Purpose, path: Path) -> None:
+    from services.bank_client.write_central import write_central
+
+    write_central(purpose, path)
 
 
 def _aggregate(settings: AggregatorSettings, ready: "Connection[tuple[int, int], Any]") -> None:

@@ -19,6 +19,7 @@ from fedfraud.health import HealthServer
 from fedfraud.logs import Log
 from fedfraud.v1 import history_pb2_grpc
 from services.reporter import check_model, desk, model_out, report
+from services.reporter.exposition import Counts
 from services.reporter.facts import RunFacts, schema
 from services.reporter.follow import follow
 from services.reporter.page.app import application
@@ -36,7 +37,8 @@ async def serve(settings: Settings, stop: asyncio.Event, on_page: Callable[[int]
     In a process of its own: it sets the umask.
     """
     os.umask(0o002)  # the host's user shares the reports folder's group and may change and delete what appears
-    reports = desk.Desk(settings)
+    counts = Counts()
+    reports = desk.Desk(settings, counts)
     feed = Feed(Archive(settings.reports_dir))
 
     async def write_run(run: RunFacts, stub: "history_pb2_grpc.HistoryServiceAsyncStub") -> None:
@@ -45,6 +47,7 @@ async def serve(settings: Settings, stop: asyncio.Event, on_page: Callable[[int]
         feed.refresh()
 
     async def tell(serving: bool) -> None:
+        counts.connected.set(serving)
         await feed.set_connected(serving)
         if health:
             await health.set_serving(serving)
@@ -56,7 +59,7 @@ async def serve(settings: Settings, stop: asyncio.Event, on_page: Callable[[int]
             stack.push_async_callback(health.stop)
         stack.push_async_callback(reports.close)
         if settings.page_listen:
-            app = application(feed, settings.reports_dir, settings.page_host_names)
+            app = application(feed, settings.reports_dir, settings.page_host_names, counts)
             page = PageServer(app, settings.page_listen)
             await page.start()
             stack.push_async_callback(page.stop)

@@ -14,6 +14,7 @@ from fedfraud.errors import Invalid, Misconfigured
 from fedfraud.identity import write_durably
 from fedfraud.logs import Log
 from services.reporter import narrative, report
+from services.reporter.exposition import Counts
 from services.reporter.facts import RunFacts
 from services.reporter.settings import Settings
 
@@ -64,8 +65,9 @@ def write_report(folder: Path, text: str) -> Path:
 class Desk:
     """Writes each finished run once; narratives are asked for one at a time, in the background."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, counts: Counts | None = None) -> None:
         self._settings = settings
+        self._counts = counts or Counts()
         self._key = settings.key()
         self._turn = asyncio.Lock()
         self._waiting: set[asyncio.Task[None]] = set()
@@ -83,6 +85,9 @@ class Desk:
             return
         path = await asyncio.to_thread(_write_both, folder, run, report.PENDING if self._key else "")
         log.info("report written", run=run.run.id, path=path, by="template")
+        self._counts.reports.inc()
+        if not self._key:
+            self._counts.narratives.labels("template").inc()
         if self._key:
             task = asyncio.create_task(self._narrate(folder, run, self._key))
             self._waiting.add(task)
@@ -97,7 +102,7 @@ class Desk:
     async def _narrate(self, folder: Path, run: RunFacts, key: SecretStr) -> None:
         try:
             async with self._turn:
-                text = await narrated(run, self._settings, key)
+                text = await narrated(run, self._settings, key, self._counts)
             write_report(folder, text)  # not in a thread: a stop must not find it half done
         except asyncio.CancelledError:
             write_report(folder, report.render(run, note="the reporter was stopped before the model answered"))
@@ -106,11 +111,15 @@ class Desk:
             log.error("report not replaced", run=run.run.id, reason=str(error))
 
 
-async def narrated(run: RunFacts, settings: Settings, key: SecretStr) -> str:
+async def narrated(run: RunFacts, settings: Settings, key: SecretStr, counts: Counts | None = None) -> str:
     """The report with the model's narrative, or by the template with the reason why there is none."""
+    counts = counts or Counts()
     try:
-        return report.render(run, await narrative.write(run, settings, key))
+        text = report.render(run, await narrative.write(run, settings, key))
+        counts.narratives.labels("model").inc()
+        return text
     except narrative.NarrativeError as error:
+        counts.narratives.labels("failed").inc()
         log.warning("narrative by template", run=run.run.id, reason=str(error))
         return report.render(run, note=str(error))
 

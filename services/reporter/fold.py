@@ -272,6 +272,7 @@ class Facts:
         run.run.outcome = _OUTCOMES.get(finished.outcome, "failed")
         run.run.reason, run.run.ended_time = finished.reason, time
         run.run.model_sha256 = finished.model_sha256.hex() or None
+        run.final.central = _scores(finished, "central")
         self.last, self.current = summary.complete(self._stand(run), self._last), None
         self.events, self._omitted = [], 0
         return self.last
@@ -329,10 +330,12 @@ def _take_run_state(run: RunFacts, state: model_pb2.RunState) -> None:
         feature.mean, feature.deviation = mean, deviation
 
 
-def _scores(committed: history_pb2.RoundCommitted, field: Literal["pooled", "holdout"]) -> ScoreFacts | None:
-    if not committed.HasField(field):
+def _scores(
+    event: history_pb2.RoundCommitted | history_pb2.RunFinished, field: Literal["pooled", "holdout", "central"]
+) -> ScoreFacts | None:
+    if not event.HasField(field):  # type: ignore[arg-type]  # each of the two events has its own of these
         return None
-    scores = wire.scores_from_proto(getattr(committed, field))
+    scores = wire.scores_from_proto(getattr(event, field))
     return ScoreFacts(**asdict(scores), prevalence=scores.prevalence)
 
 

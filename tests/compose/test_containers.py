@@ -61,7 +61,7 @@ def outer(network: Network) -> Iterator[str]:
         docker("rm", "--force", name)
 
 
-@pytest.mark.parametrize("service", [*SERVICES, "operator", "holdout", "reports_owner"])
+@pytest.mark.parametrize("service", [*SERVICES, "operator", "holdout", "central", "reports_owner"])
 def test_a_container_has_no_more_than_it_needs(network: Network, service: str) -> None:
     if service == "operator":
         network.compose("--profile", "operator", "create", "operator")
@@ -96,6 +96,7 @@ def test_a_container_has_no_more_than_it_needs(network: Network, service: str) -
         ("bank_client", {"banks"}),
         ("reporter", {"reporting", "outside"}),
         ("holdout", set()),
+        ("central", set()),
         ("reports_owner", set()),
     ],
 )
@@ -116,7 +117,7 @@ def test_a_bank_mounts_its_own_volume_and_the_read_only_join_folder_alone(networ
     join = ("/join", "volume", False, f"{network.project}_join_bank")
     assert mounts == [[("/data", "volume", True, name), join] for name in own]
     assert len(set(own)) == BANKS
-    others = network.containers("aggregator", "reporter", "holdout", "reports_owner")
+    others = network.containers("aggregator", "reporter", "holdout", "central", "reports_owner")
     assert not set(own) & {mount.get("Name") for one in others for mount in one["Mounts"]}
 
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from math import log, sqrt
@@ -64,6 +65,33 @@ def replayed_sha256(recipe_name: str, seed: int, rows: Mapping[str, Rows], cohor
         velocity = recipe.momentum * velocity + average
         vector = (vector.astype(np.float64) + velocity).astype(np.float32)
     return hashlib.sha256(_manifest() + state + vector.tobytes()).hexdigest()
+
+
+def alone_probabilities(
+    recipe_name: str, rounds: int, seed: int, seat: str, shards: Sequence[Rows], public: Floats
+) -> Floats:
+    """(rows,) probabilities of fraud: the training rows of all shards in one place, one optimiser for all epochs."""
+    torch.set_num_threads(1)
+    recipe = recipe_named(recipe_name)
+    parts = [_training_rows(*held) for held in shards]
+    features, labels = np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
+    means, deviations = _scaler([features])
+    state = struct.pack("<60d", *means, *deviations) + struct.pack("<2qd", len(labels), int(labels.sum()), 1.0)
+    vector = _initial_vector(seed)
+    model = hashlib.sha256(_manifest() + state + vector.tobytes()).digest()
+    tag = b"fedfraud/v1/training seed" + struct.pack("<q", seed) + seat.encode()
+    digest = hashlib.sha256(tag + struct.pack("<i", 0) + model).digest()
+    longer = replace(recipe, local_epochs=rounds * recipe.local_epochs)
+    inputs = ((features - means) / deviations).astype(np.float32)
+    trained = _train(longer, vector, inputs, labels, int.from_bytes(digest[:8], "little"))
+    layers = [nn.Linear(a, b) for a, b in pairwise(SIZES)]
+    nn.utils.vector_to_parameters(torch.tensor(trained), [p for layer in layers for p in (layer.weight, layer.bias)])
+    hidden = torch.tensor((public - means) / deviations).float()
+    for layer in layers[:-1]:
+        hidden = layer(hidden).relu()
+    odds = log((labels.sum() + 1) / ((~labels).sum() + 1)) if recipe.logit_adjustment else 0.0
+    probabilities: Floats = (layers[-1](hidden).squeeze(1).double() + odds).sigmoid().detach().numpy()
+    return probabilities
 
 
 def _train(recipe: Recipe, vector: Vector, x: Vector, y: Bools, seed: int) -> Vector:

@@ -23,6 +23,11 @@ def port_of(present: Network) -> int:
     return int(re.findall(r"metrics can be read  port=(\d+)", present.log_file("aggregator").read_text())[-1])
 
 
+def scrape_reporter(present: Network) -> dict[tuple[str, Labels], float]:
+    """The reporter's, from the page's own port."""
+    return scrape(int(present.page_url().rstrip("/").rpartition(":")[2]))
+
+
 def scrape(port: int) -> dict[tuple[str, Labels], float]:
     """Every sample by its name and its labels."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:  # ours
@@ -117,6 +122,32 @@ def test_what_is_waited_for_and_what_was_refused_or_void_is_counted_and_nothing_
         assert own(found, "banks", state="absent") == 1
         words = {word for (name, labels) in found if name.startswith("fedfraud") for _, word in labels}
         assert not [word for word in words if "bank-" in word or run_id in word]
+
+
+def test_the_reporter_counts_what_it_wrote_and_who_follows_its_page(tmp_path: Path) -> None:
+    with network(tmp_path, expected_banks=1, quorum=1, rounds=1) as present:
+        present.give_rows(1, 300)
+        present.start_aggregator()
+        present.start_reporter(tmp_path / "reports")
+        wait_for(lambda: own(scrape_reporter(present), "journal_stream_up") == 1, "the journal is followed")
+        before = scrape_reporter(present)
+        assert own(before, "reports_written_total") == own(before, "page_streams") == 0
+        present.start_banks(1)
+        present.run_ended(present.start_run())
+        wait_for(lambda: own(scrape_reporter(present), "reports_written_total") == 1, "the report is written")
+        found = scrape_reporter(present)
+        assert {
+            result: own(found, "narratives_total", result=result) for result in ("model", "template", "failed")
+        } == {
+            "model": 0,
+            "template": 1,
+            "failed": 0,
+        }
+        with urllib.request.urlopen(present.page_url().rstrip("/") + "/events", timeout=10) as following:  # noqa: S310  # ours
+            following.readline()
+            assert own(scrape_reporter(present), "page_streams") == 1
+        present.kill_aggregator()
+        wait_for(lambda: own(scrape_reporter(present), "journal_stream_up") == 0, "the journal is out of reach")
 
 
 def listening(pid: int) -> set[int]:

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fedfraud.errors import Invalid
 from services.reporter import desk
+from services.reporter.exposition import CONTENT_TYPE, Counts
 from services.reporter.page import view
 from services.reporter.page.archive import REPORTS
 from services.reporter.page.feed import Feed
@@ -43,14 +44,15 @@ MOST_STREAMS = 32
 """Browsers that may follow at once."""
 
 
-def application(feed: Feed, reports: Path, hosts: frozenset[str]) -> Starlette:
+def application(feed: Feed, reports: Path, hosts: frozenset[str], counts: Counts | None = None) -> Starlette:
     """The page's application; `hosts` are the names in a Host header that it answers to, whatever the port."""
-    pages = _Pages(feed, reports)
+    pages = _Pages(feed, reports, counts or Counts())
     return Starlette(
         routes=[
             Route("/", pages.live),
             Route("/events", pages.events),
             Route("/facts.json", pages.facts),
+            Route("/metrics", pages.metrics),
             Route("/runs/{run_id}", pages.run),
             Route("/runs/{run_id}/{name}", pages.file),
             Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
@@ -61,8 +63,9 @@ def application(feed: Feed, reports: Path, hosts: frozenset[str]) -> Starlette:
 
 
 class _Pages:
-    def __init__(self, feed: Feed, reports: Path) -> None:
+    def __init__(self, feed: Feed, reports: Path, counts: Counts) -> None:
         self._feed = feed
+        self._counts = counts
         self._reports = reports
         self._streams = 0
 
@@ -78,17 +81,22 @@ class _Pages:
 
     async def _stream(self, seen: str) -> AsyncIterator[str]:
         self._streams += 1
+        self._counts.streams.set(self._streams)
         try:
             async for version, changed in self._feed.updates(seen):
                 yield f"id: {version}\ndata: {json.dumps(changed)}\n\n" if changed else ": alive\n\n"
         finally:
             self._streams -= 1
+            self._counts.streams.set(self._streams)
 
     async def facts(self, request: Request) -> Response:
         run = self._feed.shown().run
         if run is None:
             return JSONResponse({"detail": "there is no run yet"}, 404)
         return Response(run.to_json(), media_type="application/json")
+
+    async def metrics(self, request: Request) -> Response:
+        return Response(self._counts.exposition(), media_type=CONTENT_TYPE)
 
     async def run(self, request: Request) -> Response:
         run = desk.read_run(self._folder(request))

@@ -1,0 +1,93 @@
+"""Central: equal to a computation written apart from it, better than banks alone, written once, left out when large."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
+
+from fedfraud.central import Central, Purpose, read_central
+from fedfraud.manifest import Manifest
+from fedfraud.recipe import recipe_named
+from fedfraud.transactions import TUTORIAL
+from services.bank_client import evaluation, write_central
+from services.bank_client.dataset import Rows, split
+from services.bank_client.training import train_alone
+from services.bank_client.write_central import central_scores, training_rows
+from simulation import tutorial
+from tests.federation.oracle import alone_probabilities
+
+SMALL = Purpose(population="tutorial", seed=7, recipe="default", rounds=2, banks=3)
+
+
+@pytest.mark.parametrize("recipe", ["default", "tutorial"])
+def test_central_is_what_an_independent_computation_gives(recipe: str, tmp_path: Path) -> None:
+    purpose = SMALL.model_copy(update={"recipe": recipe})
+    write_central.write_central(purpose, tmp_path / "central.json")
+    found = read_central(tmp_path / "central.json")
+    assert found is not None
+    assert (found.purpose, found.scores is not None) == (purpose, True)
+    scores = found.scores
+    assert scores is not None
+    shards = [tutorial.shard(7, slot) for slot in (1, 2, 3)]
+    public, labels = tutorial.holdout(7)
+    probabilities = alone_probabilities(recipe, 2, 7, "central", shards, public)
+    assert (scores.row_count, scores.fraud_count) == (len(labels), labels.sum())
+    assert scores.average_precision == pytest.approx(average_precision_score(labels, probabilities), abs=1e-6)
+    assert scores.roc_auc == pytest.approx(roc_auc_score(labels, probabilities), abs=1e-6)
+    assert scores.log_loss == pytest.approx(log_loss(labels, probabilities), rel=1e-5)
+
+
+def test_all_rows_in_one_place_beat_the_mean_of_ten_banks_alone() -> None:
+    purpose, recipe = SMALL.model_copy(update={"banks": 10}), recipe_named("default")
+    manifest = Manifest("tutorial", TUTORIAL)
+    rows, public = training_rows(purpose), Rows(*tutorial.holdout(7))
+    parts = [split(Rows(*tutorial.shard(7, slot)))[0] for slot in range(1, 11)]
+    assert (len(rows), rows.fraud_count) == (sum(map(len, parts)), sum(part.fraud_count for part in parts))
+    alone = []
+    for number, part in enumerate(parts, start=1):
+        state, vector = train_alone(manifest, recipe, 4, part, 7, f"bank-{number:02d}")
+        alone.append(evaluation.average_precision(manifest, recipe, state, vector, public) or 0.0)
+    scores = central_scores(purpose, rows)
+    assert scores.average_precision is not None
+    assert scores.average_precision > np.mean(alone) + 0.1
+
+
+def test_what_is_known_is_not_computed_again_and_what_is_of_another_run_is(tmp_path: Path) -> None:
+    path = tmp_path / "central.json"
+    write_central.write_central(of_one_bank(1), path)
+    first = path.read_bytes()
+    path.touch()
+    before = path.stat().st_mtime_ns
+    write_central.write_central(of_one_bank(1), path)
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == (first, before)
+    write_central.write_central(of_one_bank(2), path)
+    found = read_central(path)
+    assert found is not None
+    assert found.purpose.rounds == 2
+
+
+def test_too_much_work_is_left_out_and_takes_away_what_was_of_another_run(tmp_path: Path) -> None:
+    path = tmp_path / "central.json"
+    Central(purpose=of_one_bank(1)).write(path)
+    write_central.write_central(of_one_bank(1000), path)
+    assert not path.exists()
+
+
+def test_a_training_that_fails_leaves_nothing_to_wait_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, seen = tmp_path / "central.json", []
+
+    def fails(*_: object) -> None:
+        seen.append(read_central(path))
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(write_central, "central_scores", fails)
+    with pytest.raises(torch.OutOfMemoryError):
+        write_central.write_central(SMALL, path)
+    assert seen == [Central(purpose=SMALL)]  # while it trained, the file said so
+    assert not path.exists()
+
+
+def of_one_bank(rounds: int) -> Purpose:
+    return SMALL.model_copy(update={"rounds": rounds, "banks": 1})
