@@ -41,12 +41,18 @@ class Settings(BaseSettings):
     """The OpenAI key; without one the template writes the report."""
     openai_api_key_file: Path | None = None
     """A file that holds the key; an empty file means no key. OPENAI_API_KEY goes first."""
+    openai_api: Literal["responses", "chat"] = "responses"
+    """The interface that the server has: OpenAI's Responses API, or chat completions, as compatible servers have."""
     openai_model: str = "gpt-5.2"
     """The model that writes the narrative."""
     openai_base_url: str = "https://api.openai.com/v1"
-    """Where the Responses API is served."""
-    openai_timeout: float = Field(default=60.0, gt=0, le=3600)
+    """Where that interface is served."""
+    openai_timeout: float = Field(default=90.0, gt=0, le=3600)
     """Seconds for the narrative in total, retries included."""
+    openai_price_input: float | None = Field(default=None, ge=0)
+    """Price of a million input tokens, in whatever currency; None logs tokens and no cost."""
+    openai_price_output: float | None = Field(default=None, ge=0)
+    """Price of a million output tokens."""
 
     @property
     def page_host_names(self) -> frozenset[str]:

@@ -74,7 +74,7 @@ def test_a_container_has_no_more_than_it_needs(network: Network, service: str) -
         assert [cap.removeprefix("CAP_") for cap in host["CapAdd"] or []] == (["CHOWN"] if owner else [])
         assert host["CapDrop"] == ["ALL"]
         assert host["SecurityOpt"] == ["no-new-privileges:true"]
-        assert host["ReadonlyRootfs"]
+        assert host["ReadonlyRootfs"] == (service != "reporter")  # Compose puts a key from the variable into it
         assert not host["Privileged"]
         assert host["Tmpfs"] == {"/tmp": "rw,noexec,nosuid,nodev,size=16m"}  # noqa: S108  # the container's own
         assert host["Init"]
@@ -205,3 +205,26 @@ def test_the_key_reaches_the_reporter_and_no_secret_is_where_others_look(network
     assert [secret[:6] for secret in secrets if any(secret in text for text in seen)] == []
     with_secrets = [one["Id"] for one in containers if any("/run/secrets" in m["Destination"] for m in one["Mounts"])]
     assert with_secrets == [reporter["Id"]]
+
+
+def test_the_reporter_writes_nowhere_but_its_volumes_either(reporter: Inspected) -> None:
+    attempts = (
+        "exec 2>&1; for f in /app/x /app/services/x /join/x /etc/x /run/x /run/secrets/x /opt/venv/x; do touch $f; done"
+    )
+    said = execute(reporter["Id"], "sh", "-c", attempts).splitlines()
+    assert len(said) == 7
+    assert {line.rpartition(": ")[2] for line in said} <= {"Permission denied", "Read-only file system"}
+
+
+@pytest.mark.parametrize("given", ["", "sk-variable-2b1c"])
+def test_a_key_in_the_variable_is_a_file_too_and_goes_first(network: Network, given: str) -> None:
+    name = f"{network.project}-key"
+    network.compose("run", "--detach", "--no-deps", "--name", name, "reporter", "sleep", "60", OPENAI_API_KEY=given)
+    try:
+        read = "import json; from services.reporter.settings import Settings"
+        assert run_python(name, f"{read}; print(json.dumps(Settings().key().get_secret_value()))") == (
+            given or network.key_file.read_text()
+        )
+        assert not given or given not in docker("inspect", name)
+    finally:
+        docker("rm", "--force", name)

@@ -1,12 +1,20 @@
 """The settings: empty means not set, and a key is found or its absence explained."""
 
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 from pydantic import SecretStr, ValidationError
 
 from fedfraud.errors import Misconfigured
 from services.reporter.settings import Settings
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +85,27 @@ def test_a_key_that_no_header_could_carry_is_refused_without_showing_it(tmp_path
     with pytest.raises(Misconfigured, match="an OpenAI key must be one line of ASCII") as error:
         Settings(openai_api_key_file=file).key()
     assert content not in str(error.value)
+
+
+def test_compose_gives_the_key_as_a_file_and_in_no_environment(lacking: Callable[[str], NoReturn]) -> None:
+    if not shutil.which("docker") or subprocess.run(["docker", "compose", "version"], capture_output=True).returncode:
+        lacking("Docker Compose v2")
+    shown = compose_configuration(OPENAI_API_KEY="sk-secret")
+    reporter = shown["services"]["reporter"]
+    assert reporter["environment"]["OPENAI_API_KEY_FILE"] == reporter["configs"][0]["target"]
+    assert shown["configs"].pop("openai_api_key")["content"] == "\nsk-secret"
+    assert "sk-secret" not in json.dumps(shown)
+    without = compose_configuration()["services"]["reporter"]["environment"]["OPENAI_API_KEY_FILE"]
+    assert without == "/run/secrets/openai_api_key"
+
+
+def compose_configuration(**variables: str) -> dict[str, Any]:
+    command = ["docker", "compose", "--env-file", os.devnull, "config", "--format", "json"]
+    done = subprocess.run(
+        command, cwd=ROOT, env={"PATH": os.environ["PATH"], **variables}, capture_output=True, check=True
+    )
+    parsed: dict[str, Any] = json.loads(done.stdout)
+    return parsed
 
 
 def test_no_error_or_text_shows_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
