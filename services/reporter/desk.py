@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from fedfraud.errors import Invalid, Misconfigured
 from fedfraud.identity import write_durably
 from fedfraud.logs import Log
-from services.reporter import markdown, narrative, pages, report
+from services.reporter import html, markdown, narrative, report
 from services.reporter.facts import RunFacts
 from services.reporter.settings import Settings
 
@@ -56,7 +56,7 @@ def last_run(reports: Path) -> RunFacts | None:
 
 def write_report(folder: Path, made: report.Report) -> Path:
     """Puts `report.html` and then `report.md`, whose path it returns, in place of any former ones."""
-    _put(folder / "report.html", pages.render(made))
+    _put(folder / "report.html", html.render(made))
     path = folder / "report.md"
     _put(path, markdown.render(made))
     return path

@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from fedfraud.errors import Invalid, Misconfigured
-from services.reporter import markdown, pages, report
+from services.reporter import html, markdown, report
 from services.reporter.desk import Desk, is_written, last_run, read_run, run_folder, write_report
 from services.reporter.settings import Settings
 from tests.services.reporter.aggregators import until
@@ -53,7 +53,7 @@ async def test_facts_and_report_are_written_and_nothing_else(tmp_path: Path) -> 
     assert (tmp_path / RUN / "facts.json").read_text() == facts.to_json()
     made = report.compose(facts)
     assert (tmp_path / RUN / "report.md").read_text() == markdown.render(made)
-    assert (tmp_path / RUN / "report.html").read_text() == pages.render(made)
+    assert (tmp_path / RUN / "report.html").read_text() == html.render(made)
 
 
 async def test_files_are_the_groups_to_change_and_the_folder_keeps_the_setgid_bit(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import time
 import pytest
 from pydantic import SecretStr
 
-from services.reporter import markdown, narrative, pages, prompt
+from services.reporter import html, markdown, narrative, prompt
 from services.reporter.desk import narrated
 from services.reporter.narrative import SHAPELESS, UNGROUNDED
 from services.reporter.report import SECTIONS as HEADINGS
@@ -56,8 +56,7 @@ async def reason(*answers: Answer, seconds: float = 20.0) -> str:
 
 def assert_sound(made: Report) -> tuple[str, str]:
     """A complete report without a number that is in no fact; both forms of it, the page as a reader sees it."""
-    md, html = markdown.render(made), pages.render(made)
-    page = visible(html)
+    md, page = markdown.render(made), visible(html.render(made))
     printed, checked = (made.facts[key].text for key in ("report.figures", "narrative.figures"))
     counts = (f"{checked} figures in it", f"All {printed} figures")
     known = [made.facts[key].text for key in ("narrative.model", "narrative.reason") if key in made.facts]
@@ -311,4 +310,4 @@ async def test_the_key_is_nowhere_after_success_or_failure(caplog: pytest.LogCap
         with serving(answer) as api:
             made = await narrated(RUN, settings(api), SecretStr(KEY))
         said = "".join(str(vars(record)) for record in caplog.records)
-        assert KEY not in markdown.render(made) + pages.render(made) + said
+        assert KEY not in markdown.render(made) + html.render(made) + said

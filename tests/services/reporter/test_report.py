@@ -3,7 +3,7 @@
 import pytest
 
 from fedfraud.metrics import CurvePoint
-from services.reporter import grounding, markdown, pages
+from services.reporter import grounding, html, markdown
 from services.reporter.facts import RunFacts
 from services.reporter.report import Written, compose
 from tests.services.reporter.figures import strays, visible
@@ -306,7 +306,7 @@ def test_every_number_of_the_report_is_found_in_the_facts_at_its_precision(secur
         counted = [made.facts[key].text for key in ("report.figures", "narrative.figures")]
         others = (written.model, f"All {counted[0]} figures", f"{counted[1]} figures in it")
         assert strays(markdown.render(made), run, *others) == []
-        page = visible(pages.render(made))
+        page = visible(html.render(made))
         assert strays(page.text, run, *others) == []
 
 
@@ -327,7 +327,7 @@ def test_no_fact_can_inject_mark_up_into_either_form() -> None:
     made = compose(journal.facts())
     text = markdown.render(made)
     assert not [mark for mark in ("<img", "<script", "[a](", "https://x", "**b**") if mark in text]
-    page = visible(pages.render(made))
+    page = visible(html.render(made))
     assert {"img", "script"} & set(page.tags) == set()
     assert evil in "".join(page.words)
 

@@ -2,7 +2,7 @@
 
 import re
 
-from services.reporter.pages import render
+from services.reporter.html import render
 from services.reporter.report import compose
 from tests.services.reporter.figures import NUMBER, is_printed, visible
 from tests.services.reporter.journals import two_banks
