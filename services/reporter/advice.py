@@ -81,9 +81,14 @@ def conditions(run: RunFacts) -> list[str]:
         )
     else:
         found.append("The threshold is set by an alert budget on transactions later than those it was trained on.")
-    if lose := losers(run):
-        keep = "keeps its own model" if len(lose) == 1 else "keep their own models"
-        found.append(f"{_with_uplift(run, lose)} {keep} until a later run serves better.")
+    real, doubtful = _losses(run)
+    if real:
+        keep = "keeps its own model" if len(real) == 1 else "keep their own models"
+        found.append(f"{_with_uplift(run, real)} {keep} until a later run serves better.")
+    if doubtful:
+        found.append(
+            f"A loss on own rows, {_with_uplift(run, doubtful)}, is measured on more rows: the hold-out denies it."
+        )
     if run.run.aggregation == "plain":
         found.append("Aggregation is secure before real transactions are used.")
     if run.run.population in SIMULATED:
@@ -268,11 +273,15 @@ def _after_quality(run: RunFacts) -> list[str]:
     return steps
 
 
-def _after_losses(run: RunFacts) -> list[str]:
-    """A bank's own rows are few; only where the hold-out does not say the opposite is a loss to be acted on."""
+def _losses(run: RunFacts) -> tuple[list[BankFacts], list[BankFacts]]:
+    """A bank's own rows are few: losses to be acted on, and those of which the hold-out says the opposite."""
     lose = losers(run)
-    real = [bank.seat for bank in lose if (bank.uplift_holdout or 0) <= 0]
-    doubtful = [bank.seat for bank in lose if (bank.uplift_holdout or 0) > 0]
+    doubtful = [bank for bank in lose if (bank.uplift_holdout or 0) > 0]
+    return [bank for bank in lose if bank not in doubtful], doubtful
+
+
+def _after_losses(run: RunFacts) -> list[str]:
+    real, doubtful = ([bank.seat for bank in banks] for banks in _losses(run))
     steps = []
     if real:
         steps.append(

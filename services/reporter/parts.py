@@ -61,7 +61,7 @@ def at_a_budget(run: RunFacts, facts: Facts) -> list[Block]:
                 f"With {put(f'{budget}.budget_per_thousand')} alerts in {put('derived.rule.thousand')} transactions, "
                 f"on {_rows(found[0])}: {put(f'{budget}.alerts')} alerts, {put(f'{budget}.precision')} of them fraud, "
                 f"{put(f'{budget}.recall')} of all frauds found, {put(f'{budget}.false_alerts')} false alarms. What "
-                "that is worth in money is not known: these rows have no amounts."
+                "that is worth in money is not in the facts."
             )
         )
     rows = [(label, *(cell(facts, f"{key}.{name}") for name in ("worst", "mean", "best"))) for label, key in _COMPARED]

@@ -217,6 +217,16 @@ def test_a_good_run_is_recommended_as_a_pilot_with_conditions_that_the_facts_ask
     assert "Aggregation is secure" not in sections(render(two_banks(secure=True).facts()))["Executive summary"]
 
 
+def test_a_loss_that_the_hold_out_denies_is_measured_again_and_no_condition_to_stay_alone() -> None:
+    journal = two_banks()
+    for entry in journal.entries:
+        if entry.contribution_accepted.seat == "bank-02":
+            entry.contribution_accepted.disclosure.alone_holdout = 0.4
+    summary = sections(render(journal.facts()))["Executive summary"]
+    assert "- A loss on own rows, bank-02 (-0.200), is measured on more rows: the hold-out denies it." in summary
+    assert "keeps its own model" not in summary
+
+
 @pytest.mark.parametrize(
     ("run", "why"),
     [
