@@ -5,6 +5,7 @@ import argparse
 import asyncio
 import contextlib
 import getpass
+import json
 import os
 import signal
 import sys
@@ -18,7 +19,7 @@ from fedfraud.errors import Invalid, Misconfigured, setting_faults
 from fedfraud.health import HealthServer
 from fedfraud.logs import Log
 from fedfraud.v1 import history_pb2_grpc
-from services.reporter import check_model, desk, model_out, report
+from services.reporter import check_model, desk, model_out, prompt, report
 from services.reporter.exposition import Counts
 from services.reporter.facts import RunFacts, schema
 from services.reporter.follow import follow
@@ -84,16 +85,22 @@ async def _serve_until_signal(settings: Settings) -> None:
     await serve(settings, stop)
 
 
-def write(settings: Settings, reports: Path, run_id: str | None) -> int:
-    """Writes `report.md` again from `facts.json`; asks for a key where somebody can answer. Returns the exit status."""
+def write(settings: Settings, reports: Path, run_id: str | None, show_prompt: bool = False) -> int:
+    """Writes the report again from `facts.json`; asks for a key where somebody can answer. Returns the exit status.
+
+    With `show_prompt` it prints what a model would be asked, and calls nobody.
+    """
     run = desk.read_run(desk.run_folder(reports, run_id)) if run_id else desk.last_run(reports)
     if run is None:
         wanted = f"facts of run {run_id}" if run_id else "facts of a run"
         sys.stderr.write(f"There must be {wanted} under {reports}; none can be read.\n")
         return 1
+    if show_prompt:
+        sys.stdout.write(json.dumps(prompt.request(run, settings), indent=2) + "\n")
+        return 0
     key = settings.key() or _ask_for_key()
-    text = asyncio.run(desk.narrated(run, settings, key)) if key else report.render(run)
-    path = desk.write_report(desk.run_folder(reports, run.run.id), text)
+    made = asyncio.run(desk.narrated(run, settings, key)) if key else report.compose(run)
+    path = desk.write_report(desk.run_folder(reports, run.run.id), made)
     sys.stdout.write(f"{path}\n")
     return 0
 
@@ -117,10 +124,14 @@ def _arguments() -> argparse.Namespace:
     again = commands.add_parser(
         "write",
         help="write a report again from its facts.json",
-        description="Writes report.md again from facts.json. With OPENAI_API_KEY, OPENAI_API_KEY_FILE or a key typed "
+        description="Writes report.html and report.md again from facts.json. "
+        "With OPENAI_API_KEY, OPENAI_API_KEY_FILE or a key typed "
         "in when asked (hidden) a model writes the narrative, else the template.",
     )
     again.add_argument("--reports-dir", type=Path, default=Path("reports"), help="the reports folder (%(default)s)")
+    again.add_argument(
+        "--show-prompt", action="store_true", help="print the exact request that a model would get, and call nobody"
+    )
     again.add_argument("--run", metavar="ID", help="the run (the one that started last)")
     commands.add_parser("schema", help="print the JSON schema of facts.json, which docs/facts.schema.json holds")
     check_model.add_arguments(
@@ -141,7 +152,7 @@ def main() -> int:
         settings = Settings()
         logs.configure(settings.log_level, settings.log_form)
         if arguments.command == "write":
-            return write(settings, arguments.reports_dir, arguments.run)
+            return write(settings, arguments.reports_dir, arguments.run, arguments.show_prompt)
         asyncio.run(_serve_until_signal(settings))
     except ValidationError as error:
         sys.stderr.write(f"reporter: {setting_faults(error)}\n")

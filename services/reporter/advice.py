@@ -1,23 +1,48 @@
-"""What the facts ask for: who loses, what went wrong, the steps that follow. Each item has its cause in the facts."""
+"""What the facts ask for: the recommendation, who loses, what went wrong, the steps that follow.
+
+Each item has its cause in the facts, and figures stand in it by key.
+"""
 
 from collections import Counter
 
-from services.reporter.facts import BankFacts, RunFacts
-from services.reporter.markdown import count, inline
-from services.reporter.reading import HARDLY_CHANCE, USEFUL, alone_and_federated, headline
+from services.reporter.derived import CLIPPED, FALLEN, FEW_FRAUDS, SHIFTED, curve, headline, middle_budget, series
+from services.reporter.fact_table import SEAT
+from services.reporter.facts import BankFacts, RunFacts, Summary
+from services.reporter.reading import plural, put, weak
 
-FEW_FRAUDS = 50
-"""Frauds of a bank below which its own validation figures swing by chance."""
-FALLEN = 0.02
-"""Average precision below the best round's from which the last model counts as worse."""
-CLIPPED = 0.01
-"""The share of clipped coordinates from which clipping shapes the model."""
+SIMULATED = frozenset({"tutorial", "cards"})
+"""Populations that are made up: no result on them is a reason to deploy."""
 
 
-def names(seats: list[str], most: int = 10) -> str:
-    """bank-01, bank-02 and 3 more."""
-    shown = ", ".join(inline(seat, 40) for seat in seats[:most])
-    return shown + (f" and {len(seats) - most} more" if len(seats) > most else "")
+def seat(run: RunFacts, name: str) -> str:
+    """The placeholder of a seat."""
+    if SEAT.fullmatch(name):
+        return put(f"banks.{name}.seat")
+    return put(f"banks.{[bank.seat for bank in run.banks].index(name) + 1}.seat")
+
+
+def names(run: RunFacts, seats: list[str], most: int = 10) -> str:
+    """bank-01, bank-02 and others."""
+    return ", ".join(seat(run, name) for name in seats[:most]) + (" and others" if len(seats) > most else "")
+
+
+def alone_and_federated(run: RunFacts) -> tuple[str, str, str] | None:
+    """The keys of the banks' average precision alone, federated and of the difference; None if undisclosed."""
+    for place in ("_holdout", ""):
+        found = [f"{name}{place}" for name in ("alone", "federated", "uplift")]
+        if all(getattr(run.final, name) for name in found):
+            return f"final.{found[0]}", f"final.{found[1]}", f"final.{found[2]}"
+    return None
+
+
+def where(run: RunFacts) -> str:
+    """The rows that banks compare on."""
+    return "the hold-out" if run.final.uplift_holdout else "their own validation rows"
+
+
+def compared(run: RunFacts) -> Summary | None:
+    """Federated minus alone over the banks, on the hold-out if there is one."""
+    return run.final.uplift_holdout or run.final.uplift
 
 
 def gainers(run: RunFacts) -> list[BankFacts]:
@@ -30,17 +55,59 @@ def losers(run: RunFacts) -> list[BankFacts]:
     return sorted((b for b in run.banks if (b.uplift or 0) < 0), key=lambda bank: bank.uplift or 0)
 
 
+def refused(run: RunFacts) -> list[str]:
+    """Reasons against use that the facts hold; empty if a pilot can be recommended."""
+    head, mean = headline(run), compared(run)
+    reasons = []
+    if run.run.outcome != "finished":
+        reasons.append(f"the run {run.run.outcome or 'goes on'}")
+    if head is None:
+        reasons.append("no model was measured")
+    elif weak(head.scores):
+        reasons.append("the model ranks fraud too weakly")
+    if mean is not None and mean.mean <= 0:
+        reasons.append("on average the banks do as well or better alone")
+    return reasons
+
+
+def conditions(run: RunFacts) -> list[str]:
+    """What must hold for a pilot."""
+    found = ["The model scores beside the present system and its alerts are reviewed; it blocks nothing by itself."]
+    if thresholds := curve(run):
+        key = f"{thresholds[0]}.budgets.{middle_budget(thresholds[1]) + 1}"
+        found.append(
+            f"The threshold is set by an alert budget, here {put(f'{key}.budget_per_thousand')} alerts in "
+            f"{put('derived.rule.thousand')} transactions, on transactions later than those it was trained on."
+        )
+    else:
+        found.append("The threshold is set by an alert budget on transactions later than those it was trained on.")
+    real, doubtful = _losses(run)
+    if real:
+        keep = "keeps its own model" if len(real) == 1 else "keep their own models"
+        found.append(f"{_with_uplift(run, real)} {keep} until a later run serves better.")
+    if doubtful:
+        found.append(
+            f"A loss on own rows, {_with_uplift(run, doubtful)}, is measured on more rows: the hold-out denies it."
+        )
+    if run.run.aggregation == "plain":
+        found.append("Aggregation is secure before real transactions are used.")
+    if run.run.population in SIMULATED:
+        found.append("The run is repeated on the banks' real transactions: this population is made up.")
+    found.append("The run is repeated with other seeds: a single run is a single draw.")
+    return found
+
+
 def uplift(run: RunFacts) -> str:
     """Who gains and who loses, in a sentence or two."""
     gain, lose = gainers(run), losers(run)
-    known = [bank for bank in run.banks if bank.uplift is not None]
-    if not known:
-        return "No bank discloses how it fares alone and federated, so nobody can say who gains."
-    text = f"Of {count(len(known), 'bank')} with both figures, {count(len(gain), 'gains', 'gain')} by the federation"
-    text += f" ({names([bank.seat for bank in gain])})" if gain else ""
+    if not run.final.banks_compared:
+        return "No bank discloses how it fares alone and federated on its own rows, so nobody can say who gains."
+    text = f"Of {plural(run.final.banks_compared, 'final.banks_compared', 'bank')} that disclose both figures on own "
+    text += f"rows, {plural(len(gain), 'final.banks_gaining', 'gains', 'gain')} by the federation"
+    text += f" ({names(run, [bank.seat for bank in gain])})" if gain else ""
     if not lose:
         return text + " and none loses."
-    return text + f"; **{count(len(lose), 'loses', 'lose')} by it: {_with_uplift(lose)}**."
+    return text + f"; **{plural(len(lose), 'final.banks_losing', 'loses', 'lose')} by it: {_with_uplift(run, lose)}**."
 
 
 def risks(run: RunFacts) -> list[str]:
@@ -55,74 +122,76 @@ def next_steps(run: RunFacts) -> list[str]:
     steps += [*_after_losses(run), *_after_trouble(run)]
     if run.run.aggregation == "plain":
         steps.append("Before real transactions, use secure aggregation, in which the aggregator learns sums alone.")
-    return steps or ["Repeat the run with other seeds before deciding: one run is one draw."]
+    return [*steps, "Repeat the run with other seeds before deciding: a single run is a single draw."]
 
 
-def _with_uplift(banks: list[BankFacts], most: int = 10) -> str:
-    shown = ", ".join(f"{inline(bank.seat, 40)} ({bank.uplift:+.3f})" for bank in banks[:most])
-    return shown + (f" and {len(banks) - most} more" if len(banks) > most else "")
+def _with_uplift(run: RunFacts, banks: list[BankFacts], most: int = 10) -> str:
+    shown = [
+        f"{seat(run, bank.seat)} ({seat(run, bank.seat).replace('.seat}}', '.uplift}}')})" for bank in banks[:most]
+    ]
+    return ", ".join(shown) + (" and others" if len(banks) > most else "")
 
 
 def _worse(run: RunFacts) -> str:
-    both = alone_and_federated(run)
-    if both is None or both[1].mean >= both[0].mean:
+    keys, mean = alone_and_federated(run), compared(run)
+    if keys is None or mean is None or mean.mean >= 0:
         return ""
-    alone, federated, where = both
     return (
-        f"On average the banks do better alone: mean average precision {alone.mean:.3f} on {where}, "
-        f"{federated.mean:.3f} with the federated model."
+        f"On average the banks do better alone: mean average precision {put(f'{keys[0]}.mean')} on {where(run)}, "
+        f"{put(f'{keys[1]}.mean')} with the federated model."
     )
 
 
 def _losing(run: RunFacts) -> str:
-    lose = losers(run)
-    return (
-        f"The federated model is worse than the bank's own, on the bank's rows, for {_with_uplift(lose)}."
-        if lose
-        else ""
-    )
+    if not (lose := losers(run)):
+        return ""
+    return f"The federated model is worse than the bank's own, on the bank's rows, for {_with_uplift(run, lose)}."
 
 
 def _silent(run: RunFacts) -> str:
     head = headline(run)
-    if head is None or head[1].flagged_count:
+    if head is None or head.scores.flagged_count:
         return ""
-    return "Nothing is flagged at probability 0.5: a system that acts on that threshold would let every fraud pass."
+    odds = put("derived.rule.even_odds")
+    return f"Nothing is flagged at probability {odds}: a system that acts on that threshold would let every fraud pass."
 
 
 def _fallen(run: RunFacts) -> str:
-    known = [
-        (scores.average_precision, r.number)
-        for r in run.rounds
-        if (scores := r.holdout or r.pooled) and scores.average_precision is not None
-    ]
-    if not known or max(known)[0] - known[-1][0] < FALLEN:
+    known = series(run)
+    if not known or max(one[1] for one in known) - known[-1][1] < FALLEN:
         return ""
-    best, number = max(known)
+    best = max(known, key=lambda one: one[1])[0]
+    place = "holdout" if any(done.holdout for done in run.rounds) else "pooled"
+    key = f"{place}.average_precision"
     return (
-        f"The last model ({known[-1][0]:.3f}) is worse than that of round {number} ({best:.3f}) in average precision."
+        f"The last model ({put(f'rounds.{known[-1][0]}.{key}')}) is worse than that of round "
+        f"{put(f'rounds.{best}.number')} ({put(f'rounds.{best}.{key}')}) in average precision."
     )
 
 
 def _shifted(run: RunFacts) -> str:
     held = run.final.holdout.average_precision if run.final.holdout else None
     pooled = run.final.pooled.average_precision if run.final.pooled else None
-    if held is None or pooled is None or abs(held - pooled) < 0.1:
+    if held is None or pooled is None or abs(held - pooled) < SHIFTED:
         return ""
     return (
-        f"Average precision is {held:.3f} on the hold-out and {pooled:.3f} on the banks' own rows: the two differ in "
-        "kind or in prevalence, and new transactions may be like either."
+        f"Average precision is {put('final.holdout.average_precision')} on the hold-out and "
+        f"{put('final.pooled.average_precision')} on the banks' own rows: they differ in kind or in prevalence, and "
+        "new transactions may be like either."
     )
 
 
 def _unsteady(run: RunFacts) -> str:
     few = [b.seat for b in run.banks if b.rows and b.fraud_rate is not None and b.rows * b.fraud_rate < FEW_FRAUDS]
-    return f"Fewer than {FEW_FRAUDS} frauds at {names(few)}: their own validation figures can be chance." if few else ""
+    if not few:
+        return ""
+    least = put("derived.rule.few_frauds")
+    return f"Fewer than {least} frauds at {names(run, few)}: their own validation figures can be chance."
 
 
 def _undisclosed(run: RunFacts) -> str:
     unknown = [bank.seat for bank in run.banks if bank.uplift is None]
-    return f"Not known whether {names(unknown)} gain: {_why_unknown(run, unknown)}." if unknown else ""
+    return f"Not known whether {names(run, unknown)} gain: {_why_unknown(run, unknown)}." if unknown else ""
 
 
 def _why_unknown(run: RunFacts, unknown: list[str]) -> str:
@@ -130,51 +199,55 @@ def _why_unknown(run: RunFacts, unknown: list[str]) -> str:
     last = run.rounds[-1] if run.rounds else None
     if last is None or "evaluate" not in last.segments or "train" in last.segments:
         return "the run ended before the final round, in which banks compare"
-    missing = [seat for seat in unknown if seat in last.dropped]
-    before = [seat for seat in unknown if seat not in last.dropped and seat in _dropped(run)]
-    silent = [seat for seat in unknown if seat not in _dropped(run)]
+    missing = [name for name in unknown if name in last.dropped]
+    before = [name for name in unknown if name not in last.dropped and name in _dropped(run)]
+    silent = [name for name in unknown if name not in _dropped(run)]
     parts = (
         ("answers were missing in the last round (from {})", missing),
         ("answers were missing in earlier rounds (from {})", before),
-        ("no comparison disclosed, no time for one, or validation rows that define none ({})", silent),
+        ("no comparison disclosed, no time for it, or validation rows that define none ({})", silent),
     )
-    return "; ".join(text.format(names(seats)) for text, seats in parts if seats)
+    return "; ".join(text.format(names(run, seats)) for text, seats in parts if seats)
 
 
 def _trouble(run: RunFacts) -> str:
-    void = sum(1 for r in run.rounds if r.outcome != "committed")
+    void = run.totals.rounds_void + run.totals.rounds_abandoned
     dropped = _dropped(run)
     parts = []
     if void:
-        parts.append(f"{count(void, 'round')} had no result")
+        parts.append(f"{plural(void, 'derived.rounds_without_result', 'round')} had no result")
     if dropped:
-        missing = count(sum(dropped.values()), "answer was", "answers were")
-        parts.append(f"{missing} missing (from {names(sorted(dropped))})")
+        missing = plural(run.totals.answers_missing, "totals.answers_missing", "answer was", "answers were")
+        parts.append(f"{missing} missing (from {names(run, sorted(dropped))})")
     if run.refusals.count:
-        last = run.refusals.last[-1]
-        refused = count(run.refusals.count, "contribution was", "contributions were")
-        said = f"{inline(last.seat, 40)}, {inline(last.status, 40)}, {inline(last.reason)}"
-        parts.append(f"{refused} refused (the last: {said})")
+        key = f"refusals.last.{len(run.refusals.last)}"
+        counted = plural(run.refusals.count, "refusals.count", "contribution was", "contributions were")
+        said = ", ".join(put(f"{key}.{name}") for name in ("seat", "status", "reason"))
+        parts.append(f"{counted} refused (the last: {said})")
     return f"{'; '.join(parts)}." if parts else ""
 
 
 def _clipping(run: RunFacts) -> str:
     worst = max((r.clipped_share or 0 for r in run.rounds), default=0)
-    return f"Up to {100 * worst:.1f} % of update coordinates were clipped in a round." if worst > CLIPPED else ""
+    return (
+        f"Up to {put('derived.most_clipped')} of update coordinates were clipped in a round." if worst > CLIPPED else ""
+    )
 
 
 def _visible(run: RunFacts) -> str:
     if run.run.aggregation == "plain":
-        return "Aggregation is plain: single banks' updates are visible to the aggregator and may tell of their rows."
+        return "Aggregation is plain: single banks' updates are visible to the aggregator and may tell of rows."
+    if run.run.roster is None:
+        return ""
     return (
-        "Aggregation is secure: the aggregator learned sums alone. Roster: first use. Banks believe a signing key when "
-        "they first see it, so an aggregator that lied from the beginning could have invented banks; a bank that sets "
-        "ROSTER_FILE, given out of band, rules that out."
+        f"Aggregation is secure: the aggregator learned sums alone. Roster: {put('run.roster')}. Banks believe a "
+        "signing key that they have never seen before, so an aggregator that lied from the beginning could have "
+        "invented banks; a bank that sets ROSTER_FILE, given out of band, rules that out."
     )
 
 
 def _dropped(run: RunFacts) -> Counter[str]:
-    return Counter(seat for r in run.rounds for seat in r.dropped)
+    return Counter(name for r in run.rounds for name in r.dropped)
 
 
 def _after_ending(run: RunFacts) -> list[str]:
@@ -189,29 +262,34 @@ def _after_quality(run: RunFacts) -> list[str]:
     head = headline(run)
     if head is None:
         return []
-    scores, steps = head[1], []
-    if scores.flagged_count == 0:
+    steps = []
+    if head.scores.flagged_count == 0:
         better = " recipe `default` corrects each bank's scores for rare fraud;" if run.run.recipe != "default" else ""
-        steps.append(f"Do not act on probability 0.5:{better} set the threshold by an alert budget.")
-    weak = scores.average_precision is not None and scores.prevalence is not None
-    if weak and (scores.average_precision or 0) < max(USEFUL, HARDLY_CHANCE * (scores.prevalence or 0)):
+        steps.append(
+            f"Do not act on probability {put('derived.rule.even_odds')}:{better} set the threshold by an alert budget."
+        )
+    if head.scores.average_precision is not None and weak(head.scores):
         steps.append("Do not deploy: train longer or by another recipe until average precision is well above chance.")
     return steps
 
 
-def _after_losses(run: RunFacts) -> list[str]:
-    """A bank's own rows are few; only where the hold-out does not say the opposite is a loss to be acted on."""
+def _losses(run: RunFacts) -> tuple[list[BankFacts], list[BankFacts]]:
+    """A bank's own rows are few: losses to be acted on, and those of which the hold-out says the opposite."""
     lose = losers(run)
-    real = [bank.seat for bank in lose if (bank.uplift_holdout or 0) <= 0]
-    doubtful = [bank.seat for bank in lose if (bank.uplift_holdout or 0) > 0]
+    doubtful = [bank for bank in lose if (bank.uplift_holdout or 0) > 0]
+    return [bank for bank in lose if bank not in doubtful], doubtful
+
+
+def _after_losses(run: RunFacts) -> list[str]:
+    real, doubtful = ([bank.seat for bank in banks] for banks in _losses(run))
     steps = []
     if real:
         steps.append(
-            f"Let {names(real)} use the bank's own model until a run serves better, and look at how the transactions "
-            "there differ."
+            f"Let {names(run, real)} use the bank's own model until a run serves better, and look at how the "
+            "transactions there differ."
         )
     if doubtful:
-        steps.append(f"Measure {names(doubtful)} on more rows: a loss on its own rows, a gain on the hold-out.")
+        steps.append(f"Measure {names(run, doubtful)} on more rows: a loss on its own rows, a gain on the hold-out.")
     return steps
 
 
@@ -220,8 +298,9 @@ def _after_trouble(run: RunFacts) -> list[str]:
     if any(r.outcome != "committed" for r in run.rounds):
         steps.append("Look at why rounds had no result: banks absent, or a deadline too short for the slowest.")
     if dropped := _dropped(run):
-        steps.append(f"Ask {names([seat for seat, _ in dropped.most_common()])} why answers were missing.")
+        steps.append(f"Ask {names(run, [name for name, _ in dropped.most_common()])} why answers were missing.")
     if run.refusals.count:
-        seats = sorted({refusal.seat for refusal in run.refusals.last})
-        steps.append(f"Check the clients of {names(seats)}: contributions were refused.")
+        seats = {refusal.seat: number for number, refusal in enumerate(run.refusals.last, 1)}
+        shown = ", ".join(put(f"refusals.last.{number}.seat") for _, number in sorted(seats.items())[:10])
+        steps.append(f"Check the clients of {shown}: contributions were refused.")
     return steps

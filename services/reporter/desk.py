@@ -1,4 +1,4 @@
-"""The reports folder: `<run id>/facts.json`, then `report.md`, each whole or not at all.
+"""The reports folder: `<run id>/facts.json`, then `report.html` and `report.md`, each whole or not at all.
 
 The template's report is there before a model is asked for its narrative, so that no API can lose a report.
 """
@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from fedfraud.errors import Invalid, Misconfigured
 from fedfraud.identity import write_durably
 from fedfraud.logs import Log
-from services.reporter import narrative, report
+from services.reporter import html, markdown, narrative, report
 from services.reporter.exposition import Counts
 from services.reporter.facts import RunFacts
 from services.reporter.settings import Settings
@@ -55,10 +55,11 @@ def last_run(reports: Path) -> RunFacts | None:
     return max(runs, key=lambda run: (run.run.started_time, run.run.id), default=None)
 
 
-def write_report(folder: Path, text: str) -> Path:
-    """Puts `report.md` in place of any former one."""
+def write_report(folder: Path, made: report.Report) -> Path:
+    """Puts `report.html` and then `report.md`, whose path it returns, in place of any former ones."""
+    _put(folder / "report.html", html.render(made))
     path = folder / "report.md"
-    _put(path, text)
+    _put(path, markdown.render(made))
     return path
 
 
@@ -102,35 +103,31 @@ class Desk:
     async def _narrate(self, folder: Path, run: RunFacts, key: SecretStr) -> None:
         try:
             async with self._turn:
-                text = await narrated(run, self._settings, key, self._counts)
-            write_report(folder, text)  # not in a thread: a stop must not find it half done
+                made = await narrated(run, self._settings, key, self._counts)
+            write_report(folder, made)  # not in a thread: a stop must not find it half done
         except asyncio.CancelledError:
-            write_report(folder, report.render(run, note="the reporter was stopped before the model answered"))
+            write_report(folder, report.compose(run, note="the reporter was stopped before the model answered"))
             raise
         except Misconfigured as error:  # the template's report stays
             log.error("report not replaced", run=run.run.id, reason=str(error))
 
 
-async def narrated(run: RunFacts, settings: Settings, key: SecretStr, counts: Counts | None = None) -> str:
-    """The report with the model's narrative, or by the template with the reason why there is none."""
-    counts = counts or Counts()
-    try:
-        text = report.render(run, await narrative.write(run, settings, key))
-        counts.narratives.labels("model").inc()
-        return text
-    except narrative.NarrativeError as error:
-        counts.narratives.labels("failed").inc()
-        log.warning("narrative by template", run=run.run.id, reason=str(error))
-        return report.render(run, note=str(error))
+async def narrated(run: RunFacts, settings: Settings, key: SecretStr, counts: Counts | None = None) -> report.Report:
+    """The report with what the model wrote of it, and the reason why the rest is the template's."""
+    written = await narrative.write(run, settings, key)
+    if counts:
+        counts.narratives.labels("model" if written.sections else "failed").inc()
+    return report.compose(run, written)
 
 
 def is_written(folder: Path, run_id: str) -> bool:
-    """True if both files are there; a report whose narrative was on its way when the reporter died is not."""
+    """True if all files are there; a report whose narrative was on its way when the reporter died is not."""
     known = read_run(folder)
     try:
-        return known is not None and known.run.id == run_id and report.PENDING not in (folder / "report.md").read_text()
-    except OSError:
+        texts = [(folder / name).read_text() for name in ("report.html", "report.md")]
+    except (OSError, UnicodeDecodeError):
         return False
+    return known is not None and known.run.id == run_id and not any(report.PENDING in text for text in texts)
 
 
 def _write_both(folder: Path, run: RunFacts, note: str) -> Path:
@@ -140,7 +137,7 @@ def _write_both(folder: Path, run: RunFacts, note: str) -> Path:
     except OSError as error:
         raise Misconfigured(f"reports must be writable: {error.strerror}, {folder}") from error
     _put(folder / "facts.json", run.to_json())
-    return write_report(folder, report.render(run, note=note))
+    return write_report(folder, report.compose(run, note=note))
 
 
 def _put(path: Path, text: str) -> None:

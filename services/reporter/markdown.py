@@ -1,10 +1,48 @@
-"""Text of others in Markdown: words and list items survive; HTML, links, headings, tables and code do not."""
+"""The report as Markdown; facts come through as words: their HTML, links, headings, tables and code do not."""
 
 import re
+from collections.abc import Sequence
+
+from services.reporter import grounding
+from services.reporter.document import Block, Bullets, Heading, Paragraph, Table
+from services.reporter.report import Report
 
 _SPECIAL = re.compile(r"([\\`*_\[\]#|~$])")
-_BULLET = re.compile(r"(?:[-*+•]|\d{1,3}[.)])\s+(.*)")
-_LEADING = re.compile(r"(?:[-+=>]|\d+[.)])")
+
+
+def render(report: Report) -> str:
+    """The content of `report.md`."""
+    parts = [f"# {report.document.title}", *(_block(block) for block in report.document.blocks)]
+    shown = {key: inline(fact.text) for key, fact in report.facts.items()}
+    return grounding.PLACEHOLDER.sub(lambda match: shown[match[1]], "\n\n".join(part for part in parts if part)) + "\n"
+
+
+def _block(block: Block) -> str:
+    match block:
+        case Heading(text, level):
+            return f"{'#' * level} {text}"
+        case Paragraph(text):
+            return text
+        case Bullets(items):
+            return bullets(items)
+        case Table(header, rows, prose):
+            return table(header, rows, prose=prose)
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """1 round, 2 rounds."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, prose: bool = False) -> str:
+    """A table of cells that are safe already; the first column is text, the others numbers to the right, or `prose`."""
+    rule = ["---", *("---" if prose else "---:" for _ in header[1:])]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, rule, *rows])
+
+
+def bullets(items: Sequence[str]) -> str:
+    """A flat list of items that are safe already."""
+    return "\n".join(f"- {item}" for item in items)
 
 
 def inline(text: str, limit: int = 300) -> str:
@@ -15,38 +53,3 @@ def inline(text: str, limit: int = 300) -> str:
     line = line.replace("://", ":// ").replace("@", " at ")
     line = re.sub(r"www\.", "www. ", line, flags=re.IGNORECASE)
     return _SPECIAL.sub(r"\\\1", line.replace("&", "&amp;").replace("<", "&lt;"))
-
-
-def block(text: str) -> str:
-    """Paragraphs and flat lists; a blank line stays one, every other line is `inline`."""
-    lines = [_line(line.strip()) for line in text.splitlines()]
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
-
-
-def count(number: int, one: str, many: str = "") -> str:
-    """1 round, 2 rounds."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
-def table(header: list[str], rows: list[list[str]]) -> str:
-    """A table of cells that are safe already; the first column is text, the others are numbers, to the right."""
-    rule = ["---", *("---:" for _ in header[1:])]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, rule, *rows])
-
-
-def bullets(items: list[str]) -> str:
-    """A flat list of items that are safe already."""
-    return "\n".join(f"- {item}" for item in items)
-
-
-def _line(line: str) -> str:
-    bullet = _BULLET.fullmatch(line)
-    if bullet:
-        return f"- {_unled(inline(bullet[1], limit=2000))}"
-    return _unled(inline(line, limit=4000))
-
-
-def _unled(line: str) -> str:
-    """Without a first character that would begin a list, quotation or heading."""
-    lead = _LEADING.match(line)
-    return f"{line[: lead.end() - 1]}\\{line[lead.end() - 1 :]}" if lead else line

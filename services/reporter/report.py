@@ -1,130 +1,162 @@
-"""`report.md`: a concise fraud-risk report. Tables are from the facts; the prose is the template's or a model's."""
+"""The report as a document, from the facts of a run: four parts, and beneath them what a decision needs, in order.
 
-from services.reporter import advice, reading
-from services.reporter.facts import RunFacts, ScoreFacts
-from services.reporter.markdown import block, bullets, count, inline, table
-from services.reporter.narrative import Narrative, Written
+Prose is the template's, or a model's where it passed the check; verdict, recommendation, lists and tables are never
+a model's. Figures stand in it by key.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from services.reporter import advice, grounding, parts, reading
+from services.reporter.document import Block, Bullets, Document, Heading, Paragraph
+from services.reporter.fact_table import Fact, table
+from services.reporter.facts import RunFacts
+from services.reporter.reading import put
 
 PENDING = "A model was asked for the narrative; this page is replaced when it arrives."
 """Stands in a report whose narrative is still on its way."""
+SECTIONS = {
+    "executive_summary": "Executive summary",
+    "metric_interpretation": "Metric interpretation",
+    "risks": "Risks",
+    "next_steps": "Next steps",
+}
+"""The four parts: by the names that a model's answer has, and as headings."""
 
-_NONE = "–"
+
+@dataclass(frozen=True)
+class Written:
+    """What a model wrote and the check let through: texts with placeholders, by section; some may be missing.
+
+    `reason` says why sections are missing: a sentence of this code's own, nothing that was received.
+    """
+
+    sections: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    model: str = ""
+    reason: str = ""
 
 
-def render(run: RunFacts, written: Written | None = None, note: str = "") -> str:
-    """The report: by the model if `written` is given, else by the template; `note` says why there is no narrative."""
-    prose = written.narrative if written else None
-    parts = [
-        f"# Fraud-risk report: {inline(run.run.id)}",
-        "## Executive summary",
-        *_summary(run, prose),
-        "## Metric interpretation",
-        *_metrics(run, prose),
-        "## Risks",
-        *_list(
-            prose.risks if prose else None, advice.risks(run), "Seen in this run:", "None seen in this run's facts."
-        ),
-        "## Next steps",
-        *_list(prose.next_steps if prose else None, advice.next_steps(run), "From this run's facts:", ""),
-        "---",
-        _trace(run, written, note),
+@dataclass(frozen=True)
+class Report:
+    """A document and all facts that its placeholders name."""
+
+    document: Document
+    facts: Mapping[str, Fact]
+
+
+def compose(run: RunFacts, written: Written | None = None, note: str = "") -> Report:
+    """The report; `written` is a model's part of it, `note` is said in its place where none was asked for or came."""
+    written = written or Written(reason=note)
+    facts = dict(table(run))
+    facts |= {fact.key: fact for fact in _of_the_text(written)}
+    body: list[Block] = []
+    for name, heading in SECTIONS.items():
+        body += [Heading(heading), *_PARTS[name](run, facts, written.sections.get(name))]
+    title = f"Fraud-risk report: {put('run.id')}"
+    printed = sum(len(grounding.keys(text)) for text in Document(title, tuple(body)).texts())
+    facts["report.figures"] = Fact("report.figures", printed, f"{printed:,}")
+    return Report(Document(title, (*body, *_origin(written, facts))), facts)
+
+
+def figures_of(texts: Sequence[str]) -> int:
+    """How many figures these texts name."""
+    return sum(len(grounding.keys(text)) for text in texts)
+
+
+Prose = tuple[str, ...] | None
+
+
+def _summary(run: RunFacts, facts: Mapping[str, Fact], prose: Prose) -> list[Block]:
+    who = f"{reading.plural(len(run.banks), 'derived.banks', 'bank')}, population {put('run.population')}"
+    return [
+        Paragraph(reading.verdict(run), "lead"),
+        Paragraph(f"{reading.ending(run)} {who}, recipe {put('run.recipe')}."),
+        *map(Paragraph, prose or (parts.compared(run),)),
+        *parts.decision(run),
+        *parts.at_a_budget(run, facts),
+        *parts.banks(run, facts, said=prose is None),
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _summary(run: RunFacts, prose: Narrative | None) -> list[str]:
-    who = f"{count(len(run.banks), 'bank')}, population {inline(run.run.population)}, recipe {inline(run.run.recipe)}"
-    facts = [reading.verdict(run), f"{reading.ending(run)} {who}.", _compared(run)]
-    return [*facts, block(prose.executive_summary)] if prose else facts
+def _metrics(run: RunFacts, facts: Mapping[str, Fact], prose: Prose) -> list[Block]:
+    read = reading.metrics(run)
+    none = Paragraph("No model was measured, so there is no metric to read.")
+    return [
+        *(map(Paragraph, prose) if prose else [Bullets(tuple(read)) if read else none]),
+        *parts.thresholds(run, facts),
+        *parts.calibration(run, facts),
+        *parts.rounds(run, facts),
+    ]
 
 
-def _compared(run: RunFacts) -> str:
-    both = reading.alone_and_federated(run)
-    if both is None:
-        return advice.uplift(run)
-    alone, federated, where = both
-    return (
-        f"Alone, the banks reach average precisions of {alone.worst:.3f} to {alone.best:.3f} on {where} (mean "
-        f"{alone.mean:.3f}); with the federated model the mean is {federated.mean:.3f}. {advice.uplift(run)}"
-    )
+def _risks(run: RunFacts, facts: Mapping[str, Fact], prose: Prose) -> list[Block]:
+    found = tuple(advice.risks(run))
+    return [
+        *_beside(prose, "Seen in this run:"),
+        Bullets(found) if found else Paragraph("None seen in this run's facts."),
+        *parts.privacy(run, facts),
+        *parts.data(run, facts),
+        *parts.limits(run),
+        *parts.monitoring(run),
+    ]
 
 
-def _metrics(run: RunFacts, prose: Narrative | None) -> list[str]:
-    head = reading.headline(run)
-    if prose:
-        text = block(prose.metric_interpretation)
-    elif head:
-        text = bullets(reading.metrics(head[1], head[0]))
+def _next_steps(run: RunFacts, facts: Mapping[str, Fact], prose: Prose) -> list[Block]:
+    return [
+        *_beside(prose, "From this run's facts:"),
+        Bullets(tuple(advice.next_steps(run))),
+        *parts.sign_off(),
+        *parts.lineage(run, facts),
+    ]
+
+
+def _beside(prose: Prose, lead: str) -> list[Block]:
+    """A model's items and what leads to the template's, which stay whoever writes."""
+    return [Bullets(prose), Paragraph(lead)] if prose else []
+
+
+_PARTS = {
+    "executive_summary": _summary,
+    "metric_interpretation": _metrics,
+    "risks": _risks,
+    "next_steps": _next_steps,
+}
+
+
+def _of_the_text(written: Written) -> list[Fact]:
+    checked = sum(figures_of(texts) for texts in written.sections.values())
+    known = {"narrative.model": written.model, "narrative.reason": written.reason.rstrip(".")}
+    return [
+        *(Fact(key, text, text) for key, text in known.items() if text),
+        Fact("narrative.figures", checked, f"{checked:,}"),
+    ]
+
+
+def _origin(written: Written, facts: Mapping[str, Fact]) -> list[Block]:
+    """Who wrote what, and what the check found. This narrative is words over checked figures, and no model of risk."""
+    because = f": {put('narrative.reason')}" if written.reason else ""
+    if written.sections:
+        by = ", ".join(heading for name, heading in SECTIONS.items() if name in written.sections)
+        rest = [heading for name, heading in SECTIONS.items() if name not in written.sections]
+        text = f"Written by the model {put('narrative.model')}: prose under {by}. "
+        text += (
+            f"{put('narrative.figures')} figures in it were checked against the facts, and its words for directions. "
+        )
+        text += f"By template: {', '.join(rest)}{because}. " if rest else ""
+        text += "Verdict, recommendation, lists and tables are the template's."
     else:
-        text = "No model was measured, so there is no metric to read."
-    return [text, *_rounds(run), *_banks(run)]
+        text = f"Narrative by template{because}."
+    text += f" All {put('report.figures')} figures of this report stand in it by their key in facts.json."
+    note: list[Block] = [Heading("How this text was written", 3), Paragraph(text, "note")]
+    for name, texts in written.sections.items():
+        named = dict.fromkeys(key for one in texts for key in grounding.keys(one))
+        if named:
+            cited = "; ".join(_named(key, facts[key].label) for key in named)
+            note.append(Paragraph(f"Figures in the model's {SECTIONS[name].lower()}: {cited}.", "note"))
+    return note
 
 
-def _list(prose: str | None, items: list[str], lead: str, empty: str) -> list[str]:
-    if prose:
-        return [block(prose), *([lead, bullets(items)] if items else [])]
-    return [bullets(items) or empty]
-
-
-def _rounds(run: RunFacts) -> list[str]:
-    if not run.rounds:
-        return ["No round was committed."]
-    header = ["Round", "outcome", "banks", "seconds", "hold-out AP", "hold-out AUROC", "pooled AP", "pooled AUROC"]
-    rows = [
-        [
-            _kind(r.number, r.segments),
-            r.outcome,
-            f"{r.banks} of {r.cohort}",
-            _figure(r.seconds, 2),
-            *_pair(r.holdout),
-            *_pair(r.pooled),
-        ]
-        for r in run.rounds
-    ]
-    return ["Average precision (AP) and AUROC of the model that each round produced:", table(header, rows)]
-
-
-def _kind(number: int, segments: list[str]) -> str:
-    if number == 0:
-        return "preparing"
-    return str(number) if "train" in segments else f"{number} (evaluate only)"
-
-
-def _pair(scores: ScoreFacts | None) -> list[str]:
-    return [_figure(scores.average_precision), _figure(scores.roc_auc)] if scores else [_NONE, _NONE]
-
-
-def _banks(run: RunFacts) -> list[str]:
-    if not run.banks:
-        return ["No bank took part."]
-    header = ["Bank", "rows", "fraud rate", "alone", "federated", "uplift", "alone, hold-out", "federated, hold-out"]
-    rows = [
-        [
-            inline(b.seat, 40),
-            f"{b.rows:,}" if b.rows is not None else _NONE,
-            f"{100 * b.fraud_rate:.2f} %" if b.fraud_rate is not None else _NONE,
-            _figure(b.alone),
-            _figure(b.federated),
-            f"{b.uplift:+.3f}" if b.uplift is not None else _NONE,
-            _figure(b.alone_holdout),
-            _figure(b.federated_holdout),
-        ]
-        for b in run.banks
-    ]
-    lead = f"Average precision by bank, on its own validation rows unless said ({_NONE}: not disclosed or not defined):"
-    return [lead, table(header, rows)]
-
-
-def _figure(value: float | None, digits: int = 3) -> str:
-    return _NONE if value is None else f"{value:.{digits}f}"
-
-
-def _trace(run: RunFacts, written: Written | None, note: str) -> str:
-    by = f"Narrative by {inline(written.model, 80)}; verdict, tables and lists by template." if written else ""
-    by = by or f"Narrative by template{f': {inline(note)}' if note else ''}".rstrip(".") + "."
-    model = run.run.model_sha256 or "none"
-    roster = f" (roster: {run.run.roster})" if run.run.roster else ""
-    return (
-        f"Run {inline(run.run.id)} · model SHA-256 {inline(model)} · seed {run.run.seed} · recipe "
-        f"{inline(run.run.recipe)} · aggregation {inline(run.run.aggregation)}{roster}. {by}"
-    )
+def _named(key: str, label: str) -> str:
+    """A figure and what it is: 0.700 AP, hold-out."""
+    whose = f", {put('.'.join([*key.split('.')[:2], 'seat']))}" if key.startswith("banks.") and label else ""
+    return f"{put(key)} {label}{whose}".rstrip()

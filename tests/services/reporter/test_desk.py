@@ -10,8 +10,8 @@ import pytest
 from pydantic import SecretStr
 
 from fedfraud.errors import Invalid, Misconfigured
-from services.reporter import report
-from services.reporter.desk import Desk, is_written, last_run, read_run, run_folder
+from services.reporter import html, markdown, report
+from services.reporter.desk import Desk, is_written, last_run, read_run, run_folder, write_report
 from services.reporter.settings import Settings
 from tests.services.reporter.aggregators import until
 from tests.services.reporter.journals import RUN, Journal, two_banks
@@ -43,12 +43,17 @@ def below(folder: Path) -> list[Path]:
     return list(folder.rglob("*"))
 
 
+FILES = ["facts.json", "report.html", "report.md"]
+
+
 async def test_facts_and_report_are_written_and_nothing_else(tmp_path: Path) -> None:
     facts = two_banks().facts()
     await desk(tmp_path).write(facts)
-    assert sorted(path.name for path in (tmp_path / RUN).iterdir()) == ["facts.json", "report.md"]
+    assert sorted(path.name for path in (tmp_path / RUN).iterdir()) == FILES
     assert (tmp_path / RUN / "facts.json").read_text() == facts.to_json()
-    assert (tmp_path / RUN / "report.md").read_text() == report.render(facts)
+    made = report.compose(facts)
+    assert (tmp_path / RUN / "report.md").read_text() == markdown.render(made)
+    assert (tmp_path / RUN / "report.html").read_text() == html.render(made)
 
 
 async def test_files_are_the_groups_to_change_and_the_folder_keeps_the_setgid_bit(tmp_path: Path) -> None:
@@ -59,8 +64,7 @@ async def test_files_are_the_groups_to_change_and_the_folder_keeps_the_setgid_bi
     paths = [reports / RUN, *(reports / RUN).iterdir()]
     assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in paths} == {
         RUN: 0o2775,
-        "facts.json": 0o664,
-        "report.md": 0o664,
+        **dict.fromkeys(FILES, 0o664),
     }
 
 
@@ -71,7 +75,7 @@ async def test_a_run_that_is_written_stays_as_it_is(tmp_path: Path) -> None:
     assert (tmp_path / RUN / "report.md").read_text() == "changed by hand"
 
 
-@pytest.mark.parametrize("missing", ["facts.json", "report.md"])
+@pytest.mark.parametrize("missing", FILES)
 async def test_a_run_that_was_half_written_is_written_again(tmp_path: Path, missing: str) -> None:
     await desk(tmp_path).write(two_banks().facts())
     (tmp_path / RUN / missing).unlink()
@@ -110,7 +114,9 @@ async def test_the_narrative_replaces_the_templates_report(tmp_path: Path) -> No
     path = tmp_path / RUN / "report.md"
     with serving(response()) as api:
         await desk(tmp_path, api).write(two_banks().facts())
-        await until(lambda: "It ranks fraud well." in path.read_text())
+        await until(lambda: is_written(tmp_path / RUN, RUN))
+    for name in ("report.md", "report.html"):
+        assert "the mean improved by" in (tmp_path / RUN / name).read_text()
     assert report.PENDING not in path.read_text()
 
 
@@ -131,11 +137,22 @@ async def test_the_templates_report_is_there_while_the_model_has_not_answered(tm
 async def test_a_narrative_that_was_on_its_way_when_the_reporter_died_is_asked_for_again(tmp_path: Path) -> None:
     facts = two_banks().facts()
     await desk(tmp_path).write(facts)
-    (tmp_path / RUN / "report.md").write_text(report.render(facts, note=report.PENDING))
+    write_report(tmp_path / RUN, report.compose(facts, note=report.PENDING))
     with serving(response()) as api:
         await desk(tmp_path, api).write(facts)
         await until(lambda: is_written(tmp_path / RUN, RUN))
-    assert "It ranks fraud well." in (tmp_path / RUN / "report.md").read_text()
+    assert "the mean improved by" in (tmp_path / RUN / "report.md").read_text()
+
+
+@pytest.mark.parametrize("stale", ["report.md", "report.html"])
+async def test_a_narrative_that_reached_one_form_alone_is_asked_for_again(tmp_path: Path, stale: str) -> None:
+    facts = two_banks().facts()
+    await desk(tmp_path).write(facts)
+    former = (tmp_path / RUN / stale).read_bytes()
+    write_report(tmp_path / RUN, report.compose(facts, note=report.PENDING))
+    assert not is_written(tmp_path / RUN, RUN)
+    (tmp_path / RUN / stale).write_bytes(former)
+    assert not is_written(tmp_path / RUN, RUN)
 
 
 async def test_narratives_are_asked_for_one_at_a_time(tmp_path: Path) -> None:

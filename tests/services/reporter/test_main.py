@@ -1,6 +1,7 @@
 """The two commands as processes: serve until SIGTERM, write a report again."""
 
 import asyncio
+import json
 import os
 import pty
 import signal
@@ -111,7 +112,7 @@ def test_write_asks_the_model_when_there_is_a_key(tmp_path: Path) -> None:
     with serving(response()) as api:
         done = write(tmp_path, "--run", RUN, OPENAI_API_KEY_FILE=str(key), OPENAI_BASE_URL=api.url)
     assert done.returncode == 0, done.stderr
-    assert "It ranks fraud well." in (tmp_path / RUN / "report.md").read_text()
+    assert "the mean improved by +0.150" in (tmp_path / RUN / "report.md").read_text()
     assert "sk-secret" not in done.stdout + done.stderr
 
 
@@ -139,7 +140,20 @@ def test_write_on_a_terminal_asks_for_a_key_and_does_not_show_it(tmp_path: Path)
     os.close(its)
     assert api.asked[0]["authorization"] == "Bearer sk-typed"
     assert b"sk-typed" not in shown
-    assert "It ranks fraud well." in (tmp_path / RUN / "report.md").read_text()
+    assert "the mean improved by +0.150" in (tmp_path / RUN / "report.md").read_text()
+
+
+def test_write_shows_the_exact_request_and_calls_nobody(tmp_path: Path) -> None:
+    (tmp_path / RUN).mkdir()
+    (tmp_path / RUN / "facts.json").write_text(two_banks().facts().to_json())
+    with serving(response()) as api:
+        done = write(tmp_path, "--show-prompt", OPENAI_API_KEY="sk-secret", OPENAI_BASE_URL=api.url)
+        assert (done.returncode, api.asked) == (0, [])
+        assert not (tmp_path / RUN / "report.md").exists()
+        write(tmp_path, OPENAI_API_KEY="sk-secret", OPENAI_BASE_URL=api.url)
+    asked = {name: value for name, value in api.asked[0].items() if name not in {"path", "authorization"}}
+    assert json.loads(done.stdout) == asked
+    assert "sk-secret" not in done.stdout + done.stderr
 
 
 def test_write_says_that_there_is_no_run(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.reporter.markdown import block, inline
+from services.reporter.markdown import inline
 
 
 @pytest.mark.parametrize(
@@ -25,23 +25,3 @@ def test_a_line_shows_its_words_and_nothing_else(given: str, shown: str) -> None
 
 def test_a_long_line_is_cut() -> None:
     assert inline("x" * 400, limit=5) == "xxxx…"
-
-
-@pytest.mark.parametrize(
-    ("given", "shown"),
-    [
-        ("# heading", "\\# heading"),
-        ("words\n===\nmore\n---", "words\n\\===\nmore\n\\---"),
-        ("> quote", "\\> quote"),
-        ("* one\n- two\n3. three", "- one\n- two\n- three"),
-        ("- # heading in a list", "- \\# heading in a list"),
-        ("- - nested", "- \\- nested"),
-        ("1.5 is no list", "1\\.5 is no list"),
-        ("    code", "code"),
-        ("```\ncode\n```", "\\`\\`\\`\ncode\n\\`\\`\\`"),
-        ("one\n\n\n\ntwo", "one\n\ntwo"),
-        ("|a|b|\n|---|---|", "\\|a\\|b\\|\n\\|---\\|---\\|"),
-    ],
-)
-def test_a_block_keeps_paragraphs_and_flat_lists_alone(given: str, shown: str) -> None:
-    assert block(given) == shown

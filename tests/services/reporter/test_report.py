@@ -1,11 +1,19 @@
 """The report by template: complete on its own, and plain about what is bad."""
 
+import pytest
+
+from fedfraud.metrics import CurvePoint
+from services.reporter import grounding, html, markdown
 from services.reporter.facts import RunFacts
-from services.reporter.narrative import Narrative, Written
-from services.reporter.report import render
+from services.reporter.report import Written, compose
+from tests.services.reporter.figures import strays, visible
 from tests.services.reporter.journals import FAILED, FINAL, PREPARING, RUN, STOPPED, Journal, scores, two_banks
 
 HEADINGS = ["## Executive summary", "## Metric interpretation", "## Risks", "## Next steps"]
+
+
+def render(run: RunFacts, written: Written | None = None, note: str = "") -> str:
+    return markdown.render(compose(run, written, note))
 
 
 def sections(text: str) -> dict[str, str]:
@@ -30,13 +38,9 @@ def test_each_metric_is_read_with_this_runs_figure() -> None:
     text = sections(render(two_banks().facts()))["Metric interpretation"]
     assert "0.700 on the public hold-out; the prevalence" in text
     assert "35.0 times as good as chance" in text  # 0.7 / 0.02
-    assert "**AUROC** is 0.900: in 90 of 100 pairs" in text
-    # 5 alerts catch 20 % of 20 frauds, 4; 10 alerts 30 %, 6
-    assert "20.0 % of frauds when the 0.5 % of transactions" in text
-    assert "(5 alerts, 80 in 100 of them right)" in text
-    assert "(10 alerts, 60 in 100 of them right)" in text
+    assert "**AUROC** is 0.900: the chance that a fraud has a higher score than a legitimate transaction" in text
     assert "the model flags 15 of 1,000 transactions, of which 20 are fraud" in text
-    assert "**Log loss** is 0.0500 nats; always answering the prevalence gives 0.0980" in text
+    assert "**Log loss** is 0.0500 nats; always answering the prevalence gives 0.0980, a difference of -0.0480" in text
     assert "**Accuracy** is 98.50 %, and calling every transaction legitimate has 98.00 %" in text
 
 
@@ -52,7 +56,7 @@ def test_the_bank_that_loses_is_named_in_the_summary_the_risks_and_the_next_step
     assert "1 gains by the federation (bank-01); **1 loses by it: bank-02 (-0.200)**" in parts["Executive summary"]
     assert "worse than the bank's own, on the bank's rows, for bank-02 (-0.200)." in parts["Risks"]
     assert "Let bank-02 use the bank's own model" in parts["Next steps"]
-    assert "| bank-02 | 2,000 | 5.00 % | 0.800 | 0.600 | -0.200 | 0.800 | 0.700 |" in parts["Metric interpretation"]
+    assert "| bank-02 | 2,000 | 5.00 % | 0.800 | 0.600 | -0.200 | 0.800 | 0.700 |" in parts["Executive summary"]
 
 
 def test_a_loss_that_the_hold_out_contradicts_asks_for_more_rows_first() -> None:
@@ -134,7 +138,7 @@ def test_banks_without_a_comparison_are_told_apart_by_the_answers_that_were_miss
     assert (
         "Not known whether bank-02, bank-03, bank-04 gain: answers were missing in the last round (from bank-03); "
         "answers were missing in earlier rounds (from bank-04); "
-        "no comparison disclosed, no time for one, or validation rows that define none (bank-02)."
+        "no comparison disclosed, no time for it, or validation rows that define none (bank-02)."
     ) in sections(render(journal.facts()))["Risks"]
 
 
@@ -150,7 +154,7 @@ def test_banks_that_disclose_nothing_are_dashes_and_nobody_is_said_to_gain() -> 
 def test_rows_of_one_class_give_no_verdict() -> None:
     journal = Journal().started(rounds=1).opened(1, ["bank-01"])
     text = render(journal.committed(1, 1, ["bank-01"], holdout=scores(None, flagged=0)).finished().facts())
-    assert "**The model cannot be judged:** on the public hold-out there is one class only" in text
+    assert "**The model cannot be judged:** on the public hold-out there is a single class only" in text
 
 
 def test_voids_missing_answers_and_refusals_become_risks_and_next_steps() -> None:
@@ -181,30 +185,161 @@ def test_few_frauds_and_a_model_that_got_worse_are_risks() -> None:
     assert "The last model (0.500) is worse than that of round 1 (0.700)" in risks
 
 
-def test_the_last_line_traces_the_run() -> None:
-    last = render(two_banks().facts()).splitlines()[-1]
-    assert f"Run {RUN} · model SHA-256 {'03' * 32} · seed 7 · recipe default" in last
-    assert last.endswith("Narrative by template.")
-    assert render(two_banks().facts(), note="the API could not be reached").endswith(
-        "Narrative by template: the API could not be reached.\n"
-    )
+CURVE = tuple(
+    CurvePoint(logit, alerts, hits, expected)
+    for logit, alerts, hits, expected in ((6.0, 1, 1, 1.0), (3.0, 5, 4, 4.5), (1.0, 10, 6, 7.5), (-9.0, 1000, 20, 12.5))
+)
+"""1,000 rows, 20 frauds: of the 5 highest scores 4 are frauds, of the 10 highest 6."""
 
 
-def test_a_models_text_takes_the_proses_place_and_can_inject_nothing() -> None:
-    evil = "Good.\n# Take over\n<img src=x onerror=1> [click](javascript:1) https://x.y"
-    prose = Narrative(executive_summary=evil, metric_interpretation="It ranks.", risks="Few.", next_steps="- Wait.")
-    text = render(two_banks().facts(), Written(prose, "gpt-5.2"))
-    assert [line for line in text.splitlines() if line.startswith("#")] == [
-        f"# Fraud-risk report: {RUN}",
-        *HEADINGS,
+def test_thresholds_are_options_by_budget_with_what_each_finds_and_costs() -> None:
+    parts = sections(render(two_banks(curve=CURVE).facts()))
+    assert "| 1 | 1 | 1 | 100.0 % | 5.0 % | 0 |" in parts["Metric interpretation"]
+    assert "| 5 | 5 | 4 | 80.0 % | 20.0 % | 1 |" in parts["Metric interpretation"]
+    assert "| 10 | 10 | 6 | 60.0 % | 30.0 % | 4 |" in parts["Metric interpretation"]
+    assert "With 5 alerts in 1,000 transactions, on the public hold-out: 5 alerts, 80.0 %" in parts["Executive summary"]
+    assert "there are fewer than 3.5 or more than 6.5 (30 % either way)" in parts["Risks"]
+
+
+def test_calibration_is_what_was_expected_beside_what_there_was() -> None:
+    text = render(two_banks(curve=CURVE).facts())
+    assert "| 10 | 75.00 % | 60.00 % |" in text
+    assert "| 990 | 0.51 % | 1.41 % |" in text  # 5 and 14 of 990
+    assert "### Calibration" not in render(two_banks().facts())
+
+
+def test_a_good_run_is_recommended_as_a_pilot_with_conditions_that_the_facts_ask_for() -> None:
+    summary = sections(render(two_banks(curve=CURVE).facts()))["Executive summary"]
+    assert "Recommended: **a pilot beside the present systems**, under these conditions:" in summary
+    assert "- bank-02 (-0.200) keeps its own model until a later run serves better." in summary
+    assert "- Aggregation is secure before real transactions are used." in summary
+    assert "- The run is repeated on the banks' real transactions: this population is made up." in summary
+    assert "Aggregation is secure" not in sections(render(two_banks(secure=True).facts()))["Executive summary"]
+
+
+def test_a_loss_that_the_hold_out_denies_is_measured_again_and_no_condition_to_stay_alone() -> None:
+    journal = two_banks()
+    for entry in journal.entries:
+        if entry.contribution_accepted.seat == "bank-02":
+            entry.contribution_accepted.disclosure.alone_holdout = 0.4
+    summary = sections(render(journal.facts()))["Executive summary"]
+    assert "- A loss on own rows, bank-02 (-0.200), is measured on more rows: the hold-out denies it." in summary
+    assert "keeps its own model" not in summary
+
+
+@pytest.mark.parametrize(
+    ("run", "why"),
+    [
+        (two_banks(precisions=(0.02, 0.05, 0.06)).facts(), "the model ranks fraud too weakly"),
+        (Journal().started().finished(FAILED).facts(), "the run failed; no model was measured"),
+    ],
+)
+def test_a_bad_run_is_not_recommended_and_the_reason_is_given(run: RunFacts, why: str) -> None:
+    assert f"Recommended: **do not deploy**, as {why}." in render(run)
+
+
+def test_banks_that_do_better_alone_are_a_reason_not_to_deploy() -> None:
+    journal = two_banks()
+    for entry in journal.entries:
+        if entry.HasField("contribution_accepted"):
+            entry.contribution_accepted.disclosure.federated_holdout = 0.1
+    assert "**do not deploy**, as on average the banks do as well or better alone." in render(journal.facts())
+
+
+def test_the_central_model_is_a_line_of_the_comparison_where_there_is_one() -> None:
+    run = two_banks().facts()
+    assert "All rows in one place" not in render(run)
+    assert run.final.holdout is not None
+    run.final.central = run.final.holdout.model_copy(update={"average_precision": 0.8})
+    text = render(run)
+    assert "| All rows in one place, hold-out | – | 0.800 | – |" in text
+    assert "Federated minus all rows in one place, on the hold-out: -0.100 in average precision." in text
+
+
+def test_what_left_the_banks_is_said_for_both_modes() -> None:
+    plain, secure = (render(two_banks(secure=secure).facts()) for secure in (False, True))
+    assert "left plainly, over mutual TLS: the aggregator saw each bank's integers" in plain
+    assert "left under masks that cancel in the sum alone" in secure
+    for text in (plain, secure):
+        assert "| train |" in text
+        assert "at least 1 banks; 0 answers were missing" in text
+
+
+def test_the_lineage_ties_the_page_to_the_journal() -> None:
+    parts = sections(render(two_banks().facts()))["Next steps"]
+    for line in (f"| Run | {RUN} |", f"| Model's hash | {'03' * 32} |", "| Seed | 7 |", "| Recipe | default |"):
+        assert line in parts
+    assert "| Recipe: weight rule | sqrt\\_fraud |" in parts
+    assert "| Fraud operations |  |  |  |" in parts
+
+
+def test_the_last_line_says_who_wrote() -> None:
+    text = render(two_banks().facts())
+    assert text.splitlines()[-1].startswith("Narrative by template. All ")
+    noted = render(two_banks().facts(), note="the API could not be reached")
+    assert "Narrative by template: the API could not be reached." in noted
+
+
+WRITTEN = Written(
+    {"risks": ("Bank {{banks.bank-02.seat}} loses, as its uplift of {{banks.bank-02.uplift}} says.",)},
+    "gpt-5.2",
+    "the model's text did not hold to the facts",
+)
+
+
+def test_a_models_section_takes_the_proses_place_and_the_page_says_which_and_what_the_check_found() -> None:
+    text = render(two_banks().facts(), WRITTEN)
+    parts = sections(text)
+    assert "- Bank bank-02 loses, as its uplift of -0.200 says." in parts["Risks"]
+    assert "worse than the bank's own" in parts["Risks"], "what the facts ask for stays whoever writes"
+    assert "times as good as chance" in parts["Metric interpretation"], "the template writes the others"
+    assert "Written by the model gpt-5.2: prose under Risks. 2 figures in it were checked against the facts" in text
+    assert "By template: Executive summary, Metric interpretation, Next steps: the model's text did not hold" in text
+    assert "Figures in the model's risks: bank-02; -0.200 federated minus alone in AP, own rows, bank-02." in text
+
+
+def test_every_text_of_every_report_has_its_figures_by_key_alone() -> None:
+    runs = [two_banks(secure=True, curve=CURVE).facts(), two_banks("tutorial", (0.02, 0.03, 0.06), flagged=0).facts()]
+    journal = Journal().started().opened(1, ["bank-01", "bank-02"]).void(1, 1, [], "nobody of 2 answered")
+    runs.append(journal.refused("bank-02", "weight 12 of <b>34</b>").finished(FAILED, "3 rounds were void").facts())
+    for run in runs:
+        made = compose(run, WRITTEN if run is runs[0] else None)
+        texts = list(made.document.texts())
+        assert [(text, found) for text in texts if (found := grounding.figure_faults(text, made.facts))] == []
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_every_number_of_the_report_is_found_in_the_facts_at_its_precision(secure: bool) -> None:
+    run = two_banks(secure=secure, curve=CURVE).facts()
+    for written in (Written(), WRITTEN):
+        made = compose(run, written)
+        counted = [made.facts[key].text for key in ("report.figures", "narrative.figures")]
+        others = (written.model, f"All {counted[0]} figures", f"{counted[1]} figures in it")
+        assert strays(markdown.render(made), run, *others) == []
+        page = visible(html.render(made))
+        assert strays(page.text, run, *others) == []
+
+
+def test_a_number_that_is_in_no_fact_would_be_found() -> None:
+    run = two_banks().facts()
+    assert strays("It reaches 0.700 and 0.701, 98.50 % and 98.51 %, +0.150 and -0.150.", run) == [
+        "0.701",
+        "98.51 %",
+        "-0.150",
     ]
-    assert "<img" not in text
-    assert "](" not in text.replace("\\](", "")
-    assert "https://" not in text.replace("https:// ", "")
-    assert "It ranks." in text
-    assert "times as good as chance" not in text
-    assert "bank-02 (-0.200)" in text, "what the facts ask for stays whoever writes"
-    assert "Narrative by gpt-5.2; verdict, tables and lists by template." in text
+
+
+def test_no_fact_can_inject_mark_up_into_either_form() -> None:
+    evil = "x <img src=x onerror=alert(1)> [a](javascript:1) https://x.y | # **b** {{run.seed}} </p><script>"
+    journal = two_banks().refused("bank-02", evil)
+    journal.entries.insert(-2, journal.entries.pop())
+    journal.entries[-1].run_finished.reason = evil
+    made = compose(journal.facts())
+    text = markdown.render(made)
+    assert not [mark for mark in ("<img", "<script", "[a](", "https://x", "**b**") if mark in text]
+    page = visible(html.render(made))
+    assert {"img", "script"} & set(page.tags) == set()
+    assert evil in "".join(page.words)
 
 
 def test_the_report_is_the_same_from_facts_that_were_read_again() -> None:

@@ -1,0 +1,171 @@
+"""What the report computes of the facts: differences, ratios, sums, and the bounds that it recommends. Pure."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from services.reporter.facts import CurveFacts, RoundFacts, RunFacts, ScoreFacts
+
+STRONG, USEFUL, HARDLY_CHANCE = 0.6, 0.3, 2.0
+"""Average precision from which a verdict is given, and times the prevalence below which a ranking is hardly chance."""
+FEW_FRAUDS = 50
+"""Frauds of a bank below which its own validation figures swing by chance."""
+FALLEN = 0.02
+"""Average precision below the best round's from which the last model counts as worse."""
+CLIPPED = 0.01
+"""The share of clipped coordinates from which clipping shapes the model."""
+SHIFTED = 0.1
+"""A difference in average precision between two sets of rows from which they count as unlike."""
+STABILITY_INDEX, ALERT_SWING, PRECISION_LOSS = 0.25, 0.3, 0.1
+"""When to look again: population stability index of the score, and shares of alert volume and average precision."""
+
+AP, HOLDOUT = "average precision", "hold-out"
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A figure, how it is formatted, what it is; `better` and `topics` as in `Fact`."""
+
+    name: str
+    value: float | int
+    form: str
+    label: str
+    better: int = 0
+    topics: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The scores that the verdict rests on, their key, and the rows that they were measured on."""
+
+    key: str
+    where: str
+    scores: ScoreFacts
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The place of the rows, where it has a name."""
+        return (HOLDOUT,) if self.key.endswith("holdout") else ("pooled",)
+
+
+def headline(run: RunFacts) -> Headline | None:
+    """The hold-out's scores, else the banks' rows'; of a run that ended early, of the last model that was measured."""
+    if run.final.holdout is not None:
+        return Headline("final.holdout", "the public hold-out", run.final.holdout)
+    if run.final.pooled is not None:
+        return Headline("final.pooled", "all banks' validation rows", run.final.pooled)
+    for number, done in reversed(list(enumerate(run.rounds, 1))):
+        for place in ("holdout", "pooled"):
+            if scores := getattr(done, place):
+                where = f"the rows that measured round {{{{rounds.{number}.number}}}}, the last measured"
+                return Headline(f"rounds.{number}.{place}", where, scores)
+    return None
+
+
+def curve(run: RunFacts) -> tuple[str, CurveFacts] | None:
+    """The thresholds that the report shows, and their key: the hold-out's, else the banks' rows'."""
+    for place in ("holdout", "pooled"):
+        if (found := getattr(run.final, f"{place}_curve")) and found.budgets:
+            return f"final.{place}_curve", found
+    return None
+
+
+def series(run: RunFacts) -> list[tuple[int, float]]:
+    """The rounds' places and their models' average precision, on the hold-out if there is one, else on banks' rows."""
+    for place in ("holdout", "pooled"):
+        found = [
+            (number, scores.average_precision)
+            for number, done in enumerate(run.rounds, 1)
+            if (scores := getattr(done, place)) and scores.average_precision is not None
+        ]
+        if found:
+            return found
+    return []
+
+
+def shown(rounds: list[RoundFacts], most: int) -> list[int]:
+    """Places from 1: all of a short run; of a long one every so many, the ends, and the last without a result."""
+    step = max(1, -(-len(rounds) // most))
+    odd = [number for number, done in enumerate(rounds, 1) if done.outcome != "committed"][-most:]
+    return sorted({1, len(rounds), *range(step, len(rounds) + 1, step), *odd} - {0}) if rounds else []
+
+
+def derived(run: RunFacts) -> Iterator[Derived]:
+    """All that can be computed of this run's facts."""
+    yield Derived("banks", len(run.banks), "{:,}", "banks that took part")
+    yield Derived("rounds_without_result", run.totals.rounds_void + run.totals.rounds_abandoned, "{:,}", "rounds")
+    yield Derived("megabytes", run.totals.bytes / 1e6, "{:.2f}", "megabytes of contributions")
+    masks = sum(bank.mask_bytes for bank in run.release.banks)
+    yield Derived("mask_megabytes", masks / 1e6, "{:.2f}", "megabytes of messages that keep the masks")
+    clipped = max((done.clipped_share or 0.0 for done in run.rounds), default=0.0)
+    yield Derived("most_clipped", clipped, "{:.1%}", "the largest share of clipped coordinates in a round")
+    yield from _of_the_headline(run)
+    yield from _changes(run)
+    yield from _triggers(run)
+    yield from _rules()
+
+
+def _of_the_headline(run: RunFacts) -> Iterator[Derived]:
+    head = headline(run)
+    if head is None or not (p := head.scores.prevalence) or p >= 1:
+        return
+    constant = -p * math.log(p) - (1 - p) * math.log(1 - p)
+    yield Derived(
+        "constant_log_loss", constant, "{:.4f}", "log loss of always answering the prevalence", 0, ("log loss",)
+    )
+    if head.scores.log_loss is not None:
+        change = head.scores.log_loss - constant
+        label = "log loss minus that of always answering the prevalence"
+        yield Derived("change.log_loss", change, "{:+.4f}", label, -1, ("log loss", *head.topics))
+    if head.scores.average_precision is not None:
+        times = head.scores.average_precision / p
+        yield Derived("chance_multiple", times, "{:.1f} times", "AP by prevalence", 0, (AP, *head.topics))
+
+
+def _changes(run: RunFacts) -> Iterator[Derived]:
+    known = series(run)
+    if len(known) > 1:
+        first, last, best = known[0][1], known[-1][1], max(known, key=lambda one: one[1])
+        place = HOLDOUT if any(done.holdout for done in run.rounds) else "pooled"
+        label = f"AP of the last model minus that of the first measured, {place}"
+        yield Derived("change.training", last - first, "{:+.3f}", label, 1, (AP, place))
+        label = f"AP of the last model minus that of the best round, {place}"
+        yield Derived("change.since_best", last - best[1], "{:+.3f}", label, 1, (AP, place))
+    held, pooled, central = (_precision(one) for one in (run.final.holdout, run.final.pooled, run.final.central))
+    if held is not None and central is not None:
+        label = "AP federated minus central, hold-out"
+        yield Derived("change.central", held - central, "{:+.3f}", label, 1, (AP, HOLDOUT, "central"))
+    if held is not None and pooled is not None:
+        label = "AP on the hold-out minus AP on the banks' rows"
+        yield Derived("change.holdout_pooled", held - pooled, "{:+.3f}", label, 1, (AP, HOLDOUT, "pooled"))
+
+
+def _triggers(run: RunFacts) -> Iterator[Derived]:
+    head, thresholds = headline(run), curve(run)
+    if head is not None and (precision := head.scores.average_precision) is not None:
+        least = (1 - PRECISION_LOSS) * precision
+        yield Derived("trigger.average_precision", least, "{:.3f}", "AP below which to look again", 0, (AP,))
+    if thresholds is not None:
+        middle = middle_budget(thresholds[1])
+        rate = thresholds[1].budgets[middle].alerts_per_thousand or 0.0
+        for name, factor in (("fewest", 1 - ALERT_SWING), ("most", 1 + ALERT_SWING)):
+            label = f"{name} alerts a thousand rows before a look"
+            yield Derived(f"trigger.{name}_alerts", factor * rate, "{:.1f}", label)
+
+
+def middle_budget(found: CurveFacts) -> int:
+    """The place, from 0, of the budget that the report speaks of."""
+    return len(found.budgets) // 2
+
+
+def _rules() -> Iterator[Derived]:
+    yield Derived("rule.even_odds", 0.5, "{:.1f}", "probability from which a transaction counts as flagged")
+    yield Derived("rule.thousand", 1000, "{:,}", "transactions that a budget of alerts is for")
+    yield Derived("rule.few_frauds", FEW_FRAUDS, "{:d}", "frauds below which a bank's own figures can be chance")
+    yield Derived("rule.stability_index", STABILITY_INDEX, "{:.2f}", "population stability index of the score")
+    yield Derived("rule.alert_swing", ALERT_SWING, "{:.0%}", "swing of the alert volume")
+    yield Derived("rule.precision_loss", PRECISION_LOSS, "{:.0%}", "loss of average precision")
+
+
+def _precision(scores: ScoreFacts | None) -> float | None:
+    return scores.average_precision if scores else None

@@ -1,0 +1,158 @@
+"""Every fact that a report may print, by key: its path in `facts.json`, or `derived.` and what code computes of it.
+
+The printed text is made here and nowhere else, so that a sentence, a table and a check mean the same figure.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from services.reporter.derived import Derived, derived
+from services.reporter.facts import RunFacts
+
+Value = bool | int | float | str
+
+SEAT = re.compile(r"[A-Za-z0-9_-]{1,32}")
+"""A seat that can stand in a key, and in what a model gets."""
+_LEFT_OUT = {"events", "open", "points"}
+"""Lists that no report prints."""
+
+_FORMATS = {
+    **dict.fromkeys(("recall", "precision", "recall_at_half_percent", "recall_at_one_percent"), "{:.1%}"),
+    **dict.fromkeys(("clipped_share",), "{:.1%}"),
+    **dict.fromkeys(("accuracy", "accuracy_always_legitimate", "fraud_rate"), "{:.2%}"),
+    **dict.fromkeys(("expected_rate", "observed_rate", "probability"), "{:.2%}"),
+    **dict.fromkeys(("prevalence", "log_loss"), "{:.4f}"),
+    **dict.fromkeys(("uplift", "uplift_holdout"), "{:+.3f}"),
+    **dict.fromkeys(("seconds", "expected_hits"), "{:.2f}"),
+    **dict.fromkeys(("ratio", "alerts_per_thousand"), "{:.1f}"),
+    **dict.fromkeys(("budget_per_thousand", "round_deadline_seconds", "weight_scale"), "{:g}"),
+    **dict.fromkeys(("seed",), "{:d}"),
+}
+_NAMES = {
+    "average_precision": "AP",
+    "roc_auc": "AUROC",
+    "log_loss": "log loss",
+    "accuracy_always_legitimate": "accuracy of calling all legitimate",
+    "recall_at_half_percent": "recall at the smaller alert rate",
+    "recall_at_one_percent": "recall at the larger alert rate",
+    "count": "banks that disclose it",
+    "hits": "frauds among the alerts",
+    "row_count": "transactions",
+    "fraud_count": "frauds",
+    "flagged_count": "flagged at even odds",
+    "fraud_rate": "fraud rate",
+    "alone": "AP alone, own rows",
+    "federated": "AP federated, own rows",
+    "alone_holdout": "AP alone, hold-out",
+    "federated_holdout": "AP federated, hold-out",
+    "uplift": "federated minus alone in AP, own rows",
+    "uplift_holdout": "federated minus alone in AP, hold-out",
+    "banks_gaining": "banks that gain",
+    "banks_losing": "banks that lose",
+    "banks_compared": "banks that disclose both figures",
+    "alerts_per_thousand": "alerts a thousand rows",
+    "budget_per_thousand": "budget in alerts a thousand rows",
+}
+_PLACES = {"holdout": "hold-out", "pooled": "pooled", "holdout_curve": "hold-out", "pooled_curve": "pooled"}
+_PLACES |= {"central": "central, hold-out"}
+_PRECISIONS = {"average_precision", "alone", "federated", "alone_holdout", "federated_holdout"}
+_PRECISIONS |= {"uplift", "uplift_holdout"}
+_TOPICS = {"roc_auc": "AUROC", "log_loss": "log loss", "prevalence": "prevalence", "fraud_rate": "prevalence"}
+_TOPICS |= dict.fromkeys(("recall", "recall_at_half_percent", "recall_at_one_percent"), "recall")
+_TOPICS |= dict.fromkeys(("accuracy", "accuracy_always_legitimate"), "accuracy")
+_TOPICS |= dict.fromkeys(_PRECISIONS, "average precision")
+
+
+_COUNTED = {"final.banks_gaining": 1, "final.banks_losing": -1}
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One fact: its value, how it is printed, and in a few words what it is.
+
+    `better` is set for a change: 1 where up is better, -1 where down is. `topics` are among those of `wording.TOPICS`.
+    """
+
+    key: str
+    value: Value
+    text: str
+    label: str = ""
+    better: int = 0
+    topics: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def direction(self) -> int:
+        """1 for up, -1 for down, 0 for neither, at the printed precision; a count of gaining banks speaks of gains."""
+        if self.key in _COUNTED:
+            return _COUNTED[self.key]
+        printed = float(re.sub(r"[ %,]", "", self.text))
+        return (printed > 0) - (printed < 0)
+
+
+Table = Mapping[str, Fact]
+"""Facts by key."""
+
+
+def table(run: RunFacts) -> Table:
+    """All facts of the run that are known."""
+    found = [_fact(path, value) for path, value in _walk((), run.model_dump(mode="json"))]
+    found += [_derived(fact) for fact in derived(run)]
+    return {fact.key: fact for fact in found}
+
+
+def _walk(path: tuple[str, ...], value: Any) -> Iterator[tuple[tuple[str, ...], Value]]:  # noqa: ANN401  any JSON
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if name not in _LEFT_OUT:
+                yield from _walk((*path, name), item)
+    elif isinstance(value, list):
+        for number, item in enumerate(value, 1):
+            yield from _walk((*path, _name(item) or str(number)), item)
+    elif value is not None:
+        yield path, value
+
+
+def _name(item: object) -> str:
+    """A bank's item is known by its seat, others by their place from 1. A refusal names a seat too, and has no key."""
+    seat = item.get("seat") if isinstance(item, dict) and "status" not in item else None
+    return seat if isinstance(seat, str) and SEAT.fullmatch(seat) else ""
+
+
+def _fact(path: tuple[str, ...], value: Value) -> Fact:
+    name = path[-2] if path[-1] in {"best", "mean", "worst", "least", "most"} and len(path) > 1 else path[-1]
+    change = 1 if name in {"uplift", "uplift_holdout", "banks_gaining", "banks_losing"} else 0
+    topics = {_TOPICS.get(name, ""), *(_PLACES.get(part, "").split(", ")[0] for part in path)}
+    topics |= {"hold-out"} if "holdout" in name or "central" in path else set()
+    topics = set() if path[-1] == "count" else topics - {""}
+    return Fact(".".join(path), value, _text(path, name, value), _label(path, name), change, frozenset(topics))
+
+
+def _text(path: tuple[str, ...], name: str, value: Value) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value
+    if path[-1] == "count" or (isinstance(value, int) and name not in _FORMATS):
+        return f"{value:,}"
+    if path[0] == "heterogeneity" and name == "rows":
+        return f"{value:,.0f}"
+    fallback = "{:g}" if path[:2] == ("run", "hyperparameters") else "{:.3f}"
+    return _FORMATS.get(name, fallback).format(value).replace("%", " %")
+
+
+def _label(path: tuple[str, ...], name: str) -> str:
+    if path[-1] in {"seat", "outcome"} or isinstance(path[-1], int):
+        return ""
+    words = _NAMES.get(name, name.replace("_", " "))
+    words = words if path[-1] == name else f"{path[-1]} {words}"
+    places = [_PLACES[part] for part in path if part in _PLACES]
+    if path[0] == "rounds":
+        places.append("in a round")
+    return ", ".join([words, *places])
+
+
+def _derived(fact: Derived) -> Fact:
+    text = fact.value if isinstance(fact.value, str) else fact.form.format(fact.value).replace("%", " %")
+    return Fact(f"derived.{fact.name}", fact.value, text, fact.label, fact.better, frozenset(fact.topics))

@@ -1,0 +1,320 @@
+"""The parts beneath the report's four headings: what somebody who decides, signs or audits looks for."""
+
+from collections.abc import Mapping
+
+from services.reporter import advice
+from services.reporter.derived import curve, headline, middle_budget, shown
+from services.reporter.document import Block, Bullets, Heading, Paragraph, Table
+from services.reporter.fact_table import Fact
+from services.reporter.facts import RoundFacts, RunFacts
+from services.reporter.reading import put
+
+Facts = Mapping[str, Fact]
+
+NONE = "–"
+"""A figure that is not known."""
+MOST_ROUNDS = 40
+"""Rounds that the table shows in full; of more it shows the committed ones thinned out, and every other one."""
+
+
+def cell(facts: Facts, key: str) -> str:
+    """The fact's placeholder, or a dash where it is not known or empty."""
+    return put(key) if key in facts and facts[key].text else NONE
+
+
+def decision(run: RunFacts) -> list[Block]:
+    """What is asked, what is recommended, and under which conditions."""
+    against = advice.refused(run)
+    asked = "Asked: whether the banks put this model to use. Recommended: "
+    if against:
+        return [
+            _part("Decision and recommendation"),
+            Paragraph(f"{asked}**do not deploy**, as {'; '.join(against)}.", "lead"),
+        ]
+    return [
+        _part("Decision and recommendation"),
+        Paragraph(f"{asked}**a pilot beside the present systems**, under these conditions:", "lead"),
+        Bullets(tuple(advice.conditions(run))),
+    ]
+
+
+def compared(run: RunFacts) -> str:
+    """Alone against federated, in a sentence or two."""
+    keys = advice.alone_and_federated(run)
+    if keys is None:
+        return advice.uplift(run)
+    alone, federated, _ = keys
+    return (
+        f"Alone, the banks reach average precisions of {put(f'{alone}.worst')} to {put(f'{alone}.best')} on "
+        f"{advice.where(run)} (mean {put(f'{alone}.mean')}); with the federated model the mean is "
+        f"{put(f'{federated}.mean')}. {advice.uplift(run)}"
+    )
+
+
+def at_a_budget(run: RunFacts, facts: Facts) -> list[Block]:
+    """The result as a team with so many alerts would see it, and against each bank alone and all rows in one place."""
+    blocks: list[Block] = [_part("Result at an alert budget, and against being alone")]
+    if found := curve(run):
+        budget = f"{found[0]}.budgets.{middle_budget(found[1]) + 1}"
+        blocks.append(
+            Paragraph(
+                f"With {put(f'{budget}.budget_per_thousand')} alerts in {put('derived.rule.thousand')} transactions, "
+                f"on {_rows(found[0])}: {put(f'{budget}.alerts')} alerts, {put(f'{budget}.precision')} of them fraud, "
+                f"{put(f'{budget}.recall')} of all frauds found, {put(f'{budget}.false_alerts')} false alarms. What "
+                "that is worth in money is not in the facts."
+            )
+        )
+    rows = [(label, *(cell(facts, f"{key}.{name}") for name in ("worst", "mean", "best"))) for label, key in _COMPARED]
+    rows = [row for row in rows if set(row[1:]) != {NONE}]
+    central = cell(facts, "final.central.average_precision")
+    if central != NONE:
+        rows.append(("All rows in one place, hold-out", NONE, central, NONE))
+    if rows:
+        blocks += [
+            Paragraph("Average precision:"),
+            Table(("Model and rows", "worst bank", "mean", "best bank"), tuple(rows)),
+        ]
+    if central != NONE and run.final.holdout:
+        change = cell(facts, "derived.change.central")
+        blocks.append(
+            Paragraph(f"Federated minus all rows in one place, on the hold-out: {change} in average precision.")
+        )
+    return blocks if len(blocks) > 1 else []
+
+
+_COMPARED = (
+    ("Each bank alone, hold-out", "final.alone_holdout"),
+    ("Federated, hold-out", "final.federated_holdout"),
+    ("Federated minus alone, hold-out", "final.uplift_holdout"),
+    ("Each bank alone, own rows", "final.alone"),
+    ("Federated, own rows", "final.federated"),
+    ("Federated minus alone, own rows", "final.uplift"),
+)
+
+
+def banks(run: RunFacts, facts: Facts, *, said: bool) -> list[Block]:
+    """Bank by bank: who gains and who loses. `said` where a sentence before it has named them already."""
+    if not run.banks:
+        return [_part("Who gains and who loses"), Paragraph("No bank took part.")]
+    header = ("Bank", "rows", "fraud rate", "alone", "federated", "uplift", "alone, hold-out", "federated, hold-out")
+    names = ("rows", "fraud_rate", "alone", "federated", "uplift", "alone_holdout", "federated_holdout")
+    rows = []
+    for bank in run.banks:
+        key = advice.seat(run, bank.seat)
+        rows.append((key, *(cell(facts, f"{_key(key)}.{name}") for name in names)))
+    lead = f"Average precision by bank, on its own validation rows unless said ({NONE}: not disclosed or not defined):"
+    return [
+        _part("Who gains and who loses"),
+        *([] if said else [Paragraph(advice.uplift(run))]),
+        Paragraph(lead),
+        Table(header, tuple(rows)),
+    ]
+
+
+def thresholds(run: RunFacts, facts: Facts) -> list[Block]:
+    """The options that there are: budgets of alerts, and what each finds and costs."""
+    if (found := curve(run)) is None:
+        return []
+    header = (
+        f"Alerts in {put('derived.rule.thousand')}",
+        "alerts",
+        "frauds found",
+        "precision",
+        "recall",
+        "false positives",
+    )
+    names = ("alerts", "hits", "precision", "recall", "false_alerts")
+    rows = [
+        (put(f"{key}.budget_per_thousand"), *(cell(facts, f"{key}.{name}") for name in names))
+        for key in (f"{found[0]}.budgets.{number}" for number in range(1, len(found[1].budgets) + 1))
+    ]
+    head = headline(run)
+    count = f" ({put(f'{head.key}.row_count')} rows)" if head and found[0].startswith(head.key) else ""
+    lead = f"On {_rows(found[0])}{count}, the transactions with the highest scores being alerts:"
+    return [_part("Threshold options"), Paragraph(lead), Table(header, tuple(rows))]
+
+
+def calibration(run: RunFacts, facts: Facts) -> list[Block]:
+    """Whether a score means what it says: expected and observed frauds, from the highest scores down."""
+    found = curve(run)
+    if found is None or not found[1].calibration:
+        return []
+    rows = [
+        tuple(
+            cell(facts, f"{found[0]}.calibration.{number}.{name}")
+            for name in ("rows", "expected_rate", "observed_rate")
+        )
+        for number in range(1, len(found[1].calibration) + 1)
+    ]
+    lead = f"On {_rows(found[0])}, from the highest scores down; where a score can be read as a probability they agree:"
+    header = ("Transactions", "share of frauds that the model expects", "share that there is")
+    return [_part("Calibration"), Paragraph(lead), Table(header, tuple(rows))]
+
+
+def rounds(run: RunFacts, facts: Facts) -> list[Block]:
+    """Stability: every round, its outcome and the model that it produced."""
+    if not run.rounds:
+        return [_part("Stability over the rounds"), Paragraph("No round was committed.")]
+    header = ("Round", "outcome", "banks", "seconds", "hold-out AP", "hold-out AUROC", "pooled AP", "pooled AUROC")
+    rows = []
+    places = shown(run.rounds, MOST_ROUNDS)
+    for number in places:
+        key, done = f"rounds.{number}", run.rounds[number - 1]
+        scores = (
+            f"{key}.{place}.{name}" for place in ("holdout", "pooled") for name in ("average_precision", "roc_auc")
+        )
+        took = f"{put(f'{key}.banks')} of {put(f'{key}.cohort')}"
+        rows.append(
+            (_kind(key, done), done.outcome, took, cell(facts, f"{key}.seconds"), *(cell(facts, s) for s in scores))
+        )
+    blocks: list[Block] = [_part("Stability over the rounds")]
+    if "derived.change.training" in facts:
+        blocks.append(
+            Paragraph(
+                f"Average precision changed by {put('derived.change.training')} from the initial model to the last; "
+                f"the last differs from the best round's by {put('derived.change.since_best')}."
+            )
+        )
+    left_out = "; not all are shown, facts.json has them" if len(places) < len(run.rounds) else ""
+    lead = f"Average precision (AP) and AUROC of the model that each round produced{left_out}:"
+    return [*blocks, Paragraph(lead), Table(header, tuple(rows))]
+
+
+def _kind(key: str, done: RoundFacts) -> str:
+    if done.number == 0:
+        return "preparing"
+    return put(f"{key}.number") + ("" if "train" in done.segments else " (evaluate only)")
+
+
+def privacy(run: RunFacts, facts: Facts) -> list[Block]:
+    """What left the banks, in which form, with how many others, and who dropped out."""
+    mode = {
+        "masked": "under masks that cancel in the sum alone: the aggregator learned sums over a cohort, no bank's own",
+        "plain": "plainly, over mutual TLS: the aggregator saw each bank's integers",
+    }.get(run.release.protection, "in a form that the journal does not name")
+    items = [
+        f"No transaction left a bank. Contributions, integers of the kinds below, left {mode}.",
+        f"In all {put('totals.contributions')} contributions and {put('derived.megabytes')} megabytes, of "
+        f"{put('derived.banks')} banks; keys, shares and consents that keep the masks: "
+        f"{put('derived.mask_megabytes')} megabytes, none of it from transactions.",
+        f"A round needed the contributions of at least {put('run.quorum')} banks; "
+        f"{put('totals.answers_missing')} answers were missing in the run.",
+        "In its own name a bank discloses what it chooses; the table of banks shows it, with a dash for what was not.",
+        "No noise was added: there is no bound in the sense of differential privacy.",
+    ]
+    rows = [
+        (put(f"{key}.name"), put(f"{key}.words"), put(f"{key}.bytes"), put(f"{key}.content"))
+        for key in (f"release.segments.{number}" for number in range(1, len(run.release.segments) + 1))
+    ]
+    blocks: list[Block] = [_part("What left the banks"), Bullets(tuple(items))]
+    if rows:
+        blocks.append(Table(("Kind of contribution", "integers", "bytes", "what they are"), tuple(rows), prose=True))
+    return blocks
+
+
+def data(run: RunFacts, facts: Facts) -> list[Block]:
+    """On what the model was trained and measured, and what nobody knows of it."""
+    items = []
+    if run.run.run_state is not None:
+        rate = f" ({put('run.run_state.fraud_rate')})" if "run.run_state.fraud_rate" in facts else ""
+        rows, frauds = put("run.run_state.training_rows"), put("run.run_state.training_frauds")
+        items.append(f"Training: {rows} rows of all banks, {frauds} of them fraud{rate}.")
+    for key, place in (("final.pooled", "Validation, all banks' rows"), ("final.holdout", "Public hold-out")):
+        if f"{key}.row_count" in facts:
+            rate = f", prevalence {put(f'{key}.prevalence')}" if f"{key}.prevalence" in facts else ""
+            items.append(f"{place}: {put(f'{key}.row_count')} rows, {put(f'{key}.fraud_count')} of them fraud{rate}.")
+    for name, what in (("rows", "Rows a bank"), ("fraud_rate", "Fraud rate a bank")):
+        if f"heterogeneity.{name}.mean" in facts:
+            spread = " to ".join(put(f"heterogeneity.{name}.{end}") for end in ("least", "most"))
+            items.append(f"{what}: {spread}, as disclosed by {put(f'heterogeneity.{name}.count')} banks.")
+    if run.run.population in advice.SIMULATED:
+        items.append(f"The population {put('run.population')} is made up; it stands for no bank's customers.")
+    items.append(
+        "Not known from the journal: the period of the rows, whether validation rows are later than training rows, the "
+        "delay of labels, amounts, defects of a bank's data, and frauds that nobody has found."
+    )
+    return [_part("Data"), Bullets(tuple(items))]
+
+
+def limits(run: RunFacts) -> list[Block]:
+    """What this report cannot say."""
+    items = [
+        "No intervals are given: with few frauds, small differences can be chance.",
+        "Errors are not broken down by kind of fraud, amount or hour: rows carry no such columns to the aggregator.",
+        "Single alerts are not explained: the report is about the model, not about a decision on a customer.",
+        "Declined transactions have no label, so what a present system stops is not in the figures.",
+        "The words are a narrative over checked figures, and no model of risk.",
+    ]
+    return [_part("Limits"), Bullets(tuple(items))]
+
+
+def monitoring(run: RunFacts) -> list[Block]:
+    """When somebody has to look again."""
+    items = [
+        f"The population stability index of the score is over {put('derived.rule.stability_index')}.",
+    ]
+    head = headline(run)
+    if head is not None and head.scores.average_precision is not None:
+        items.append(
+            f"Average precision on reviewed transactions is below {put('derived.trigger.average_precision')}, a loss "
+            f"of {put('derived.rule.precision_loss')} on this run's."
+        )
+    if found := curve(run):
+        key = f"{found[0]}.budgets.{middle_budget(found[1]) + 1}"
+        items.append(
+            f"At the threshold for {put(f'{key}.budget_per_thousand')} alerts in {put('derived.rule.thousand')} there "
+            f"are fewer than {put('derived.trigger.fewest_alerts')} or more than {put('derived.trigger.most_alerts')} "
+            f"({put('derived.rule.alert_swing')} either way)."
+        )
+    else:
+        items.append(f"The volume of alerts swings by more than {put('derived.rule.alert_swing')}.")
+    items.append("A bank joins or leaves, a feature's meaning changes, or labels begin to arrive later.")
+    return [_part("When to look again"), Bullets(tuple(items))]
+
+
+def sign_off() -> list[Block]:
+    """Lines to be filled by hand."""
+    roles = ("Fraud operations", "Model validation", "Data protection", "Decision")
+    rows = tuple((role, "", "", "") for role in roles)
+    return [_part("Sign-off"), Table(("Role", "name", "decision", "date"), rows, prose=True)]
+
+
+def lineage(run: RunFacts, facts: Facts) -> list[Block]:
+    """What ties this page to the journal, and what the run was told."""
+    named = [
+        ("Run", "run.id"),
+        ("Started", "run.started_time"),
+        ("Ended", "run.ended_time"),
+        ("Model's hash", "run.model_sha256"),
+        ("Weights' hash", "run.vector_sha256"),
+        ("Journal entry", "run.journal_sequence"),
+        ("Journal head", "run.journal_head"),
+        ("Seed", "run.seed"),
+        ("Population", "run.population"),
+        ("Recipe", "run.recipe"),
+        ("Aggregation", "run.aggregation"),
+        ("Roster", "run.roster"),
+        ("Training rounds asked for", "run.round_count"),
+        ("Quorum", "run.quorum"),
+        ("Banks expected", "run.expected_bank_count"),
+        ("Seconds that a round waits", "run.round_deadline_seconds"),
+        ("Parameters", "run.parameter_count"),
+    ]
+    named += [(f"Recipe: {name.replace('_', ' ')}", f"run.hyperparameters.{name}") for name in run.run.hyperparameters]
+    rows = [(label, cell(facts, key)) for label, key in named]
+    layers = " × ".join(put(f"run.layers.{number}") for number in range(1, len(run.run.layers) + 1))
+    rows.append(("Widths of the layers", layers))
+    return [_part("Lineage"), Table(("What", "value"), tuple(row for row in rows if row[1] != NONE), prose=True)]
+
+
+def _part(text: str) -> Heading:
+    return Heading(text, 3)
+
+
+def _rows(key: str) -> str:
+    return "the public hold-out" if "holdout" in key else "all banks' validation rows"
+
+
+def _key(placeholder: str) -> str:
+    """banks.bank-01 of {{banks.bank-01.seat}}."""
+    return placeholder.strip("{}").removesuffix(".seat")

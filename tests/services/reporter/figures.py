@@ -1,0 +1,81 @@
+"""Reads every number of a finished report and looks for it in the facts."""
+
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from typing import Any
+
+from services.reporter.derived import derived
+from services.reporter.facts import RunFacts
+
+NUMBER = re.compile(r"(?P<sign>(?<![\w-])[+-])?(?P<digits>\d[\d,]*(?:\.\d+)?)(?P<percent> ?%)?")
+
+
+class _Visible(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.tags: list[str] = []
+        self.data: list[tuple[str, str]] = []
+        self._hidden = False
+        self._key: str | None = None
+
+    @property
+    def text(self) -> str:
+        """All words, a space between any two, and none before a full stop."""
+        return re.sub(r" (?=[.,;:)])", "", " ".join(" ".join(self.words).split()))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self._hidden = self._hidden or tag in {"style", "script"}
+        self._key = dict(attrs)["value"] if tag == "data" else None
+
+    def handle_endtag(self, tag: str) -> None:
+        self._hidden = self._hidden and tag not in {"style", "script"}
+        self._key = None
+
+    def handle_data(self, data: str) -> None:
+        if not self._hidden:
+            self.words.append(data)
+        if self._key is not None:
+            self.data.append((self._key, data))
+
+
+def visible(html: str) -> _Visible:
+    """What a reader of the page sees, its tags, and each marked figure with its key."""
+    parser = _Visible()
+    parser.feed(html)
+    return parser
+
+
+def walk(value: Any) -> Iterator[Any]:  # noqa: ANN401  any JSON
+    """Every leaf."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from walk(item)
+    else:
+        yield value
+
+
+def strays(text: str, run: RunFacts, *others: str) -> list[str]:
+    """The numbers of a text that are neither in facts.json, nor derived of it, nor in `others`, at its precision."""
+    leaves = list(walk(json.loads(run.to_json())))
+    names = {leaf for leaf in leaves if isinstance(leaf, str) and re.search(r"\d", leaf)} | {
+        other for other in others if other
+    }
+    for name in sorted(names, key=len, reverse=True):
+        text = text.replace(name, " ")
+    numbers = [leaf for leaf in leaves if isinstance(leaf, int | float) and not isinstance(leaf, bool)]
+    numbers += [fact.value for fact in derived(run)]
+    return [match[0] for match in NUMBER.finditer(text) if not any(is_printed(match, number) for number in numbers)]
+
+
+def is_printed(match: re.Match[str], number: float) -> bool:
+    """Whether this number, rounded as it is printed, is this one."""
+    digits = match["digits"].replace(",", "")
+    places = len(digits.partition(".")[2])
+    scaled = 100 * number if match["percent"] else number
+    return f"{scaled:{'+' if match['sign'] else ''}.{places}f}" == (match["sign"] or "") + digits
