@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from fedfraud.errors import Invalid
 from fedfraud.fixed_point import Layout, Segment
