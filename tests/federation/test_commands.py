@@ -4,9 +4,11 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -127,6 +129,29 @@ def test_a_network_that_is_kept_says_how_it_is_operated(tmp_path: Path) -> None:
         told = subprocess.run(["sh", "-c", operating[0]], cwd=ROOT, capture_output=True, text=True, timeout=30)
         lines = told.stdout.splitlines()
         assert lines[:2] == ["banks        1 present", "waiting for  an operator to start a run"], told.stderr
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_a_network_says_where_its_page_is_and_takes_another_port_when_the_wanted_one_is_taken(
+    tmp_path: Path, taken: bool
+) -> None:
+    log, holder = tmp_path / "log", socket.create_server(("127.0.0.1", 0))
+    port = holder.getsockname()[1]
+    if not taken:
+        holder.close()
+    words = ("services", "--aggregation", "plain", "--banks", "1", "--rounds", "1", "--keep", "--page-port", str(port))
+    folders = ("--run-dir", str(tmp_path / "run"), "--reports-dir", str(tmp_path / "reports"))
+    with holder, command(*words, *folders, log=log) as process:
+        said = re.compile(r"the page is at (http://localhost:(\d+))( .*)?\n")
+        found = wait_for(lambda: said.search(read(log)), "where the page is", 60.0)
+        assert found is not None
+        address, own, why = found.groups()
+        assert (own != str(port), why) == ((True, f" (port {port} is taken)") if taken else (False, None))
+        with urllib.request.urlopen(address, timeout=10) as response:  # noqa: S310  loopback
+            assert "fedfraud" in response.read().decode()
+        wait_for(lambda: f"The page: {address}\n" in read(log), "the network is kept", 60.0)
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
 

@@ -117,7 +117,7 @@ def test_where_it_was_computed_the_verdict_puts_central_beside_it() -> None:
     assert run.final.holdout is not None
     run.final.central = run.final.holdout.model_copy(update={"average_precision": 0.75})
     sections = view.sections(Shown(connected=True, run=run))
-    assert "all rows in one place would reach 0.750" in text(sections["verdict"])
+    assert "the same recipe on all rows in one place reaches 0.750" in text(sections["verdict"])
     assert "all rows in one place" in text(sections["convergence"])
 
 
