@@ -5,8 +5,9 @@ Front matter as the Hugging Face Hub reads it; its values are JSON, which YAML i
 
 import json
 
+from services.reporter import reading
 from services.reporter.facts import CurveFacts, RunFacts, ScoreFacts
-from services.reporter.markdown import inline
+from services.reporter.markdown import bullets, count, inline, table
 
 _METRICS = {
     "average_precision": "Average precision",
@@ -30,6 +31,7 @@ def render(run: RunFacts, logit_adjustment: bool) -> str:
         "## Probabilities",
         _probabilities(run, logit_adjustment),
         "## How good it is",
+        reading.verdict(run),
         _scores(run),
         _banks(run),
         "## Training data and privacy",
@@ -73,12 +75,11 @@ def _front_matter(run: RunFacts) -> str:
 
 def _about(run: RunFacts) -> str:
     layers = "-".join(str(width) for width in run.run.layers)
-    trained = f"{_count(len(run.banks), 'bank')} in {_count(run.totals.training_rounds, 'training round')}"
+    trained = f"{count(len(run.banks), 'bank')} in {count(run.totals.training_rounds, 'training round')}"
     return (
         f"A multi-layer perceptron {layers} with ReLU ({run.run.parameter_count or 0:,} parameters) that gives a "
         f"transaction's probability of fraud. It was trained by federated averaging at {trained} with the recipe "
-        f"{inline(run.run.recipe)}; no transaction left a bank. The run "
-        f"{run.run.outcome}; it aimed at {_count(run.run.round_count, 'training round')}."
+        f"{inline(run.run.recipe)}; no transaction left a bank. {reading.ending(run)}"
     )
 
 
@@ -97,7 +98,7 @@ def _use(run: RunFacts) -> str:
     for feature in run.run.features:
         numbers = [_figure(feature.mean), _figure(feature.deviation)]
         rows.append([inline(feature.name), inline(feature.unit), *numbers])
-    return "\n\n".join([_bullets(files), example, _table(header, rows) if rows else ""]).strip()
+    return "\n\n".join([bullets(files), example, table(header, rows) if rows else ""]).strip()
 
 
 def _probabilities(run: RunFacts, logit_adjustment: bool) -> str:
@@ -124,7 +125,7 @@ def _bands(curve: CurveFacts | None, title: str) -> str:
         return ""
     rows = [[f"{band.rows:,}", _figure(band.expected_rate), _figure(band.observed_rate)] for band in curve.calibration]
     lead = f"Expected and observed share of frauds on {title}, the highest scores first:"
-    return f"{lead}\n\n{_table(['Rows', 'expected', 'observed'], rows)}"
+    return f"{lead}\n\n{table(['Rows', 'expected', 'observed'], rows)}"
 
 
 def _scores(run: RunFacts) -> str:
@@ -140,7 +141,7 @@ def _scores(run: RunFacts) -> str:
         [title, *(_figure(getattr(s, metric)) for metric in _METRICS), f"{s.row_count:,}", f"{s.fraud_count:,}"]
         for title, s in found
     ]
-    return _table(header, rows)
+    return table(header, rows)
 
 
 def _banks(run: RunFacts) -> str:
@@ -148,7 +149,7 @@ def _banks(run: RunFacts) -> str:
     if not final.banks_compared:
         return "No bank disclosed how it fares alone and with the model."
     return (
-        f"Of {_count(final.banks_compared, 'bank')} that disclose both figures, {final.banks_gaining} gain against "
+        f"Of {count(final.banks_compared, 'bank')} that disclose both figures, {final.banks_gaining} gain against "
         f"training alone and {final.banks_losing} lose, in average precision on their own validation rows."
     )
 
@@ -173,8 +174,8 @@ def _limits(run: RunFacts) -> str:
         "No noise was added: weights may say something of the training rows.",
     ]
     if run.final.banks_losing:
-        found.append(f"{_count(run.final.banks_losing, 'bank')} did better alone.")
-    return _bullets(found)
+        found.append(f"{count(run.final.banks_losing, 'bank')} did better alone.")
+    return bullets(found)
 
 
 def _lineage(run: RunFacts) -> str:
@@ -190,21 +191,7 @@ def _lineage(run: RunFacts) -> str:
     check = (
         "`python -m services.reporter check-model FOLDER` says whether these files belong together and to a journal."
     )
-    return f"{_table(['', ''], rows)}\n\n{check}"
-
-
-def _count(number: int, one: str) -> str:
-    return f"{number:,} {one if number == 1 else one + 's'}"
-
-
-def _bullets(items: list[str]) -> str:
-    return "\n".join(f"- {item}" for item in items)
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    """Of cells that are safe already; the first column is text, the others are to the right."""
-    rule = ["---", *("---:" for _ in header[1:])]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, rule, *rows])
+    return f"{table(['', ''], rows)}\n\n{check}"
 
 
 def _figure(value: float | None) -> str:
