@@ -201,7 +201,7 @@ def test_figures_that_were_opened_are_not_opened_over_other_banks_and_the_run_sa
         assert failed.outcome == FAILED
         assert "bank-01 (opened before), bank-02 (opened before)" in failed.reason
         said = present.log_file("bank-01").read_text()
-        assert "figures must be opened over the same banks each time, got evaluate " in said
+        assert "figures must be opened over the same banks and rows each time, got evaluate " in said
 
 
 def test_what_a_masked_round_left_on_a_banks_disk_is_gone_when_the_run_is_over(tmp_path: Path) -> None:
