@@ -27,7 +27,7 @@ _LOADS = 5
 _TIMES = """() => {
   const [load] = performance.getEntriesByType("navigation");
   const [paint] = performance.getEntriesByName("first-contentful-paint");
-  return [load.loadEventEnd, paint ? paint.startTime : NaN, load.decodedBodySize];
+  return [load.loadEventEnd, paint ? paint.startTime : null, load.decodedBodySize];
 }"""
 
 
@@ -43,7 +43,9 @@ def load_times(browser: Browser, url: str, size: tuple[int, int]) -> tuple[float
     for _ in range(_LOADS):
         with watched(browser, url, size, phone=size == PHONE) as seen:
             found.append(seen.page.evaluate(_TIMES))
-    loaded, painted, size_bytes = (statistics.median(column) for column in zip(*found, strict=True))
+    # A page that was drawn only after its load has no paint yet.
+    columns = ([value for value in column if value is not None] for column in zip(*found, strict=True))
+    loaded, painted, size_bytes = (statistics.median(column) if column else float("nan") for column in columns)
     return loaded / 1000, painted / 1000, size_bytes / 1000
 
 
@@ -75,7 +77,7 @@ def measure(asked: argparse.Namespace, run_dir: Path, browser: Browser) -> int:
         rounds=asked.rounds,
         recipe=asked.recipe,
         aggregation=asked.aggregation,
-        round_deadline=600.0,
+        round_deadline=120.0,  # banks that would train alone for longer give that up in the final round
         start_wait=3600.0,
     )
     network = Network(run_dir, settings)
