@@ -102,6 +102,8 @@ def _table(run: RunFacts) -> list[str]:
         _figure(_mean(federated) if federated else None),
     ]
     rows.append(f"{'federated (own rows: mean)':<34}{cells[0]:>9}{cells[1]:>10}")
+    if central := run.final.central:
+        rows.append(f"{'all rows in one place':<34}{_figure(central.average_precision):>9}")
     prevalence = holdout_scores.prevalence if holdout_scores else None
     rows.append(f"{'no skill (share of frauds)':<34}{_figure(prevalence):>9}")
     return rows

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from fedfraud.v1 import history_pb2, model_pb2
+from fedfraud.wire import scores_to_proto
 from services.local.console import Console
 from tests.services.reporter.journals import FAILED, Journal, scores, two_banks
 
@@ -80,6 +81,16 @@ def test_the_result_compares_banks_alone_with_the_federation(capsys: pytest.Capt
     ]
     assert lines[8].startswith("time    start ")
     assert lines[9:] == [f"model   {'03' * 32}", "report  reports/x/report.md"]
+
+
+def test_the_result_has_what_all_rows_in_one_place_reach_where_that_is_known(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    journal = Journal().started().opened(1, ["bank-01"])
+    journal.committed(1, 1, ["bank-01"], holdout=scores(0.7)).finished(model=b"\x03" * 32)
+    journal.entries[-1].run_finished.central.CopyFrom(scores_to_proto(scores(0.65)))
+    Console(2, 2).result(journal.facts(), "r")
+    assert ["all", "rows", "in", "one", "place", "0.650"] in [line.split() for line in shown(capsys)]
 
 
 def test_figures_that_are_not_known_are_dashes(capsys: pytest.CaptureFixture[str]) -> None:
