@@ -39,6 +39,7 @@ from services.aggregator.writer import Writer
 
 if TYPE_CHECKING:
     from services.aggregator.metrics_server import MetricsServer
+    from services.aggregator.traces import Traces
 
 _GRACE_SECONDS = 1.0
 _SWEEP_SECONDS = 60.0
@@ -143,6 +144,7 @@ async def _serve(
     await conductor.begin(seats)
     await _all_absent(seats, journal)
     metrics = await _metrics(settings, network) if settings.metrics_listen else None
+    traces = await _traces(settings.traces_endpoint, journal) if settings.traces_endpoint else None
     await asyncio.gather(server.start(), enrolment.start(), *([health.start()] if health else []))
     log.info("serving", port=port, enrolment_port=enrolment_port, expected_banks=settings.expected_banks)
     ready(port, enrolment_port)
@@ -164,6 +166,8 @@ async def _serve(
         await health.set_serving(False)
     if metrics:
         await asyncio.to_thread(metrics.close)
+    if traces:
+        await asyncio.to_thread(traces.close)
     await conductor.close()
     await asyncio.gather(server.stop(_GRACE_SECONDS), enrolment.stop(_GRACE_SECONDS))
     if health:
@@ -180,6 +184,16 @@ async def _metrics(settings: Settings, network: Network) -> "MetricsServer":
     server = MetricsServer(registry, settings.metrics_listen)
     Log("aggregator").info("metrics can be read", port=server.port)
     return server
+
+
+async def _traces(endpoint: str, journal: Journal) -> "Traces":
+    # Not above: half a second of imports.
+    from services.aggregator.traces import traces_to
+
+    traces = await asyncio.to_thread(traces_to, endpoint)
+    await journal.replay(traces.apply)
+    traces.begin()
+    return traces
 
 
 def manifest_of(settings: Settings) -> Manifest:

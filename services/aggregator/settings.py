@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     """The names and addresses in the aggregator's certificate, separated by commas."""
     health_socket: Path | None = None
     """The Unix socket of the health service; none without it."""
+    traces_endpoint: str = ""
+    """Where OpenTelemetry traces go over OTLP/HTTP, for example http://127.0.0.1:4318/v1/traces; empty for nowhere."""
     metrics_listen: str = ""
     """Where Prometheus may read metrics over plain HTTP, host:port, for example 127.0.0.1:9464; empty for nowhere."""
 
@@ -88,6 +90,13 @@ class Settings(BaseSettings):
     """The least severe events that are logged."""
     log_form: Literal["readable", "json"] = "readable"
     """One event a line, for people or for machines."""
+
+    @field_validator("traces_endpoint")
+    @classmethod
+    def _is_a_url(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError(f"an endpoint must begin with http:// or https://, got {value!r}")
+        return value
 
     @field_validator("metrics_listen")
     @classmethod
