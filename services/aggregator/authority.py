@@ -1,6 +1,7 @@
 """The federation's own CA, its join tokens, and the folders that hand them to the roles."""
 
 import ipaddress
+import re
 import secrets
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -14,13 +15,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fedfraud.chain import journal_key
 from fedfraud.channel import KeyPair
-from fedfraud.errors import Invalid, Misconfigured, Unauthenticated
+from fedfraud.errors import Misconfigured, Unauthenticated
 from fedfraud.identity import Identity, Role, key_pem, load_key, new_key, write_durably, write_secret
 
 _CA_LIFETIME = timedelta(days=3650)
 _CLOCK_SKEW = timedelta(minutes=5)
 _DOCUMENT_SIGNING = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.36")  # RFC 9336
 _ENROLLABLE = (Role.BANK, Role.REPORTER, Role.OPERATOR)
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 _FILES = ("ca.key", "ca.pem", "journal.key", "journal.pem", *(f"{role.value}.token" for role in _ENROLLABLE))
 
 
@@ -43,12 +45,16 @@ class Authority:
             self._key = load_key((folder / "ca.key").read_bytes())
             self.ca_pem = (folder / "ca.pem").read_bytes()
             self._certificate = x509.load_pem_x509_certificate(self.ca_pem)
+            self._certificate.verify_directly_issued_by(self._certificate)  # its own signature holds
+            own = self._certificate.public_key() == self._key.public_key()
             self._tokens = {role: (folder / f"{role.value}.token").read_text() for role in _ENROLLABLE}
-        except (OSError, ValueError, Invalid) as error:
-            raise Misconfigured(f"an authority's files must be whole: {error}, {folder}") from error
-        if not all(self._tokens.values()):
-            raise Misconfigured(f"an authority's files must be whole, got an empty token in {folder}")
-        if self._certificate.public_key() != self._key.public_key():
+        except Exception as error:  # of damaged bytes the parsers raise more than they name
+            raise Misconfigured(f"an authority's files must be whole: {error!r}, {folder}") from error
+        if not all(_TOKEN.fullmatch(token) for token in self._tokens.values()):
+            raise Misconfigured(
+                f"an authority's files must be whole, a token must be 43 characters, got another in {folder}"
+            )
+        if not own:
             raise Misconfigured(f"ca.key must be the key of ca.pem, got another in {folder}")
         self.journal_key, self.journal_certificate_pem = self._journal_pair(folder)
 
@@ -90,8 +96,8 @@ class Authority:
             key = Ed25519PrivateKey.from_private_bytes((folder / "journal.key").read_bytes())
             pem = (folder / "journal.pem").read_bytes()
             certified = journal_key(pem, self.ca_pem)
-        except (OSError, ValueError, Invalid) as error:
-            raise Misconfigured(f"the journal's key and certificate must be whole: {error}, {folder}") from error
+        except Exception as error:  # as above
+            raise Misconfigured(f"the journal's key and certificate must be whole: {error!r}, {folder}") from error
         if certified.public_bytes_raw() != key.public_key().public_bytes_raw():
             raise Misconfigured(f"journal.key must be the key of journal.pem, got another in {folder}")
         return key, pem

@@ -141,8 +141,8 @@ class Journal:
 
 def read_lines(path: Path) -> Iterator[history_pb2.JournalLine]:
     """The lines of a journal's file, unchecked, beside an aggregator that may be writing it or after its end."""
-    if not path.is_file():
-        raise Misconfigured(f"a journal must be a file, {path} is none")
+    if not _has_bytes(path):
+        raise Misconfigured(f"a journal must be a file that is not empty, {path} is none")
     with _readable(path):
         database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
         try:
@@ -164,9 +164,14 @@ def _readable(path: Path) -> Iterator[None]:
         raise Misconfigured(f"a journal must be a whole SQLite file that can be opened: {error}, {path}") from error
 
 
+def _has_bytes(path: Path) -> bool:
+    """Whether SQLite may open it: beside a file of one byte or none it removes what the -wal still holds."""
+    return path.is_file() and path.stat().st_size > 1
+
+
 def _is_begun(path: Path) -> bool:
     """Whether there is a journal at this path; nothing is made where there is none."""
-    if not path.is_file() or not path.stat().st_size:  # beside an empty file SQLite removes what its -wal still holds
+    if not _has_bytes(path):
         return False
     with closing(sqlite3.connect(path)) as database:
         return bool(database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])

@@ -25,6 +25,7 @@ from services.aggregator.holdout import Holdout
 from services.aggregator.intake import Intake
 from services.aggregator.journal import NAME, Journal
 from services.aggregator.participants import Participants
+from services.aggregator.recovery import NamedModels
 from services.aggregator.round_drive import Surroundings
 from services.aggregator.seats import Seats
 from services.aggregator.servicers.enrolment import EnrolmentServicer, Registrar
@@ -103,6 +104,7 @@ async def _serve(
     registrar = Registrar(settings, authority, seats, journal)
     await journal.replay(seats.apply)
     await journal.replay(conductor.apply)
+    await _forget_models(journal, writer, vectors)
     final_models = FinalModels()
     await journal.replay(final_models.apply)
 
@@ -224,6 +226,13 @@ def _durably() -> Iterator[None]:
         yield
     except OSError as error:
         raise NotStored(f"a start must be made durable, the disk said: {error}") from error
+
+
+async def _forget_models(journal: Journal, writer: Writer, vectors: Vectors) -> None:
+    """A former process may have written the model of a round that it did not commit."""
+    named = NamedModels()
+    await journal.replay(named.apply)
+    await writer.run(vectors.remove_models_but, named.sha256s)
 
 
 async def _all_absent(seats: Seats, journal: Journal) -> None:

@@ -76,6 +76,13 @@ class Vectors:
         """The files of all models."""
         return self._folder.glob("models/*.f32")
 
+    def remove_models_but(self, sha256s: set[bytes]) -> None:
+        """Forgets every model whose hash is not among these."""
+        kept = {self.model(sha256) for sha256 in sha256s}
+        for path in list(self.models()):
+            if path not in kept:
+                path.unlink()
+
     def files(self) -> Iterator[Path]:
         """All files, but for what is half written."""
         for folder, _, names in os.walk(self._folder):  # of a folder that goes meanwhile it says nothing

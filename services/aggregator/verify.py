@@ -143,6 +143,7 @@ class Account:
             case "run_started":
                 if self._run is not None and self._run.progress.finished is None:
                     raise Invalid(f"a run must end before the next begins, {self._run.progress.run_id} had not")
+                self._name_open_round()
                 progress = Progress.begun(entry.run_started)
                 self._run = Recomputation(progress, self._vectors, self._signing_keys, self._federation_id)
                 self._named |= self._run.check_start(entry.run_started)
@@ -169,11 +170,15 @@ class Account:
     def close(self, files: list[Path]) -> None:
         """After the last entry: each of these files must be one that the journal names."""
         self._found.end = self._end()
-        if self._run is not None and self._run.progress.open is not None:
-            self._named |= self._run.files_of(round_key_from_proto(self._run.progress.open.key))
+        self._name_open_round()
         for path in files:
             if path not in self._named:
                 self._found.faults.append(f"{path.name}: a vector must be one that the journal names, this is none")
+
+    def _name_open_round(self) -> None:
+        """A round that has no end may have left its files."""
+        if self._run is not None and self._run.progress.open is not None:
+            self._named |= self._run.files_of(round_key_from_proto(self._run.progress.open.key))
 
     def _end(self) -> str:
         if self._run is None:

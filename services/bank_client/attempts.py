@@ -38,6 +38,8 @@ from services.bank_client.settings import Settings
 _ATTEMPT, _OPENINGS = "attempt.json", "openings.bin"
 ROSTER = "roster.json"
 _RECORD_BYTES = 64
+_FORMAT = b"fedfraud openings 2".ljust(_RECORD_BYTES, b"\0")
+"""The first record: how figures are named in those after it."""
 _log = Log("bank")
 Answer = Advertisement | Shares | Consent | Unmasking
 
@@ -106,8 +108,9 @@ class Attempts:
                 case masking_pb2.MASKING_STAGE_SHARE:
                     answer = masker.share(advertisements_from_proto(told.advertisements))
                 case masking_pb2.MASKING_STAGE_CONSENT:
+                    before = masker.state
                     answer, entries = masker.consent(masked_from_proto(told.masked), self._openings)
-                    self._append(entries)  # before the consent leaves, and before the state says that it did
+                    self._append(entries, before)  # before the consent leaves, and before the state says that it did
                 case masking_pb2.MASKING_STAGE_UNMASK:
                     answer = masker.unmask(consents_from_proto(told.consents))
                 case _:
@@ -122,8 +125,11 @@ class Attempts:
             masker = self._of(told)
             if (released.key, released.inputs_sha256) != (round_key_from_proto(told.key), _inputs(masker.state).sha256):
                 raise Conflict(f"a contribution must be to the attempt's own task, got one to {released.key}")
+            before = masker.state
             signed, words, entries = masker.mask(delivery, fixed_point.from_bytes(released.data), self._openings)
-            self._append(entries)  # before the words leave: others may open them without this bank's hearing of it
+            self._append(
+                entries, before
+            )  # before the words leave: others may open them without this bank's hearing of it
             self._keep()
             return released.masked(words, signed.signature)
 
@@ -152,6 +158,9 @@ class Attempts:
             state = BankState.from_bytes((self._folder / _ATTEMPT).read_bytes())
         except FileNotFoundError:
             return None
+        except FedfraudError as error:  # what left is in the openings; the attempt is sat out
+            _log.warning("kept attempt not readable", bank=self._seat, reason=error)
+            return None
         ours = state.parameters
         same = (ours.run_id, ours.round, ours.attempt) == (parameters.run_id, parameters.round, parameters.attempt)
         return state if same else None
@@ -171,15 +180,17 @@ class Attempts:
             _log.info("believed new signing keys", bank=self._seat, seats=" ".join(new), of=len(pinned.roster.keys))
             self._policy = pinned
 
-    def _append(self, entries: dict[bytes, bytes]) -> None:
+    def _append(self, entries: dict[bytes, bytes], before: BankState) -> None:
+        """Records openings; when the disk does not take them the attempt is what it was `before`."""
         if not entries:
             return
         path = self._folder / _OPENINGS
-        fresh = not path.exists()
-        whole = 0 if fresh else path.stat().st_size
+        whole = path.stat().st_size if path.exists() else 0
+        fresh = not whole
         try:
             with path.open("ab") as file:
-                file.write(b"".join(key + value for key, value in entries.items()))
+                records = b"".join(key + value for key, value in entries.items())
+                file.write(_FORMAT + records if fresh else records)
                 file.flush()
                 os.fsync(file.fileno())
             if fresh:
@@ -187,6 +198,7 @@ class Attempts:
         except OSError as error:
             with suppress(OSError):  # what was written in part goes, or the records after it would be out of step
                 os.truncate(path, whole)
+            self._masker = Masker(before, self._policy, self._key)
             raise NotStored(f"an opening must be on disk before it is agreed to, the disk said: {error}") from error
         self._openings = self._openings.including(entries)
 
@@ -201,7 +213,12 @@ def _read_records(path: Path) -> dict[bytes, bytes]:
         with path.open("r+b") as file:
             file.truncate(whole)
             os.fsync(file.fileno())
-    starts = range(0, whole, _RECORD_BYTES)
+    if whole and data[:_RECORD_BYTES] != _FORMAT:
+        raise Misconfigured(
+            f"openings must be of this version of fedfraud, {path} is of another, which named figures "
+            "otherwise: enrol this bank as a new seat"
+        )
+    starts = range(_RECORD_BYTES, whole, _RECORD_BYTES)
     return {data[start : start + 32]: data[start + 32 : start + _RECORD_BYTES] for start in starts}
 
 

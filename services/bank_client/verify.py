@@ -14,7 +14,7 @@ from fedfraud.chain import CheckedReceipt, checked_line
 from fedfraud.errors import FedfraudError, Invalid, Misconfigured
 from fedfraud.masking_journal import StageEvent, federation_id
 from fedfraud.masking_parameters import Roster
-from fedfraud.v1 import history_pb2
+from fedfraud.v1 import history_pb2, model_pb2
 from fedfraud.wire import RoundKey, manifest_from_proto, recipe_from_proto, round_key_from_proto
 from services.bank_client.attempts import ROSTER, read_roster
 from services.bank_client.receipts import Receipts
@@ -142,8 +142,10 @@ class _Sums:
             case "round_opened":
                 self._opened, self._events, self._accepted = entry.round_opened, [], set()
             case "stage_answered":
+                self._check_round(entry.sequence, entry.stage_answered.key)
                 self._events.append(entry.stage_answered)
             case "contribution_accepted":
+                self._check_round(entry.sequence, entry.contribution_accepted.key)
                 self._events.append(entry.contribution_accepted)
                 self._accepted.add(entry.contribution_accepted.seat)
                 if bool(entry.contribution_accepted.masked_signature) != bool(self._opened.roster_size):
@@ -152,8 +154,10 @@ class _Sums:
                         f"{entry.contribution_accepted.seat}'s contribution is as in the other kind"
                     )
             case "stage_closed":
+                self._check_round(entry.sequence, entry.stage_closed.key)
                 self._events.append(entry.stage_closed)
             case "round_committed":
+                self._check_round(entry.sequence, entry.round_committed.key)
                 if sorted(self._accepted) != list(entry.round_committed.seats):
                     raise Invalid(
                         f"entry {entry.sequence}: a sum must be over the seats that were accepted, got others"
@@ -161,6 +165,12 @@ class _Sums:
                 if self._opened.roster_size and self._words:
                     return self._opened_again(entry.round_committed, self._words)
         return False
+
+    def _check_round(self, sequence: int, key: model_pb2.RoundKey) -> None:
+        """What is said of a round is said while it is open: else it would be held to what another was opened for."""
+        if key != self._opened.key:
+            opened = round_key_from_proto(self._opened.key)
+            raise Invalid(f"entry {sequence}: must be of the open round, {opened}, got {round_key_from_proto(key)}")
 
     def _opened_again(self, committed: history_pb2.RoundCommitted, folder: Path) -> bool:
         key = round_key_from_proto(committed.key)

@@ -52,18 +52,20 @@ def patient_bank_trial(number: int, folder: Path) -> None:
 
 
 def missed_bank_trial(number: int, folder: Path) -> None:
-    """Kills banks whose rounds go on without them; the model is that of the cohorts that the journal names."""
+    """Kills banks whose rounds go on without them; the model is that of the cohorts that the journal names.
+
+    Plain: three of four banks are too few to open a masked round.
+    """
     draws = random.Random(number)  # noqa: S311
-    settings = {"rounds": _MISSED_ROUNDS, "quorum": 3, "round_deadline": _DEADLINE}
-    with four_banks(folder, **settings, aggregation=_aggregation(number)) as present:
+    with four_banks(folder, rounds=_MISSED_ROUNDS, quorum=3, round_deadline=_DEADLINE) as present:
         _kill_banks(present, draws, lambda draws: draws.random() < 0.5)
         finished(present)
         check_everything(present, _MISSED_ROUNDS, may_miss=True)
 
 
 def bank_trial(number: int, folder: Path) -> None:
-    """Kills banks; in every other trial the rounds go on without them."""
-    (missed_bank_trial if number % 2 else patient_bank_trial)(number, folder)
+    """Kills banks; in every fourth trial the rounds go on without them."""
+    (missed_bank_trial if number % 4 == 1 else patient_bank_trial)(number, folder)
 
 
 def _aggregation(number: int) -> str:

@@ -216,7 +216,7 @@ def test_what_a_masked_round_left_on_a_banks_disk_is_gone_when_the_run_is_over(t
         wait_for(lambda: not (folder / "attempt.json").exists(), "the attempt is erased")
         wait_for(lambda: not (folder / "contribution.bin").exists(), "the contribution is erased")
         assert (folder / "openings.bin").stat().st_size == 64 * (
-            3 + 5 + 3
-        )  # three rounds: figures left, run, over whom
+            1 + 3 + 5 + 3
+        )  # the format; three rounds: figures left, run, over whom
         assert (folder / "roster.json").exists()
         assert isinstance(present.events("stage_answered")[0], history_pb2.StageAnswered)

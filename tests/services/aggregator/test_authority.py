@@ -1,5 +1,6 @@
 """The CA: what its certificates say, which token is whose, and what the join folders hold."""
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from fedfraud.errors import Misconfigured, Unauthenticated
 from fedfraud.identity import Identity, Role, load_key, new_key, read_credential
+from fedfraud.masking_journal import federation_id
 from services.aggregator.authority import Authority
 
 HOUR = timedelta(hours=1)
@@ -132,3 +134,26 @@ def test_a_damaged_file_or_one_of_another_network_is_refused(tmp_path: Path, nam
         (tmp_path / "own" / name).write_bytes((tmp_path / "other" / name).read_bytes())
     with pytest.raises(Misconfigured, match=" must be "):
         Authority(tmp_path / "own", begun=True)
+
+
+@pytest.mark.parametrize("name", ["ca.key", "ca.pem", "journal.pem"])
+def test_a_changed_byte_is_refused_in_words_or_changes_nothing(tmp_path: Path, name: str) -> None:
+    authority = Authority(tmp_path)
+    path, federation = tmp_path / name, federation_id(authority.ca_pem)
+    content = path.read_bytes()
+    for place in range(0, len(content), 23):
+        for bit in (0, 3, 6):
+            damaged = bytearray(content)
+            damaged[place] ^= 1 << bit
+            path.write_bytes(damaged)
+            with suppress(Misconfigured):
+                assert federation_id(Authority(tmp_path, begun=True).ca_pem) == federation
+    path.write_bytes(content)
+
+
+def test_a_token_that_was_cut_is_refused(tmp_path: Path) -> None:
+    Authority(tmp_path)
+    path = tmp_path / "bank.token"
+    path.write_text(path.read_text()[:20])
+    with pytest.raises(Misconfigured, match="a token must be 43 characters, got another in "):
+        Authority(tmp_path, begun=True)

@@ -8,7 +8,7 @@ import pytest
 from fedfraud.errors import Misconfigured
 from services.aggregator.server import serve
 from services.aggregator.settings import Settings
-from tests.federation.hands import aggregator
+from tests.federation.hands import aggregator, pair
 
 
 async def test_a_second_aggregator_on_the_folder_refuses_to_start_and_the_first_goes_on(tmp_path: Path) -> None:
@@ -45,6 +45,16 @@ async def test_a_folder_that_lost_its_journal_is_not_taken_for_a_new_one(tmp_pat
     journal.write_bytes(kept)
     async with aggregator(tmp_path) as again:
         assert (await again.enrol())[0].seat == "bank-02"
+
+
+async def test_a_model_that_no_entry_names_is_gone_after_a_start_and_the_named_ones_stay(tmp_path: Path) -> None:
+    async with pair(tmp_path, rounds=1) as network:
+        await network.answer()
+        models = tmp_path / "aggregator" / "vectors" / "models"
+        named = {path.name for path in models.iterdir()}
+    (models / f"{'ab' * 32}.f32").write_bytes(b"of a round that was committed otherwise")
+    async with aggregator(tmp_path, expected_banks=2, quorum=2):
+        assert {path.name for path in models.iterdir()} == named
 
 
 async def test_an_address_that_is_taken_is_named(tmp_path: Path) -> None:

@@ -335,6 +335,17 @@ def test_any_altered_byte_of_any_vector_is_found(folder: Path) -> None:
     assert faults(folder) == ""
 
 
+@pytest.mark.parametrize("left", [0, 1])
+def test_verify_leaves_alone_what_lies_beside_an_empty_journal(folder: Path, left: int) -> None:
+    """SQLite would remove the -wal beside it, which may hold all that is needed."""
+    (folder / "journal.sqlite3").write_bytes(bytes(left))
+    wal = folder / "journal.sqlite3-wal"
+    wal.write_bytes(b"what may still be of use")
+    with pytest.raises(Misconfigured, match=r"^a journal must be a file that is not empty, "):
+        verify(folder)
+    assert wal.read_bytes() == b"what may still be of use"
+
+
 def test_a_folder_without_a_journal_is_said_to_be_none(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match=r"^an aggregator's folder must hold its CA: No such file or directory, "):
         verify(tmp_path)

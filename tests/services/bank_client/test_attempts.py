@@ -25,6 +25,7 @@ from services.bank_client.settings import Settings
 from tests.fedfraud.certificates import SmallCa
 from tests.fedfraud.masked_round import Attempt, added, inputs_of, parameters_of, roster_of, signing_key
 
+FORMAT = b"fedfraud openings 2".ljust(64, b"\0")
 ME = "bank-03"
 CA = SmallCa()
 FEDERATION = x509.load_pem_x509_certificate(CA.pem).fingerprint(hashes.SHA256())
@@ -162,10 +163,10 @@ def test_what_was_opened_is_on_disk_before_the_consent_and_stays_when_the_attemp
     assert not (tmp_path / "openings.bin").exists()
     others.step()
     others.answer(bank)  # the masked words: two figures left
-    assert (tmp_path / "openings.bin").stat().st_size == 64 * 2
+    assert (tmp_path / "openings.bin").stat().st_size == 64 * (1 + 2)
     others.step()
     others.answer(bank)  # the consent: the run's last round, and over whom the two figures were opened
-    assert (tmp_path / "openings.bin").stat().st_size == 64 * (2 + 3)
+    assert (tmp_path / "openings.bin").stat().st_size == 64 * (1 + 2 + 3)
     bank.erase()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["openings.bin", "roster.json"]
     fewer = parameters_of(4, federation_id=FEDERATION, round=2)
@@ -176,9 +177,9 @@ def test_what_was_opened_is_on_disk_before_the_consent_and_stays_when_the_attemp
 
 
 def test_a_torn_record_of_an_opening_is_cut_off(tmp_path: Path) -> None:
-    (tmp_path / "openings.bin").write_bytes(bytes(64) + b"torn")
+    (tmp_path / "openings.bin").write_bytes(FORMAT + b"torn")
     attempts(tmp_path)
-    assert (tmp_path / "openings.bin").read_bytes() == bytes(64)
+    assert (tmp_path / "openings.bin").read_bytes() == FORMAT
 
 
 def test_a_consent_whose_opening_cannot_be_written_does_not_leave(tmp_path: Path) -> None:
@@ -200,7 +201,7 @@ def test_a_consent_whose_opening_cannot_be_written_does_not_leave(tmp_path: Path
         signal.signal(signal.SIGXFSZ, former)
     assert path.read_bytes() == whole  # the part that fitted is gone: records after it would be out of step
     others.answer(bank)
-    assert path.stat().st_size == 64 * (2 + 3)
+    assert path.stat().st_size == 64 * (1 + 2 + 3)
 
 
 def test_secrets_are_for_their_owner_alone(tmp_path: Path) -> None:
@@ -334,6 +335,18 @@ def test_a_round_that_is_over_is_not_begun_any_more(tmp_path: Path) -> None:
     with pytest.raises(Conflict, match="an attempt must be of the round that the bank answers, run-1's is over"):
         attempts(tmp_path).advertise(P, roster_of(4), inputs_of(P), lambda: False)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_openings_of_another_version_are_not_forgotten_but_refused(tmp_path: Path) -> None:
+    (tmp_path / "openings.bin").write_bytes(bytes(64))
+    with pytest.raises(Misconfigured, match=r"^openings must be of this version of fedfraud, .*: enrol "):
+        attempts(tmp_path)
+
+
+def test_an_attempt_that_cannot_be_read_is_begun_anew_and_said(tmp_path: Path) -> None:
+    begin(attempts(tmp_path))
+    (tmp_path / "attempt.json").write_bytes(b"{}")
+    begin(attempts(tmp_path))
 
 
 def test_what_a_killed_process_had_half_written_is_gone_at_the_next_start(tmp_path: Path) -> None:

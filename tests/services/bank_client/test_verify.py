@@ -9,7 +9,7 @@ from google.protobuf.proto import serialize_length_prefixed
 
 from fedfraud.chain import next_head, sign
 from fedfraud.errors import Invalid, Misconfigured
-from fedfraud.v1 import federation_pb2, history_pb2
+from fedfraud.v1 import federation_pb2, history_pb2, model_pb2
 from fedfraud.wire import RoundKey, round_key_to_proto
 from services.bank_client.receipts import Receipts
 from services.bank_client.verify import Findings, verify
@@ -25,12 +25,16 @@ class Journal:
 
     def __init__(self) -> None:
         self.lines: list[history_pb2.JournalLine] = []
+        self.opened = model_pb2.RoundKey()
 
     def add(self, event: Message) -> federation_pb2.Receipt:
-        """The next line, and the receipt that it would be."""
+        """The next line, and the receipt that it would be; a contribution to another round opens that first."""
+        if isinstance(event, history_pb2.ContributionAccepted) and event.key != self.opened:
+            self.opened = event.key
+            self.add(history_pb2.RoundOpened(key=event.key))
         entry = history_pb2.Entry(sequence=len(self.lines) + 1)
-        field = {"ContributionAccepted": "contribution_accepted", "RoundCommitted": "round_committed"}
-        getattr(entry, field.get(event.DESCRIPTOR.name, "round_void")).CopyFrom(event)
+        (field,) = [one for one in history_pb2.Entry.DESCRIPTOR.fields if one.message_type == event.DESCRIPTOR]
+        getattr(entry, field.name).CopyFrom(event)
         data, former = entry.SerializeToString(), self.lines[-1].head if self.lines else b""
         head = next_head(former, data)
         self.lines.append(history_pb2.JournalLine(entry=data, head=head, signature=sign(KEY, head)))
@@ -76,7 +80,7 @@ def checked(journal: Journal, folder: Path) -> Findings:
 
 def test_every_receipt_is_in_an_honest_export_and_it_says_what_became_of_it(journal: Journal, tmp_path: Path) -> None:
     found = checked(journal, tmp_path)
-    assert (found.receipts, found.entries, found.summed, found.void, found.pending) == (3, 8, 1, 1, 1)
+    assert (found.receipts, found.entries, found.summed, found.void, found.pending) == (3, 11, 1, 1, 1)
     assert found.faults == []
     assert found.text.endswith("verified: nothing is amiss")
 
@@ -94,7 +98,7 @@ def test_entries_taken_off_the_end_or_not_exported_yet_are_missed(journal: Journ
     assert [fault.split(", ask")[0] for fault in faults] == [
         f"receipt of entry {number}: an export must be newer than the receipts, this one ends with entry 3: ask for "
         "another; if that one ends there too, the journal has lost its end"
-        for number in (4, 7)
+        for number in (6, 10)
     ]
 
 
@@ -104,8 +108,19 @@ def test_a_round_that_was_committed_without_an_acknowledged_contribution_is_name
     receipts.keep(journal.add(accepted(1)), RoundKey("run", 1, 1), "bank-01", GIVEN)
     journal.add(committed(1, "bank-02"))
     over_others, missing = checked(journal, tmp_path).faults
-    assert over_others == "entry 2: a sum must be over the seats that were accepted, got others"
+    assert over_others == "entry 3: a sum must be over the seats that were accepted, got others"
     assert missing.endswith("must be in its round's sum, run/1/1 was committed without bank-01")
+
+
+def test_a_sum_of_a_round_that_is_not_the_open_one_is_named(tmp_path: Path) -> None:
+    """Else a masked round's sum could be said after a plain round was opened, and nobody would open it again."""
+    journal, receipts = Journal(), Receipts(tmp_path)
+    receipts.trust(CERTIFICATE, CA.pem, 1)
+    receipts.keep(journal.add(accepted(1)), RoundKey("run", 1, 1), "bank-01", GIVEN)
+    journal.add(history_pb2.RoundOpened(key=accepted(2).key))
+    journal.add(committed(1, "bank-01"))
+    (fault,) = checked(journal, tmp_path).faults
+    assert fault == "entry 4: must be of the open round, run/2/1, got run/1/1"
 
 
 def test_a_journal_that_says_of_a_masked_contribution_that_its_round_was_plain_is_named(tmp_path: Path) -> None:
@@ -117,21 +132,21 @@ def test_a_journal_that_says_of_a_masked_contribution_that_its_round_was_plain_i
     journal.add(committed(1, "bank-01"))
     (fault,) = checked(journal, tmp_path).faults
     assert fault == (
-        "entry 1: a round must be masked for every bank or for none, bank-01's contribution is as in the other kind"
+        "entry 2: a round must be masked for every bank or for none, bank-01's contribution is as in the other kind"
     )
 
 
 def test_altered_lines_are_named_by_their_number(journal: Journal, tmp_path: Path) -> None:
-    journal.lines[2].signature = bytes(64)
-    journal.lines[4].entry += b"\0"
+    journal.lines[7].signature = bytes(64)
+    journal.lines[10].entry += b"\0"
     faults = checked(journal, tmp_path).faults
-    assert [fault.split(":")[0] for fault in faults] == ["entry 3", "entry 5"]
+    assert [fault.split(":")[0] for fault in faults] == ["entry 8", "entry 11"]
 
 
 def test_an_export_of_other_bytes_or_none_is_refused(journal: Journal, tmp_path: Path) -> None:
     path = journal.export(tmp_path / "export")
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(Invalid, match=r"^an export must be whole journal lines, after 7 come other bytes$"):
+    with pytest.raises(Invalid, match=r"^an export must be whole journal lines, after 10 come other bytes$"):
         verify(tmp_path, CA.pem, path)
     with pytest.raises(Misconfigured, match=r"^receipts and an export must be readable: No such file or directory, "):
         verify(tmp_path, CA.pem, tmp_path / "nowhere")
