@@ -24,7 +24,8 @@ def render(report: Report) -> str:
 
     title = grounding.fill(report.document.title, report.facts)
     kinds = [(type(block).__name__, block) for block in report.document.blocks]
-    return _template().render(title=title, blocks=kinds, words=words)
+    plain = functools.partial(grounding.fill, table=report.facts)
+    return _template().render(title=title, blocks=kinds, words=words, plain=plain)
 
 
 def _shown(fact: Fact) -> Markup:

@@ -5,7 +5,8 @@ Front matter as the Hugging Face Hub reads it; its values are JSON, which YAML i
 
 import json
 
-from services.reporter import reading
+from services.reporter import grounding, reading
+from services.reporter.fact_table import table as table_of
 from services.reporter.facts import CurveFacts, RunFacts, ScoreFacts
 from services.reporter.markdown import bullets, count, inline, table
 
@@ -41,7 +42,7 @@ def render(run: RunFacts, logit_adjustment: bool) -> str:
         "## Lineage",
         _lineage(run),
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return grounding.fill("\n\n".join(part for part in parts if part), table_of(run)) + "\n"
 
 
 def _front_matter(run: RunFacts) -> str:

@@ -96,7 +96,11 @@ def _flagged(head: Headline) -> str:
             f"**At probability {_odds()} nothing is flagged**: none of {put(f'{head.key}.row_count')} transactions "
             "reaches it. As a yes-or-no detector at that threshold the model detects nothing."
         )
-    return f"**At probability {_odds()}** the model flags {put(f'{head.key}.flagged_count')} of {_of(head)}."
+    return (
+        f"**At probability {_odds()}** the model flags {put(f'{head.key}.flagged_count')} of "
+        f"{put(f'{head.key}.row_count')} transactions; {put(f'{head.key}.fraud_count')} of all of them are fraud, "
+        "flagged or not."
+    )
 
 
 def _loss(head: Headline) -> str:

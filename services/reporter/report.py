@@ -140,7 +140,8 @@ def _origin(written: Written, facts: Mapping[str, Fact]) -> list[Block]:
         rest = [heading for name, heading in SECTIONS.items() if name not in written.sections]
         text = f"Written by the model {put('narrative.model')}: prose under {by}. "
         text += (
-            f"{put('narrative.figures')} figures in it were checked against the facts, and its words for directions. "
+            f"{put('narrative.figures')} figures in it stand in the facts as they are; whether its words say the right "
+            "thing of them is for a reader to judge: lists and tables are the reference. "
         )
         text += f"By template: {', '.join(rest)}{because}. " if rest else ""
         text += "Verdict, recommendation, lists and tables are the template's."

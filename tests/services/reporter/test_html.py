@@ -43,3 +43,7 @@ def test_strong_and_code_are_marked_and_tables_have_their_heads() -> None:
 
 def test_the_same_facts_give_the_same_page() -> None:
     assert render(compose(two_banks(secure=True).facts())) == HTML
+
+
+def test_no_key_is_left_where_its_figure_belongs() -> None:
+    assert "{{" not in render(compose(two_banks().facts()))

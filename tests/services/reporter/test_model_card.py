@@ -51,6 +51,10 @@ def numbers(value: object) -> set[float]:
     return {float(number) for number in re.findall(r"\d+(?:\.\d+)?", str(value))}
 
 
+def test_no_key_is_left_where_its_figure_belongs() -> None:
+    assert "{{" not in model_card.render(facts(), True)
+
+
 def test_every_figure_of_the_card_is_a_fact() -> None:
     run = facts()
     known = numbers(json.loads(run.to_json()))

@@ -77,7 +77,7 @@ async def test_an_honest_answer_is_used_whole_with_the_models_name_and_what_was_
         assert "reaches 0.700 in average precision on the hold-out, beside a prevalence of 0.0200." in shown
         assert "On the hold-out the mean improved by +0.150 against a bank alone." in shown
         assert f"Written by the model {MODEL}: prose under Executive summary, Metric interpretation, Risks" in shown
-        assert f"{FIGURES} figures in it were checked against the facts" in shown
+        assert f"{FIGURES} figures in it stand in the facts as they are" in shown
     assert len(api.asked) == 1
 
 

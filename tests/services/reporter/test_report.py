@@ -39,7 +39,7 @@ def test_each_metric_is_read_with_this_runs_figure() -> None:
     assert "0.700 on the public hold-out; the prevalence" in text
     assert "35.0 times as good as chance" in text  # 0.7 / 0.02
     assert "**AUROC** is 0.900: the chance that a fraud has a higher score than a legitimate transaction" in text
-    assert "the model flags 15 of 1,000 transactions, of which 20 are fraud" in text
+    assert "the model flags 15 of 1,000 transactions; 20 of all of them are fraud" in text
     assert "**Log loss** is 0.0500 nats; always answering the prevalence gives 0.0980, a difference of -0.0480" in text
     assert "**Accuracy** is 98.50 %, and calling every transaction legitimate has 98.00 %" in text
 
@@ -293,7 +293,7 @@ def test_a_models_section_takes_the_proses_place_and_the_page_says_which_and_wha
     assert "- Bank bank-02 loses, as its uplift of -0.200 says." in parts["Risks"]
     assert "worse than the bank's own" in parts["Risks"], "what the facts ask for stays whoever writes"
     assert "times as good as chance" in parts["Metric interpretation"], "the template writes the others"
-    assert "Written by the model gpt-5.2: prose under Risks. 2 figures in it were checked against the facts" in text
+    assert "Written by the model gpt-5.2: prose under Risks. 2 figures in it stand in the facts as they are" in text
     assert "By template: Executive summary, Metric interpretation, Next steps: the model's text did not hold" in text
     assert "Figures in the model's risks: bank-02; -0.200 federated minus alone in AP, own rows, bank-02." in text
 
