@@ -2,8 +2,10 @@
 
 import asyncio
 import sqlite3
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -26,6 +28,14 @@ _EVENTS = {
 }
 
 
+@dataclass
+class _Queued:
+    """An event on its way to the disk; `entry` is there when it has arrived."""
+
+    event: Message
+    entry: history_pb2.Entry | None = None
+
+
 class Journal:
     """Entries count from 1 without a gap; `append` returns when its entry is on disk."""
 
@@ -42,6 +52,7 @@ class Journal:
             self._database = _open(path)
             self._tail = _checked_head(self._database, key)
         self.head = self._tail[0]
+        self._queue: deque[_Queued] = deque()
         self._grown = asyncio.Event()
         self._listeners: list[Callable[[history_pb2.Entry], None]] = []
 
@@ -71,7 +82,9 @@ class Journal:
         return await asyncio.shield(self._append(event, self._writer.insist))
 
     async def _append(self, event: Message, run: Callable[..., object]) -> history_pb2.Entry:
-        entry: history_pb2.Entry = await run(self._store, event)  # type: ignore[misc]  # either of the writer's two ways
+        queued = _Queued(event)
+        self._queue.append(queued)
+        entry: history_pb2.Entry = await run(self._store, queued)  # type: ignore[misc]  # either of the writer's two ways
         self.head = max(self.head, entry.sequence)
         for listener in self._listeners:
             listener(entry)
@@ -111,18 +124,39 @@ class Journal:
         """Closes the file; the writer must be closed first."""
         self._database.close()
 
-    def _store(self, event: Message) -> history_pb2.Entry:
-        stored, chain = self._tail
-        entry = history_pb2.Entry(sequence=stored + 1)
-        getattr(entry, _EVENTS[event.DESCRIPTOR.full_name]).CopyFrom(event)
-        entry.time.GetCurrentTime()
-        data = entry.SerializeToString(deterministic=True)
-        head = next_head(chain, data)
-        line = (entry.sequence, data, head, sign(self._key, head))
+    def _store(self, queued: _Queued) -> history_pb2.Entry:
+        """One transaction for all that waits, in order: what comes at once costs one sync of the disk.
+
+        When it fails, the event is its caller's again; those that were to go along have callers of their own.
+        """
+        if queued.entry is None:
+            # Only this thread takes from the queue; others add to its end meanwhile.
+            along = [self._queue.popleft() for _ in range(len(self._queue))]
+            batch = [queued, *(other for other in along if other is not queued)]
+            try:
+                self._store_all(batch)
+            except BaseException:
+                self._queue.extendleft(reversed(batch[1:]))
+                raise
+        assert queued.entry is not None  # noqa: S101  # for the type checker: it was just stored
+        return queued.entry
+
+    def _store_all(self, batch: list[_Queued]) -> None:
+        (sequence, head), entries, lines = self._tail, [], []
+        for queued in batch:
+            sequence += 1
+            entry = history_pb2.Entry(sequence=sequence)
+            getattr(entry, _EVENTS[queued.event.DESCRIPTOR.full_name]).CopyFrom(queued.event)
+            entry.time.GetCurrentTime()
+            data = entry.SerializeToString(deterministic=True)
+            head = next_head(head, data)
+            entries.append(entry)
+            lines.append((sequence, data, head, sign(self._key, head)))
         with self._database:
-            self._database.execute("INSERT INTO entries VALUES (?, ?, ?, ?)", line)
-        self._tail = entry.sequence, head
-        return entry
+            self._database.executemany("INSERT INTO entries VALUES (?, ?, ?, ?)", lines)
+        self._tail = sequence, head
+        for queued, entry in zip(batch, entries, strict=True):
+            queued.entry = entry
 
     def _load(self, after: int) -> list[history_pb2.Entry]:
         rows = self._database.execute(

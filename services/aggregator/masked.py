@@ -6,7 +6,9 @@ restart stands in the same stage with the same lists.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from fedfraud.errors import Invalid, NotStored, Stale
@@ -43,7 +45,8 @@ class MaskedRound:
         self._plan = plan
         self._journal = journal
         self._over = False
-        self._lock = asyncio.Lock()
+        self._arrivals = _Arrivals()
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # a bank's answers, one after another
         self.note()
 
     @property
@@ -63,15 +66,15 @@ class MaskedRound:
         return f"; sat out: {told}" if told else ""
 
     def note(self) -> None:
-        """Something was answered: whoever waits for the stage's end may look."""
-        if not self.awaited:
+        """Something was answered: whoever waits for the stage's end may look, once it is all on disk."""
+        if not self.awaited and not self._arrivals.under_way:
             self.progressed.set()
 
     async def answer(self, identity: Identity, answer: masking_pb2.StageAnswer) -> None:
         """Takes a bank's answer in, durably; the same again is nothing new, and no more are shares that come when the
         sum can be opened without them."""
-        async with self._lock:
-            seat = identity.seat
+        seat = identity.seat
+        async with self._arrivals.one(), self._turns[seat]:
             if self._over:
                 self._needless(seat, answer)
                 return
@@ -81,34 +84,27 @@ class MaskedRound:
                 if seat not in self.declined:
                     known = masking_pb2.Declined(reason=answer.declined.reason)  # and no field that we do not know
                     await self._journal_answer(seat, masking_pb2.StageAnswer(declined=known))
-                    self.decline(seat, answer.declined)
-                return
-            told = answer_from_proto(answer, seat)
-            if take(self.attempt, told):
+                    self.declined[seat] = decline_reason(known)
+            elif take(self.attempt, told := answer_from_proto(answer, seat)):
                 try:
                     await self._journal_answer(seat, answer_to_proto(told))
                 except NotStored:
                     self.attempt.forget(seat)
                     raise
-            self.note()
+        self.note()
 
     async def end(self) -> None:
         """No answer is journalled from here on: it would stand after the round's end."""
-        async with self._lock:
+        async with self._arrivals.none():
             self._over = True
 
     def _needless(self, seat: str, answer: masking_pb2.StageAnswer) -> None:
         if answer.WhichOneof("answer") != "unmasking" or seat not in self.attempt.survivors:
             raise Stale(f"an answer must be to a stage of the open masked round, got one to {self._plan.key}")
 
-    def decline(self, seat: str, declined: masking_pb2.Declined) -> None:
-        """The seat sits the attempt out."""
-        self.declined[seat] = decline_reason(declined)
-        self.note()
-
     async def take_words(self, masked: Masked, words: Words, store: Callable[[], Awaitable[None]]) -> bool:
         """Adds a bank's masked words once `store` has made them durable; False for the very same again."""
-        async with self._lock:
+        async with self._arrivals.one(), self._turns[masked.seat]:
             if not self.attempt.mask(masked, words):
                 return False
             try:
@@ -120,7 +116,7 @@ class MaskedRound:
 
     async def close(self) -> None:
         """Ends the stage, durably; TooFew when too few answered."""
-        async with self._lock:
+        async with self._arrivals.none():
             closed = self.stage
             self.attempt.close()
             key = round_key_to_proto(self._plan.key)
@@ -150,3 +146,37 @@ class MaskedRound:
     async def _journal_answer(self, seat: str, answer: masking_pb2.StageAnswer) -> None:
         key = round_key_to_proto(self._plan.key)
         await self._journal.append(history_pb2.StageAnswered(key=key, seat=seat, answer=answer))
+
+
+class _Arrivals:
+    """Answers come side by side, each until it is on disk; a stage ends when none is under way."""
+
+    def __init__(self) -> None:
+        self.under_way = 0
+        self._let_in, self._all_done = asyncio.Event(), asyncio.Event()
+        self._let_in.set()
+        self._all_done.set()
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[None]:
+        """An answer arrives."""
+        while not self._let_in.is_set():
+            await self._let_in.wait()
+        self.under_way += 1
+        self._all_done.clear()
+        try:
+            yield
+        finally:
+            self.under_way -= 1
+            if not self.under_way:
+                self._all_done.set()
+
+    @asynccontextmanager
+    async def none(self) -> AsyncIterator[None]:
+        """No answer is under way, and none comes before this is over; one at a time."""
+        self._let_in.clear()
+        try:
+            await self._all_done.wait()
+            yield
+        finally:
+            self._let_in.set()

@@ -37,6 +37,8 @@ from services.reporter.settings import Settings as ReporterSettings
 _POLL_SECONDS = 0.05
 _REPORT_SECONDS = 15.0
 _OWN_PROCESSES = 20
+_CENTRAL_SECONDS = 30.0
+"""What a run waits for central at its end; it has begun when the last training round was committed."""
 _STAGE_SECONDS = 0.2
 """For each bank, of a masked stage: all of them answer it on one machine."""
 
@@ -82,7 +84,8 @@ async def _run(arguments: argparse.Namespace, network: LocalNetwork, console: Co
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, lambda: main_task.cancel() if main_task else None)
     await asyncio.to_thread(_start, arguments, network, console)
-    run = await _follow(network, console)
+    run = await _follow(network, console, arguments.rounds)
+    network.withdraw_central()
     console.part("report")
     report = await _report(network, console, arguments.reports_dir, run)
     console.result(run, str(report or "-"))
@@ -101,7 +104,7 @@ async def _run(arguments: argparse.Namespace, network: LocalNetwork, console: Co
 def _start(arguments: argparse.Namespace, network: LocalNetwork, console: Console) -> None:
     console.say("starting the aggregator")
     network.write_holdout()
-    network.start_central()
+    network.announce_central()
     network.start_aggregator()
     console.say(f"the aggregator serves at {network.address}; starting the reporter and {arguments.banks} banks")
     console.part("joining")
@@ -123,9 +126,9 @@ def _hosts(arguments: argparse.Namespace) -> int:
     return min(int(arguments.hosts), int(arguments.banks))
 
 
-async def _follow(network: LocalNetwork, console: Console) -> RunFacts:
+async def _follow(network: LocalNetwork, console: Console, rounds: int) -> RunFacts:
     """Shows the journal until a run has ended, or until it cannot."""
-    following = asyncio.create_task(_follow_journal(network, console))
+    following = asyncio.create_task(_follow_journal(network, console, rounds))
     watching = asyncio.create_task(_watch_processes(network, console))
     try:
         await asyncio.wait({following, watching}, return_when=asyncio.FIRST_COMPLETED)
@@ -135,7 +138,7 @@ async def _follow(network: LocalNetwork, console: Console) -> RunFacts:
         watching.cancel()
 
 
-async def _follow_journal(network: LocalNetwork, console: Console) -> RunFacts:
+async def _follow_journal(network: LocalNetwork, console: Console, rounds: int) -> RunFacts:
     facts, sequence = Facts(), 0
     join = JoinFolder.read(network.join_dir / "operator")
     while True:
@@ -146,8 +149,15 @@ async def _follow_journal(network: LocalNetwork, console: Console) -> RunFacts:
                 async for message in stub.WatchHistory(history_pb2.WatchHistoryRequest(after_sequence=sequence)):
                     sequence = message.entry.sequence
                     console.show(message.entry)
+                    if _trained(message.entry, rounds):
+                        await asyncio.to_thread(network.start_central)
                     if ended := facts.apply(message.entry):
                         return ended
+
+
+def _trained(entry: history_pb2.Entry, rounds: int) -> bool:
+    """Whether the last training round is committed: from there on the machine has time for central."""
+    return entry.WhichOneof("event") == "round_committed" and entry.round_committed.step == rounds
 
 
 async def _watch_processes(network: LocalNetwork, console: Console) -> NoReturn:
@@ -199,6 +209,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         round_deadline=arguments.deadline,
         stage_deadline=max(10.0, _STAGE_SECONDS * arguments.banks),
         hostnames="127.0.0.1,localhost",
+        central_wait=_CENTRAL_SECONDS,
         autostart=True,
         max_seats=MAX_SEATS,
         simulation=True,

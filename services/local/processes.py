@@ -19,7 +19,7 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
-from fedfraud.central import Purpose
+from fedfraud.central import Central, Purpose
 from fedfraud.errors import FedfraudError, Misconfigured
 from fedfraud.identity import seat_name
 from fedfraud.logs import Log, configure
@@ -72,6 +72,7 @@ class LocalNetwork:
         self._context = context()
         self._page: Connection[Any, int] | None = None
         self._page_url = ""
+        self._central: tuple[Purpose, Path] | None = None
         self._hosts = 0
         self._turns: list[Event] = []  # all are kept: a process that has yet to start needs its own
 
@@ -107,8 +108,8 @@ class LocalNetwork:
         self._settings = self._settings.model_copy(update={"holdout_file": path})
         return path
 
-    def start_central(self) -> None:
-        """Begins to train on all rows in one place, beside the network, for the run that its settings start."""
+    def announce_central(self) -> None:
+        """Tells the aggregator that a model of all rows in one place will come for the run that its settings start."""
         settings, path = self._settings, self.run_dir / "central" / "central.json"
         purpose = Purpose(
             population=settings.population,
@@ -117,8 +118,19 @@ class LocalNetwork:
             rounds=settings.rounds,
             banks=settings.expected_banks,
         )
-        self._start("central", _write_central, purpose, path)
+        Central(purpose=purpose).write(path)
         self._settings = settings.model_copy(update={"central_file": path})
+        self._central = purpose, path
+
+    def start_central(self) -> None:
+        """Begins to train what was announced; at once, or when the rounds no longer need the machine."""
+        if self._central and "central" not in self.processes:
+            self._start("central", _write_central, *self._central)
+
+    def withdraw_central(self) -> None:
+        """The run is over: what has not begun does not come."""
+        if self._central and "central" not in self.processes:
+            self._central[1].unlink(missing_ok=True)
 
     def start_aggregator(self) -> None:
         """Starts it and waits until it serves; a restart listens where it listened before."""

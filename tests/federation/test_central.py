@@ -25,8 +25,8 @@ def test_a_run_ends_with_the_scores_that_a_process_beside_it_computes(tmp_path: 
     settings = {"expected_banks": 2, "rounds": 1, "central_wait": 60.0, "autostart": True}
     with network(tmp_path, **settings) as present:
         present.write_holdout()
+        present.announce_central()
         present.start_central()
-        wait_for((tmp_path / "central" / "central.json").exists, "it is under way: no run waits for it to begin", 60.0)
         started(present, 1, 2)
         present.start_reporter(tmp_path / "reports")
         finished = present.run_ended()

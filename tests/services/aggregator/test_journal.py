@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedfraud.chain import checked_receipt, is_signed, next_head, sign
-from fedfraud.errors import Misconfigured, OutOfRange
+from fedfraud.errors import Misconfigured, NotStored, OutOfRange
 from fedfraud.v1 import history_pb2
 from fedfraud.wire import RoundKey
 from services.aggregator.journal import Journal, read_lines
@@ -216,3 +217,52 @@ async def test_an_entry_whose_caller_went_away_is_known_all_the_same(tmp_path: P
         assert (await journal.append(event(2))).sequence == 2
         assert heard == [1, 2]
         assert journal.head == 2
+
+
+@contextmanager
+def held(journal: Journal) -> Iterator[None]:
+    """The writer thread does nothing meanwhile: what is appended waits together."""
+    busy, go = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        busy.set()
+        go.wait(DEADLINE)
+
+    journal._writer._thread.submit(wait)
+    busy.wait(DEADLINE)
+    try:
+        yield
+    finally:
+        go.set()
+
+
+async def test_what_waits_together_is_one_transaction_in_the_order_it_came(tmp_path: Path) -> None:
+    heard: list[int] = []
+    with opened(tmp_path) as journal:
+        await journal.replay(lambda entry: heard.append(entry.seat_absent.fencing_number))
+        statements: list[str] = []
+        journal._database.set_trace_callback(statements.append)
+        with held(journal):
+            waiting = [asyncio.create_task(journal.append(event(number))) for number in range(1, 6)]
+            await asyncio.sleep(0)
+        entries = await asyncio.gather(*waiting)
+        assert [entry.sequence for entry in entries] == heard == [1, 2, 3, 4, 5]
+        assert statements.count("COMMIT") == 1
+    with opened(tmp_path) as journal:  # the chain is whole
+        assert [entry.seat_absent.fencing_number for entry in await journal.read(0)] == heard
+
+
+async def test_when_the_disk_fails_each_caller_hears_it_and_only_who_insists_is_stored_later(tmp_path: Path) -> None:
+    with opened(tmp_path) as journal:
+        with held(journal):
+            change(tmp_path, "ALTER TABLE entries RENAME TO elsewhere")
+            waiting = [asyncio.create_task(journal.append(event(number))) for number in (1, 2)]
+            insisting = asyncio.create_task(journal.insist(event(3)))
+            waiting.append(asyncio.create_task(journal.append(event(4))))
+            await asyncio.sleep(0)
+        refused = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(one) for one in refused] == [NotStored] * 3
+        change(tmp_path, "ALTER TABLE elsewhere RENAME TO entries")
+        assert (await insisting).sequence == 1
+        assert (await journal.append(event(5))).sequence == 2
+    assert [history_pb2.Entry.FromString(data).seat_absent.fencing_number for _, data, _ in rows(tmp_path)] == [3, 5]

@@ -1,11 +1,12 @@
-"""A masked round's answers on a real journal: none is written after the round's end."""
+"""A masked round's answers on a real journal: side by side, each on disk before it counts, none after its end."""
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from fedfraud.errors import Stale
+from fedfraud.errors import NotStored, Stale
 from fedfraud.identity import Identity, Role
 from fedfraud.masking_sum import Stage
 from fedfraud.masking_wire import answer_to_proto
@@ -14,7 +15,7 @@ from fedfraud.wire import RoundKey
 from services.aggregator.masked import MaskedRound
 from services.aggregator.rounds import Plan
 from tests.fedfraud.masked_round import Attempt, added, parameters_of
-from tests.services.aggregator.test_journal import opened
+from tests.services.aggregator.test_journal import change, held, opened
 
 
 async def test_shares_that_come_when_the_sum_can_be_opened_without_them_are_acknowledged_and_not_journalled(
@@ -45,3 +46,35 @@ async def test_shares_that_come_when_the_sum_can_be_opened_without_them_are_ackn
             with pytest.raises(Stale, match=r"^an answer must be to a stage of the open masked round"):
                 await answer(seat, given)
         assert journal.head == head == len(enough)
+
+
+async def test_a_stage_ends_when_every_answer_that_came_is_on_disk_or_refused(tmp_path: Path) -> None:
+    attempt = Attempt(parameters_of(4)).until(Stage.SHARE)
+    cohort = frozenset(attempt.parameters.cohort)
+    plan = Plan(RoundKey("run-1", 1, 0), 1, (), cohort, 3, b"", attempt.parameters.word_count)
+    with opened(tmp_path) as journal:
+        masked = MaskedRound(plan, attempt.sum, {}, journal)
+        shares = {seat: answer_to_proto(bank.share(attempt.sum.advertisements)) for seat, bank in attempt.banks.items()}
+        *others, last = shares
+        with held(journal):
+            change(tmp_path, "ALTER TABLE entries RENAME TO elsewhere")
+            first = asyncio.create_task(masked.answer(Identity(Role.BANK, last), shares[last]))
+            again = asyncio.create_task(masked.answer(Identity(Role.BANK, last), shares[last]))
+            await asyncio.sleep(0)
+        assert isinstance((await asyncio.gather(first, return_exceptions=True))[0], NotStored)
+        change(tmp_path, "ALTER TABLE elsewhere RENAME TO entries")
+        with suppress(NotStored):  # the same again had to wait its turn, and is told the truth
+            await again
+        assert (last in masked.awaited) == (journal.head == 0)
+        with held(journal):
+            coming = [asyncio.create_task(masked.answer(Identity(Role.BANK, s), shares[s])) for s in others]
+            await asyncio.sleep(0)
+            closing = asyncio.create_task(masked.close())
+            await asyncio.sleep(0)
+            assert not closing.done()
+            assert not masked.progressed.is_set()
+        await asyncio.gather(*coming, closing)
+        assert masked.stage is Stage.MASK
+        kinds = [entry.WhichOneof("event") for entry in await journal.read(0)]
+        assert kinds == ["stage_answered"] * (journal.head - 1) + ["stage_closed"]
+        assert journal.head >= 4
