@@ -1,5 +1,6 @@
 """The feature schemas: names, units and order of the columns that a dataset must have."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 LABEL = "fraud"
@@ -21,5 +22,25 @@ class Feature:
 TUTORIAL = tuple(Feature(f"feature_{i:02d}", "standard score", 2.0**-20) for i in range(1, 31))
 """The thirty anonymous columns of the tutorial's population."""
 
-SCHEMAS = {"tutorial": TUTORIAL}
+WINDOWS = (1, 7, 30)
+"""Days that a customer's payments, and a merchant's risk, are looked back over."""
+
+
+def _cards() -> Iterator[Feature]:
+    yield Feature("amount", "euro", 2.0**-10)
+    yield Feature("during_weekend", "0 or 1", 1.0)
+    yield Feature("during_night", "0 or 1", 1.0)
+    for days in WINDOWS:
+        yield Feature(f"customer_count_{days}d", "payments", 1.0)
+        yield Feature(f"customer_mean_{days}d", "euro", 2.0**-10)
+    for days in WINDOWS:
+        yield Feature(f"merchant_count_{days}d", "payments", 1.0)
+        yield Feature(f"merchant_risk_{days}d", "share of frauds", 2.0**-20)
+
+
+CARDS = tuple(_cards())
+"""The fifteen features of card payments (Le Borgne et al. 2022); a bank computes them from its transactions and the
+summed counters, by its feature plan."""
+
+SCHEMAS = {"tutorial": TUTORIAL, "cards": CARDS}
 """The features of each population, in the order of the model's columns."""

@@ -201,8 +201,7 @@ async def _traces(endpoint: str, journal: Journal) -> "Traces":
 def manifest_of(settings: Settings) -> Manifest:
     """The model of the set population; an unknown one is refused."""
     if settings.population not in SCHEMAS:
-        later = " (cards comes with a later version)" if settings.population == "cards" else ""
-        raise Misconfigured(f"population must be one of {', '.join(SCHEMAS)}, got {settings.population!r}{later}")
+        raise Misconfigured(f"population must be one of {', '.join(SCHEMAS)}, got {settings.population!r}")
     return Manifest(settings.population, SCHEMAS[settings.population])
 
 

@@ -219,7 +219,7 @@ def test_reports_that_could_not_be_written_are_refused_before_anything_is_starte
     ("words", "sentence"),
     [
         (("--recipe", "magic"), "fedfraud: recipe must be one of tutorial, default, got 'magic'"),
-        (("--population", "cards"), "fedfraud: population must be one of tutorial, got 'cards'"),
+        (("--population", "mars"), "fedfraud: population must be one of tutorial, cards, got 'mars'"),
         (("--preset", "small"), "fedfraud: the population tutorial has no presets, got 'small'"),
         (("--banks", "3"), "secure aggregation must have at least 4 expected banks, got 3"),
         (
@@ -294,7 +294,11 @@ def test_a_bank_that_has_just_joined_ends_on_sigterm_though_it_imports_torch(tmp
 def test_services_that_cannot_start_say_why_in_a_line(tmp_path: Path) -> None:
     cases: list[tuple[tuple[str, str], dict[str, object], str]] = [
         (("services.aggregator", "serve"), {"quorum": 11}, "quorum must be at most the expected banks, 10, got 11"),
-        (("services.aggregator", "serve"), {"population": "mars"}, "population must be one of tutorial, got 'mars'"),
+        (
+            ("services.aggregator", "serve"),
+            {"population": "mars"},
+            "population must be one of tutorial, cards, got 'mars'",
+        ),
         (("services.bank_client", "serve"), {}, "a bank must be enrolled before it serves, "),
         (("services.bank_client", "enrol"), {}, "a join folder must hold ca.pem and token, readable: "),
         (("services.bank_client", "serve"), {"disclose": "names"}, "a disclosure must be one of rows, fraud_rate, "),

@@ -45,7 +45,7 @@ def test_settings_that_cannot_be_kept_are_refused(settings: dict[str, int], sent
 @pytest.mark.parametrize(
     ("settings", "error", "sentence"),
     [
-        ({"population": "mars"}, Misconfigured, "^population must be one of tutorial, got 'mars'$"),
+        ({"population": "mars"}, Misconfigured, "^population must be one of tutorial, cards, got 'mars'$"),
         ({"preset": "small"}, Misconfigured, "^the population tutorial has no presets, got 'small'$"),
         ({"recipe": "magic"}, Invalid, "^recipe must be one of tutorial, default, got 'magic'$"),
     ],
