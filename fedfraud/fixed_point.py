@@ -27,6 +27,7 @@ VALUE_CAP = 2**40
 LIMBS = 4
 LIMB_BITS = 32
 BINS = 8192
+CELL_CAP = 2**19
 LOGIT_RANGE = 64.0
 LOGIT_BEND = 2.0
 
@@ -34,9 +35,50 @@ LOGIT_BEND = 2.0
 class Segment(Enum):
     """The parts of a contribution."""
 
+    COUNT = "count"
     STANDARDISE = "standardise"
     TRAIN = "train"
     EVALUATE = "evaluate"
+
+
+@dataclass(frozen=True)
+class CountCodec:
+    """Transactions and known frauds a (merchant bucket, day), a word a cell: `frauds * 2**32 + transactions`.
+
+    Of one bank a cell counts at most CELL_CAP of each: the sum over MAX_SEATS carries from neither to the other.
+    """
+
+    bucket_count: int
+    day_count: int
+
+    @property
+    def length(self) -> int:
+        """Words in the segment."""
+        return self.bucket_count * self.day_count
+
+    def encode(self, counts: NDArray[np.int64]) -> Words:
+        """(buckets, days, 2) of transactions and known frauds to words. More than CELL_CAP are counted as CELL_CAP."""
+        if counts.shape != (self.bucket_count, self.day_count, 2):
+            raise Invalid(f"counts must have shape {(self.bucket_count, self.day_count, 2)}, got {counts.shape}")
+        held = np.clip(counts, 0, CELL_CAP).astype(np.uint64)
+        return (held[..., 1] << np.uint64(LIMB_BITS) | held[..., 0]).reshape(-1)
+
+    def check(self, words: Words) -> None:
+        """Holds one bank's segment to its bounds."""
+        self.check_sum(words, 1)
+
+    def check_sum(self, words: Words, contributions: int) -> None:
+        """Holds an opened sum to what so many contributions within their bounds can add up to."""
+        most = contributions * CELL_CAP
+        for part in (words & np.uint64(2**LIMB_BITS - 1), words >> np.uint64(LIMB_BITS)):
+            if (part > most).any():
+                raise Invalid(f"a cell must count at most {most}, got {int(part.max())}")
+
+    def decode(self, words: Words) -> NDArray[np.int64]:
+        """The summed counters, (buckets, days, 2)."""
+        counts = np.empty((len(words), 2), np.int64)
+        counts[:, 0], counts[:, 1] = words & np.uint64(2**LIMB_BITS - 1), words >> np.uint64(LIMB_BITS)
+        return counts.reshape(self.bucket_count, self.day_count, 2)
 
 
 @dataclass(frozen=True)
@@ -273,7 +315,7 @@ class EvaluateCodec:
         return 2 * math.asinh(LOGIT_RANGE / LOGIT_BEND) / self.bins
 
 
-Codec = TrainCodec | StandardiseCodec | EvaluateCodec
+Codec = CountCodec | TrainCodec | StandardiseCodec | EvaluateCodec
 
 
 class Layout:
@@ -307,6 +349,14 @@ class Layout:
             codec.check(self.part(words, segment))
 
 
+def count_codec(manifest: Manifest) -> CountCodec:
+    """The codec of the buckets and days of the manifest's feature plan."""
+    plan = manifest.feature_plan
+    if plan is None:
+        raise Invalid(f"a count segment must be of transactions, the population {manifest.population!r} has none")
+    return CountCodec(plan.bucket_count, plan.counted_days)
+
+
 def standardise_codec(manifest: Manifest) -> StandardiseCodec:
     """The codec of the manifest's features."""
     return StandardiseCodec(tuple(feature.resolution for feature in manifest.features))
@@ -320,6 +370,8 @@ def train_codec(manifest: Manifest, recipe: Recipe) -> TrainCodec:
 def codec_for(segment: Segment, manifest: Manifest, recipe: Recipe) -> Codec:
     """The one codec of a segment under a manifest and a recipe."""
     match segment:
+        case Segment.COUNT:
+            return count_codec(manifest)
         case Segment.STANDARDISE:
             return standardise_codec(manifest)
         case Segment.TRAIN:
@@ -333,8 +385,8 @@ def to_bytes(words: Words) -> bytes:
     return words.astype("<u8", copy=False).tobytes()
 
 
-def from_bytes(data: bytes) -> Words:
-    """Read-only words of bytes that were received or stored."""
+def from_bytes(data: bytes | bytearray) -> Words:
+    """Words of bytes that were received or stored."""
     if len(data) % 8:
         raise Invalid(f"a contribution must be a multiple of 8 bytes, got {len(data)}")
     return np.frombuffer(data, "<u8")

@@ -164,7 +164,7 @@ def write_secret(path: Path, content: bytes) -> None:
     write_durably(path, content, mode=0o600)
 
 
-def write_durably(path: Path, content: bytes, mode: int = 0o644) -> None:
+def write_durably(path: Path, content: bytes | bytearray, mode: int = 0o644) -> None:
     """Temporary name, fsync, rename, fsync of the folder."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from fedfraud.errors import Invalid
+from fedfraud.feature_plan import FeaturePlan
 from fedfraud.transactions import Feature
 
 VERSION = 1
@@ -27,12 +28,14 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A model's features and layers, fixed when a bank joins."""
+    """A model's features and layers, fixed when a bank joins; with a feature plan where banks have transactions and
+    compute the features from these."""
 
     population: str
     features: tuple[Feature, ...]
     hidden_sizes: tuple[int, ...] = (64, 32)
     version: int = VERSION
+    feature_plan: FeaturePlan | None = None
 
     def __post_init__(self) -> None:
         if self.version != VERSION:
@@ -77,4 +80,6 @@ class Manifest:
             "features": [{"name": f.name, "unit": f.unit, "resolution": float(f.resolution)} for f in self.features],
             "hidden_sizes": list(self.hidden_sizes),
         }
+        if self.feature_plan is not None:
+            description["feature_plan_sha256"] = self.feature_plan.sha256.hex()
         return json.dumps(description, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()

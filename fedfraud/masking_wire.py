@@ -59,7 +59,8 @@ def parameters_from_proto(instruction: federation_pb2.RoundInstruction) -> Param
 
 def task_sha256(instruction: federation_pb2.RoundInstruction, manifest: Manifest) -> bytes:
     """What a bank is asked for, beyond the attempt: digest("task", the model's hash, the segments, canonical manifest
-    JSON, the recipe's fields in order, seed, step, round count, final, retry, the run state's bytes or none)."""
+    JSON, the recipe's fields in order, seed, step, round count, final, retry, the run state's bytes or none), with the
+    counters' hash at the end where features follow from counters."""
     recipe = recipe_from_proto(instruction.recipe)
     known = instruction.HasField("run_state")
     state = run_state_from_proto(instruction.run_state, manifest).to_bytes() if known else b""
@@ -76,6 +77,7 @@ def task_sha256(instruction: federation_pb2.RoundInstruction, manifest: Manifest
         int(instruction.final),
         instruction.retry,
         state,
+        *([instruction.counters_sha256] if instruction.counters_sha256 else []),
     )
 
 

@@ -21,15 +21,19 @@ class RunState:
     row_count: int
     fraud_count: int
     weight_scale: float
+    counters_sha256: bytes = b""
+    """Of the summed counters that the features follow from, as little-endian words; empty where there are none."""
 
     def to_bytes(self) -> bytes:
-        """Little-endian: float64 means, float64 deviations, int64 rows, int64 frauds, float64 weight scale."""
+        """Little-endian: float64 means, float64 deviations, int64 rows, int64 frauds, float64 weight scale, and the
+        counters' hash if there are counters."""
         return b"".join(
             (
                 np.asarray(self.means, "<f8").tobytes(),
                 np.asarray(self.deviations, "<f8").tobytes(),
                 np.asarray([self.row_count, self.fraud_count], "<i8").tobytes(),
                 np.asarray([self.weight_scale], "<f8").tobytes(),
+                self.counters_sha256,
             )
         )
 

@@ -42,5 +42,8 @@ CARDS = tuple(_cards())
 """The fifteen features of card payments (Le Borgne et al. 2022); a bank computes them from its transactions and the
 summed counters, by its feature plan."""
 
+PRESETS = {"cards": ("national", "regional", "skewed")}
+"""The variants of each population that has any, the default one first."""
+
 SCHEMAS = {"tutorial": TUTORIAL, "cards": CARDS}
 """The features of each population, in the order of the model's columns."""

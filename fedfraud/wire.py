@@ -7,6 +7,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from fedfraud.errors import Invalid
+from fedfraud.feature_plan import FeaturePlan
 from fedfraud.fixed_point import Segment
 from fedfraud.identity import Role
 from fedfraud.manifest import Manifest
@@ -52,6 +53,7 @@ class Disclosure:
 
 
 _SEGMENTS = {
+    Segment.COUNT: model_pb2.SEGMENT_KIND_COUNT,
     Segment.STANDARDISE: model_pb2.SEGMENT_KIND_STANDARDISE,
     Segment.TRAIN: model_pb2.SEGMENT_KIND_TRAIN,
     Segment.EVALUATE: model_pb2.SEGMENT_KIND_EVALUATE,
@@ -113,18 +115,23 @@ def manifest_to_proto(manifest: Manifest) -> model_pb2.Manifest:
         population=manifest.population,
         features=[model_pb2.Feature(name=f.name, unit=f.unit, resolution=f.resolution) for f in manifest.features],
         hidden_sizes=manifest.hidden_sizes,
+        feature_plan=model_pb2.FeaturePlan(**asdict(manifest.feature_plan)) if manifest.feature_plan else None,
     )
 
 
 def manifest_from_proto(manifest: model_pb2.Manifest) -> Manifest:
-    """The version, the features and the layers are checked."""
+    """The version, the features, the layers and the feature plan are checked."""
     for feature in manifest.features:
         if not 0 < feature.resolution < float("inf"):
             raise Invalid(
                 f"a feature's resolution must be above 0 and finite, got {feature.resolution} for {feature.name!r}"
             )
     features = tuple(Feature(f.name, f.unit, f.resolution) for f in manifest.features)
-    return Manifest(manifest.population, features, tuple(manifest.hidden_sizes), manifest.version)
+    plan = None
+    if manifest.HasField("feature_plan"):
+        told = {field.name: getattr(manifest.feature_plan, field.name) for field in fields(FeaturePlan)}
+        plan = FeaturePlan(**{**told, "windows": tuple(told["windows"])})
+    return Manifest(manifest.population, features, tuple(manifest.hidden_sizes), manifest.version, plan)
 
 
 def recipe_to_proto(recipe: Recipe) -> model_pb2.Recipe:
@@ -163,7 +170,22 @@ def run_state_from_proto(state: model_pb2.RunState, manifest: Manifest) -> RunSt
         raise Invalid(f"frauds must be 0 to the rows, {state.row_count}, got {state.fraud_count}")
     if not 0 < state.weight_scale < float("inf"):
         raise Invalid(f"a weight scale must be above 0 and finite, got {state.weight_scale}")
-    return RunState(tuple(state.means), tuple(state.deviations), state.row_count, state.fraud_count, state.weight_scale)
+    check_counters_sha256(state.counters_sha256, manifest)
+    return RunState(
+        tuple(state.means),
+        tuple(state.deviations),
+        state.row_count,
+        state.fraud_count,
+        state.weight_scale,
+        state.counters_sha256,
+    )
+
+
+def check_counters_sha256(sha256: bytes, manifest: Manifest) -> None:
+    """A hash where features follow from counters, and none elsewhere."""
+    if len(sha256) != (32 if manifest.feature_plan else 0):
+        rule = "have a hash of 32 bytes" if manifest.feature_plan else "be of a population with transactions"
+        raise Invalid(f"counters must {rule}, got {len(sha256)} bytes")
 
 
 def scores_to_proto(scores: Scores) -> model_pb2.Scores:

@@ -30,13 +30,13 @@ def exact_sum(contributions: Iterable[Words], word_count: int) -> Words:
     return total
 
 
-def run_state(opened: StandardiseSum, recipe: Recipe) -> RunState:
-    """The run state from the standardise sum.
+def run_state(opened: StandardiseSum, recipe: Recipe, counters_sha256: bytes = b"") -> RunState:
+    """The run state from the standardise sum, of features that followed from these counters if from any.
 
     The scale gives a bank that held all rows the largest weight, so that no bank of the cohort is cut at the cap.
     """
     means, deviations = tuple(opened.means.tolist()), tuple(opened.deviations.tolist())
-    return rescaled(RunState(means, deviations, opened.row_count, opened.fraud_count, 1.0), recipe)
+    return rescaled(RunState(means, deviations, opened.row_count, opened.fraud_count, 1.0, counters_sha256), recipe)
 
 
 def rescaled(state: RunState, recipe: Recipe) -> RunState:

@@ -12,6 +12,7 @@ from fedfraud.fixed_point import Layout, train_codec
 from fedfraud.manifest import Manifest
 from fedfraud.model import RunState
 from fedfraud.recipe import Recipe, recipe_named
+from fedfraud.transactions import PRESETS
 from fedfraud.v1 import federation_pb2, history_pb2
 from fedfraud.wire import RoundKey, round_key_from_proto, segments_from_proto
 from services.aggregator import averaging, messages
@@ -264,5 +265,8 @@ def _closed(progress: Progress, opened: history_pb2.RoundOpened, accepted: dict[
 def check_settings(settings: Settings, manifest: Manifest) -> None:
     """Refuses to start with what could not be kept: an unknown recipe, a sum that could wrap, a missing mode."""
     train_codec(manifest, recipe_named(settings.recipe)).check_capacity()
-    if settings.preset:
+    presets = PRESETS.get(settings.population, ())
+    if settings.preset and not presets:
         raise Misconfigured(f"the population {settings.population} has no presets, got {settings.preset!r}")
+    if settings.preset and settings.preset not in presets:
+        raise Misconfigured(f"a preset must be one of {', '.join(presets)}, got {settings.preset!r}")

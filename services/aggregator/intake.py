@@ -199,7 +199,7 @@ class Intake:
             raise
 
     async def _settle(
-        self, open_round: OpenRound, credential: Credential, header: federation_pb2.ContributionHeader, data: bytes
+        self, open_round: OpenRound, credential: Credential, header: federation_pb2.ContributionHeader, data: bytearray
     ) -> federation_pb2.Receipt:
         seat = credential.identity.seat
         async with open_round.lock:
@@ -216,7 +216,7 @@ class Intake:
         return open_round.state.admit(seat, key, header.model_sha256, header.word_count, header.vector_sha256)
 
     async def _accept(
-        self, open_round: OpenRound, seat: str, header: federation_pb2.ContributionHeader, data: bytes
+        self, open_round: OpenRound, seat: str, header: federation_pb2.ContributionHeader, data: bytearray
     ) -> None:
         key = open_round.state.plan.key
 
@@ -245,7 +245,7 @@ class Intake:
         elif open_round.state.complete:
             open_round.answered.set()
 
-    async def _body(self, requests: AsyncIterator[federation_pb2.SubmitContributionRequest], size: int) -> bytes:
+    async def _body(self, requests: AsyncIterator[federation_pb2.SubmitContributionRequest], size: int) -> bytearray:
         data = bytearray()
         while (request := await self._next(requests)) is not None:
             if request.WhichOneof("message") != "chunk":
@@ -257,7 +257,7 @@ class Intake:
             data += request.chunk
         if len(data) != size:
             raise Invalid(f"a contribution must have the {size} bytes it announced, got {len(data)}")
-        return bytes(data)
+        return data
 
     async def _next(
         self, requests: AsyncIterator[federation_pb2.SubmitContributionRequest]

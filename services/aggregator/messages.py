@@ -71,6 +71,7 @@ def instruction(
         retry=run.retry,
         masking=parameters_to_proto(masking[0]) if masking else None,
         roster=roster_to_proto(masking[1]) if masking else None,
+        counters_sha256=run.counters_sha256,
     )
 
 
@@ -114,7 +115,7 @@ def round_committed(
     plan: Plan,
     seats: list[str],
     sum_sha256: bytes,
-    produced: Model,
+    produced: Model | None,
     *,
     pooled: Scores | None,
     holdout: Scores | None,
@@ -125,14 +126,14 @@ def round_committed(
     pooled_curve: tuple[CurvePoint, ...],
     holdout_curve: tuple[CurvePoint, ...],
 ) -> history_pb2.RoundCommitted:
-    """A round's sum is applied; `pooled` is of the model received, `holdout` of the one produced; curves are the final
-    round's alone."""
+    """A round's sum is applied, which made a model unless it counted; `pooled` is of the model received, `holdout` of
+    the one produced; curves are the final round's alone."""
     return history_pb2.RoundCommitted(
         key=round_key_to_proto(plan.key),
         step=plan.step,
         seats=seats,
         sum_sha256=sum_sha256,
-        model=produced.reference,
+        model=produced.reference if produced else None,
         run_state=run_state_to_proto(new_state) if new_state else None,
         pooled=scores_to_proto(pooled) if pooled else None,
         holdout=scores_to_proto(holdout) if holdout else None,

@@ -47,6 +47,8 @@ class Progress:
     void_reason: str = ""
     model: model_pb2.ModelReference | None = None
     run_state: RunState | None = None
+    counters_sha256: bytes = b""
+    """Of the summed counters, once they are; empty in a run without counters."""
     velocity: tuple[RoundKey, bytes] | None = None
     """The round after which the server's momentum is stored, and its SHA-256; None while it is zero."""
     open: history_pb2.RoundOpened | None = None
@@ -86,7 +88,7 @@ class Progress:
         )
         if started.HasField("run_state"):
             progress.run_state = run_state_from_proto(started.run_state, progress.manifest)
-            progress.model = started.model
+            progress.model, progress.counters_sha256 = started.model, progress.run_state.counters_sha256
         return progress
 
     @property
@@ -127,7 +129,11 @@ class Progress:
                 self.finished = entry.run_finished
 
     def _committed(self, committed: history_pb2.RoundCommitted) -> None:
-        self.model, self.voids, self.void_reason, self.retry = committed.model, 0, "", 0
+        self.voids, self.void_reason, self.retry = 0, "", 0
+        if model_pb2.SEGMENT_KIND_COUNT in committed.segments:
+            self.counters_sha256 = committed.sum_sha256
+        else:
+            self.model = committed.model
         if committed.HasField("run_state"):
             self.run_state = run_state_from_proto(committed.run_state, self.manifest)
         if model_pb2.SEGMENT_KIND_TRAIN in committed.segments:

@@ -13,7 +13,7 @@ from fedfraud.errors import Invalid
 from fedfraud.fixed_point import EvaluateCodec, Layout, Segment, Words
 from fedfraud.metrics import CurvePoint, curve_from_counts, scores_from_counts
 from fedfraud.model import RunState, Vector
-from fedfraud.v1 import history_pb2
+from fedfraud.v1 import history_pb2, model_pb2
 from fedfraud.wire import (
     RoundKey,
     curve_from_proto,
@@ -98,8 +98,8 @@ class Recomputation:
 
     def files_of(self, key: RoundKey) -> set[Path]:
         """What may lie on disk for a round that is still open."""
-        models = set(self._vectors.models())  # one may be there that its commit has not named yet
-        return {self._vectors.sum(key), self._vectors.velocity(key), *models}
+        by_hash = set(self._vectors.named_by_hash())  # one may be there that its commit has not named yet
+        return {self._vectors.sum(key), self._vectors.velocity(key), *by_hash}
 
     @property
     def _key(self) -> RoundKey | None:
@@ -133,11 +133,16 @@ class Recomputation:
         key = round_key_from_proto(committed.key)
         self.depth = Depth(key, self._step(committed.step), "committed", len(committed.seats))
         self.named = {self._vectors.sum(key), self._vectors.velocity(key)}
-        self.named.add(self._vectors.model(committed.model.vector_sha256))
+        counted = model_pb2.SEGMENT_KIND_COUNT in committed.segments
+        self.named.add(
+            self._vectors.counters(committed.sum_sha256)
+            if counted
+            else self._vectors.model(committed.model.vector_sha256)
+        )
         _same("a committed round", self._key, key)
         _same("the seats of a sum", sorted(self.progress.accepted), list(committed.seats))
         faults = []
-        for part in (self._check_sum, self._check_model):
+        for part in (self._check_sum, self._check_counters if counted else self._check_model):
             try:
                 part(key, committed, self.depth)
             except (Invalid, OSError) as error:
@@ -190,6 +195,12 @@ class Recomputation:
         )
         return attempt.open()
 
+    def _check_counters(self, key: RoundKey, committed: history_pb2.RoundCommitted, depth: Depth) -> None:
+        """The counters of a run are the sum of its count round, under their own name."""
+        depth.model = "wrong"
+        _hashed(f"the counters of {key}", self._vectors.counters(committed.sum_sha256), committed.sum_sha256)
+        depth.model = "counters"
+
     def _check_model(self, key: RoundKey, committed: history_pb2.RoundCommitted, depth: Depth) -> None:
         depth.model = "wrong"
         reference = committed.model
@@ -216,7 +227,11 @@ class Recomputation:
             _check_scores(key, committed, layout.part(words, Segment.EVALUATE))
         if Segment.STANDARDISE in segments:
             opened = fixed_point.standardise_codec(self.progress.manifest).decode(layout.part(words, segments[0]))
-            _same(f"{key}'s run state", averaging.run_state(opened, self.progress.recipe), self._state)
+            _same(
+                f"{key}'s run state",
+                averaging.run_state(opened, self.progress.recipe, self.progress.counters_sha256),
+                self._state,
+            )
             expected = model.initial_vector(self.progress.manifest, self.progress.seed)
             self._velocity = np.zeros(len(expected))
             return _equal(key, expected, vector, "from sum, seed")

@@ -6,17 +6,17 @@ import numpy as np
 
 from fedfraud import model
 from fedfraud.errors import FedfraudError, Misconfigured
-from fedfraud.v1 import history_pb2
+from fedfraud.v1 import history_pb2, model_pb2
 from fedfraud.wire import RoundKey, round_key_from_proto
 from services.aggregator.averaging import Model
 from services.aggregator.progress import Progress
 from services.aggregator.vectors import Vectors
 
 
-class NamedModels:
-    """The vectors, by hash, of all models that the journal names: a fold, `apply` each entry once.
+class NamedVectors:
+    """The hashes of all models and counters that the journal names: a fold, `apply` each entry once.
 
-    Another may lie on disk, of a round that was committed otherwise after a restart; it is nobody's model.
+    Another may lie on disk, of a round that was committed otherwise after a restart; it is nobody's.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,10 @@ class NamedModels:
             case "run_started":
                 self.sha256s.add(entry.run_started.model.vector_sha256)
             case "round_committed":
-                self.sha256s.add(entry.round_committed.model.vector_sha256)
+                committed = entry.round_committed
+                self.sha256s.add(committed.model.vector_sha256)
+                if model_pb2.SEGMENT_KIND_COUNT in committed.segments:
+                    self.sha256s.add(committed.sum_sha256)
 
 
 def load_model(progress: Progress, vectors: Vectors) -> Model | None:

@@ -99,15 +99,24 @@ class Run:
         return await central.central_scores(path, purpose, self._around.central_wait) if path and purpose else None
 
     async def _prepare(self) -> None:
-        """The standardise round: the run state, and the initial model under it."""
+        """The count round, where features follow from counters, and the standardise round: the run state, and the
+        initial model under it."""
         try:
+            if self._around.manifest.feature_plan and not self.progress.counters_sha256:
+                await self._count()
             done = await self._closed_round(0, (Segment.STANDARDISE,))
         except AlreadyOpened as error:
-            raise RunFailed(f"a scaler must come from sums that are opened once: {error}") from error
+            raise RunFailed(f"counters and scaler must come from sums that are opened once: {error}") from error
         opened = fixed_point.standardise_codec(self._around.manifest).decode(done.part(Segment.STANDARDISE))
-        state = averaging.run_state(opened, self.progress.recipe)
+        state = averaging.run_state(opened, self.progress.recipe, self.progress.counters_sha256)
         vector = model.initial_vector(self._around.manifest, self.progress.seed)
         await self._commit(done, await store_model(self._around, vector, np.zeros(len(vector)), state), new_state=state)
+
+    async def _count(self) -> None:
+        """The sum of what the banks count; no bank has features before it."""
+        done = await self._closed_round(0, (Segment.COUNT,))
+        await self._around.writer.insist(self._around.vectors.write_counters, fixed_point.to_bytes(done.words))
+        await self._commit(done, None)
 
     async def _train(self, step: int) -> None:
         """A training round: scores of the model received, then the average of the updates made from it."""
@@ -205,7 +214,7 @@ class Run:
     async def _commit(
         self,
         done: Closed,
-        produced: Model,
+        produced: Model | None,
         *,
         pooled: Scores | None = None,
         pooled_curve: tuple[CurvePoint, ...] = (),
@@ -215,7 +224,7 @@ class Run:
     ) -> None:
         """One journal entry makes the round's result the present model."""
         around, plan, seconds = self._around, done.plan, time.monotonic() - done.opened_at
-        holdout, holdout_curve = await asyncio.to_thread(self._holdout_scores, produced)
+        holdout, holdout_curve = await asyncio.to_thread(self._holdout_scores, produced) if produced else (None, ())
         entry = messages.round_committed(
             plan,
             done.seats,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from fedfraud.channel import bind_enrolment, bind_mutual, enrolment_server, mutual_server
 from fedfraud.errors import Misconfigured, NotStored, Stale
+from fedfraud.feature_plan import PLANS
 from fedfraud.health import HealthServer
 from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
@@ -25,7 +26,7 @@ from services.aggregator.holdout import Holdout
 from services.aggregator.intake import Intake
 from services.aggregator.journal import NAME, Journal
 from services.aggregator.participants import Participants
-from services.aggregator.recovery import NamedModels
+from services.aggregator.recovery import NamedVectors
 from services.aggregator.round_drive import Surroundings
 from services.aggregator.seats import Seats
 from services.aggregator.servicers.enrolment import EnrolmentServicer, Registrar
@@ -81,7 +82,9 @@ async def _serve(
         vectors.prepare()
     participants = Participants(seats, journal, log)
     intake = Intake(seats, participants, journal, writer, vectors, settings.stall_timeout, log)
-    holdout = Holdout(settings.holdout_file, manifest) if settings.holdout_file else None
+    # Rows whose features follow from counters are nobody's to publish: there is no hold-out of those.
+    public = settings.holdout_file if manifest.feature_plan is None else None
+    holdout = Holdout(public, manifest) if public else None
     surroundings = Surroundings(
         manifest,
         holdout,
@@ -104,7 +107,7 @@ async def _serve(
     registrar = Registrar(settings, authority, seats, journal)
     await journal.replay(seats.apply)
     await journal.replay(conductor.apply)
-    await _forget_models(journal, writer, vectors)
+    await _forget_strays(journal, writer, vectors)
     final_models = FinalModels()
     await journal.replay(final_models.apply)
 
@@ -202,7 +205,8 @@ def manifest_of(settings: Settings) -> Manifest:
     """The model of the set population; an unknown one is refused."""
     if settings.population not in SCHEMAS:
         raise Misconfigured(f"population must be one of {', '.join(SCHEMAS)}, got {settings.population!r}")
-    return Manifest(settings.population, SCHEMAS[settings.population])
+    name = settings.population
+    return Manifest(name, SCHEMAS[name], feature_plan=PLANS.get(name))
 
 
 def _locked(folder: Path) -> BinaryIO:
@@ -227,11 +231,11 @@ def _durably() -> Iterator[None]:
         raise NotStored(f"a start must be made durable, the disk said: {error}") from error
 
 
-async def _forget_models(journal: Journal, writer: Writer, vectors: Vectors) -> None:
-    """A former process may have written the model of a round that it did not commit."""
-    named = NamedModels()
+async def _forget_strays(journal: Journal, writer: Writer, vectors: Vectors) -> None:
+    """A former process may have written the model or the counters of a round that it did not commit."""
+    named = NamedVectors()
     await journal.replay(named.apply)
-    await writer.run(vectors.remove_models_but, named.sha256s)
+    await writer.run(vectors.remove_but, named.sha256s)
 
 
 async def _all_absent(seats: Seats, journal: Journal) -> None:

@@ -1,4 +1,5 @@
-"""Vectors as files beside the journal: models by their hash; contributions, sums and momenta by run and round."""
+"""Vectors as files beside the journal: models and counters by their hash; contributions, sums and momenta by run and
+round."""
 
 import hashlib
 import os
@@ -23,7 +24,8 @@ class Vectors:
 
     def prepare(self) -> None:
         """Makes the folder, and takes away what a process that was killed had half written."""
-        make_folder(self._folder / "models")
+        for name in ("models", "counters"):
+            make_folder(self._folder / name)
         for path in self._folder.rglob(".*"):
             path.unlink()
 
@@ -35,14 +37,27 @@ class Vectors:
             write_durably(path, data)
         return sha256
 
-    def read_model(self, sha256: bytes) -> bytes:
-        """The bytes of this hash."""
-        path = self.model(sha256)
-        if len(sha256) != 32 or not path.exists():  # a stranger's bytes make no file name
-            raise NotFound(f"a vector must be a model of this network, got {sha256.hex()[:80] or 'none'}")
-        return path.read_bytes()
+    def write_counters(self, data: bytes) -> bytes:
+        """Stores summed counters, little-endian uint64; returns their SHA-256."""
+        sha256 = hashlib.sha256(data).digest()
+        path = self.counters(sha256)
+        if not path.exists():
+            write_durably(path, data)
+        return sha256
 
-    def write_contribution(self, key: RoundKey, seat: str, data: bytes) -> None:
+    def find(self, sha256: bytes) -> Path:
+        """The file of the model or the counters of this hash."""
+        if len(sha256) == 32:  # a stranger's bytes make no file name
+            for path in (self.model(sha256), self.counters(sha256)):
+                if path.exists():
+                    return path
+        raise NotFound(f"a vector must be a model or counters of this network, got {sha256.hex()[:80] or 'none'}")
+
+    def read_model(self, sha256: bytes) -> bytes:
+        """The bytes of the model of this hash."""
+        return self.find(sha256).read_bytes()
+
+    def write_contribution(self, key: RoundKey, seat: str, data: bytes | bytearray) -> None:
         """Stores a contribution, little-endian uint64."""
         self._write(self.contribution(key, seat), data)
 
@@ -72,14 +87,15 @@ class Vectors:
         """Where the momentum after a round lies."""
         return self._round(key).with_suffix(".velocity.f64")
 
-    def models(self) -> Iterator[Path]:
-        """The files of all models."""
-        return self._folder.glob("models/*.f32")
+    def named_by_hash(self) -> Iterator[Path]:
+        """The files of all models and counters."""
+        yield from self._folder.glob("models/*.f32")
+        yield from self._folder.glob("counters/*.u64")
 
-    def remove_models_but(self, sha256s: set[bytes]) -> None:
-        """Forgets every model whose hash is not among these."""
-        kept = {self.model(sha256) for sha256 in sha256s}
-        for path in list(self.models()):
+    def remove_but(self, sha256s: set[bytes]) -> None:
+        """Forgets every model, and all counters, whose hash is not among these."""
+        kept = {path for sha256 in sha256s for path in (self.model(sha256), self.counters(sha256))}
+        for path in list(self.named_by_hash()):
             if path not in kept:
                 path.unlink()
 
@@ -99,13 +115,17 @@ class Vectors:
             if path.is_dir() and path != kept and time.time() - path.stat().st_mtime >= retention:
                 shutil.rmtree(path)
 
-    def _write(self, path: Path, data: bytes) -> None:
+    def _write(self, path: Path, data: bytes | bytearray) -> None:
         make_folder(path.parent)
         write_durably(path, data)
 
     def model(self, sha256: bytes) -> Path:
         """Where the model of this vector hash lies."""
         return self._folder / "models" / f"{sha256.hex()}.f32"
+
+    def counters(self, sha256: bytes) -> Path:
+        """Where the counters of this hash lie."""
+        return self._folder / "counters" / f"{sha256.hex()}.u64"
 
     def _round(self, key: RoundKey) -> Path:
         return self._folder / key.run_id / f"{key.round:05d}-{key.attempt}"

@@ -15,16 +15,18 @@ from typing import Any
 import grpc
 from google.protobuf.duration_pb2 import Duration
 
-from fedfraud import model
+from fedfraud import fixed_point, model
 from fedfraud.errors import Conflict, FedfraudError, Invalid, NotStored
-from fedfraud.fixed_point import train_codec
+from fedfraud.fixed_point import count_codec, train_codec
 from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
 from fedfraud.masking_policy import OpenedBefore
 from fedfraud.masking_wire import answer_to_proto, parameters_from_proto, roster_from_proto, task_sha256
+from fedfraud.model import RunState
 from fedfraud.v1 import federation_pb2, federation_pb2_grpc, masking_pb2, model_pb2
 from fedfraud.wire import (
     RoundKey,
+    check_counters_sha256,
     recipe_from_proto,
     round_key_from_proto,
     round_key_to_proto,
@@ -249,6 +251,7 @@ class Answers:
                     f"a model must have the hash it came with, {instruction.model.model_sha256.hex()[:12]}, "
                     f"got {sha256.hex()[:12]}"
                 )
+        await self._learn(instruction, state, session, work.ends)
         recipe = recipe_from_proto(instruction.recipe)
         train_codec(self.manifest, recipe).check_capacity()
         if min(instruction.seed, instruction.step, instruction.retry) < 0:
@@ -272,19 +275,46 @@ class Answers:
             vector=vector,
             alone_until=began + ALONE_SHARE * _seconds(instruction.time_left),
             retry=instruction.retry,
+            counters_sha256=instruction.counters_sha256,
             task_sha256=task_sha256(instruction, self.manifest),
         )
 
+    async def _learn(
+        self, instruction: federation_pb2.RoundInstruction, state: RunState | None, session: Session, ends: float
+    ) -> None:
+        """Has the counters that a round's features follow from, which the run state names too."""
+        sha256, counts = instruction.counters_sha256, model_pb2.SEGMENT_KIND_COUNT in instruction.segments
+        if counts and sha256:
+            raise Invalid(f"a round that counts must not follow from counters, got {sha256.hex()[:12]}")
+        if state is not None and sha256 != state.counters_sha256:
+            raise Invalid(
+                f"counters must be the run state's, {state.counters_sha256.hex()[:12]}, got {sha256.hex()[:12]}"
+            )
+        if not counts:
+            check_counters_sha256(sha256, self.manifest)
+        if counts or await asyncio.to_thread(self._contributor.knows, sha256):
+            return
+        codec = count_codec(self.manifest)
+        words = fixed_point.from_bytes(await self._fetched(sha256, 8 * codec.length, session, ends))
+        if len(words) != codec.length:
+            raise Invalid(f"counters must have {codec.length} words, got {len(words)}")
+        await asyncio.to_thread(self._contributor.learn, sha256, words)
+
     async def _vector(self, reference: model_pb2.ModelReference, session: Session, ends: float) -> model.Vector:
-        request = federation_pb2.GetVectorRequest(vector_sha256=reference.vector_sha256)
+        data = await self._fetched(reference.vector_sha256, 4 * self.manifest.parameter_count, session, ends)
+        return model.from_bytes(bytes(data), self.manifest)
+
+    async def _fetched(self, sha256: bytes, size: int, session: Session, ends: float) -> bytearray:
+        """The bytes of this hash, `size` at most."""
         data = bytearray()
+        request = federation_pb2.GetVectorRequest(vector_sha256=sha256)
         async for response in session.stub.GetVector(request, timeout=_until(ends)):
             data += response.chunk
-            if len(data) > 4 * self.manifest.parameter_count:
+            if len(data) > size:
                 break
-        if hashlib.sha256(data).digest() != reference.vector_sha256:
-            raise Invalid(f"a vector must have the hash it was asked by, {reference.vector_sha256.hex()[:12]}")
-        return model.from_bytes(bytes(data), self.manifest)
+        if hashlib.sha256(data).digest() != sha256:
+            raise Invalid(f"a vector must have the hash it was asked by, {sha256.hex()[:12]}")
+        return data
 
     def drop(self) -> None:
         """Gives up the answer that is being prepared."""

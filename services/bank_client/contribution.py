@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fedfraud.errors import Invalid
-from fedfraud.fixed_point import Layout, Segment
+from fedfraud.fixed_point import Layout, Segment, Words, count_codec
 from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
 from fedfraud.masking_policy import Inputs
@@ -15,7 +15,8 @@ from fedfraud.model import RunState, Vector
 from fedfraud.recipe import Recipe
 from fedfraud.wire import Disclosure, RoundKey
 from services.bank_client import evaluation
-from services.bank_client.dataset import Rows, read, split
+from services.bank_client.dataset import Rows, read
+from services.bank_client.examples import Dataset, FeatureTable
 from services.bank_client.outbox import Outbox
 from services.bank_client.release import Released, ReleaseDoor
 from services.bank_client.seeds import training_seed
@@ -42,6 +43,8 @@ class Task:
     vector: Vector | None
     alone_until: float
     """When training alone is given up, by the monotonic clock: a task may wait for others before it is begun."""
+    counters_sha256: bytes = b""
+    """Of the counters that features follow from; empty without any, and in the round that counts."""
     retry: int = 0
     """Rounds of this step that were opened without a commit."""
     task_sha256: bytes = bytes(32)
@@ -59,13 +62,10 @@ class Contributor:
     def __init__(self, settings: Settings, manifest: Manifest) -> None:
         self._settings = settings
         self._manifest = manifest
-        rows = read(settings.data_dir / settings.dataset, manifest.features)
-        self._row_count, self._fraud_count = len(rows), rows.fraud_count
-        self._training, self._validation = split(rows)
+        self._dataset: Dataset = FeatureTable(read(settings.data_dir / settings.dataset, manifest.features))
         self._read_holdout()  # here its faults are found out; it is looked at once a run, and not kept
         self._trainer: tuple[Recipe, RunState, object] | None = None
         self._alone: tuple[tuple[int, Recipe, int], tuple[RunState, Vector]] | None = None
-        self._data_sha256 = rows.sha256
         self._outbox = Outbox(settings.data_dir)
         self._compared: frozenset[str] = frozenset()
         self._lock = threading.Lock()
@@ -73,11 +73,22 @@ class Contributor:
     @property
     def row_count(self) -> int:
         """The bank's rows, training and validation."""
-        return self._row_count
+        return self._dataset.row_count
+
+    def knows(self, counters_sha256: bytes) -> bool:
+        """Whether features can be had under these counters; otherwise `learn` comes first."""
+        return self._dataset.knows(counters_sha256)
+
+    def learn(self, counters_sha256: bytes, words: Words) -> None:
+        """Computes the features under the summed counters; what leaves in a run follows from one set of them."""
+        with self._lock:
+            if not self._dataset.knows(counters_sha256):
+                self._dataset.learn(counters_sha256, count_codec(self._manifest).decode(words))
 
     def inputs(self, task: Task) -> Inputs:
         """What the bank's own policy has to know of a contribution: what each segment's figures follow from."""
         sources = {
+            Segment.COUNT: b"",
             Segment.STANDARDISE: b"",
             Segment.EVALUATE: task.model_sha256,
             Segment.TRAIN: task.training_seed,
@@ -85,7 +96,7 @@ class Contributor:
         named = tuple(hashlib.sha256(sources[segment]).digest() for segment in task.segments)
         layout = Layout(task.segments, self._manifest, task.recipe)
         names = tuple(segment.value for segment in task.segments)
-        clip, data_sha256 = task.recipe.clip, self._data_sha256
+        clip, data_sha256 = task.recipe.clip, self._dataset.sha256
         return Inputs(task.model_sha256, task.task_sha256, clip, names, named, data_sha256, layout.length)
 
     def erase(self) -> None:
@@ -111,12 +122,15 @@ class Contributor:
         layout = Layout(task.segments, self._manifest, task.recipe)
         door = ReleaseDoor(layout, task.key, task.model_sha256, self.inputs(task).sha256)
         for segment in task.segments:
-            if segment is Segment.STANDARDISE:
-                door.standardise(self._training.features, self._training.labels)
+            if segment is Segment.COUNT:
+                door.count(self._dataset.counts())
+            elif segment is Segment.STANDARDISE:
+                training = self._dataset.under(task.counters_sha256).training
+                door.standardise(training.features, training.labels)
             elif task.run_state is None or task.vector is None:
                 raise Invalid(f"a {segment.value} segment must come with a model and a run state, got none")
             elif segment is Segment.EVALUATE:
-                rows = self._validation
+                rows = self._dataset.under(task.counters_sha256).validation
                 scores = evaluation.logits(self._manifest, task.recipe, task.run_state, task.vector, rows)
                 door.evaluate(scores, rows.labels)
             else:
@@ -129,20 +143,21 @@ class Contributor:
         # Here and not above: torch takes seconds to import, and a bank joins before.
         from services.bank_client import training
 
+        rows = self._dataset.under(task.counters_sha256).training
         if self._trainer is None or self._trainer[:2] != (task.recipe, state):
-            trainer = training.Trainer(self._manifest, task.recipe, state, self._training, self._settings.device)
+            trainer = training.Trainer(self._manifest, task.recipe, state, rows, self._settings.device)
             self._trainer = (task.recipe, state, trainer)
         kept = self._trainer[2]
         assert isinstance(kept, training.Trainer)  # noqa: S101  # for the type checker
         trained = kept.train(vector, task.training_seed, cancelled)
-        door.train(trained - vector, training.weight(task.recipe, state, self._training))
+        door.train(trained - vector, training.weight(task.recipe, state, rows))
 
     def _disclosure(self, task: Task, cancelled: Callable[[], bool]) -> Disclosure | None:
         """What the bank chose to give in its own name; how it fares alone and federated with the last round."""
         chosen = set(self._settings.disclose.split(","))
         own = self._comparison(task, chosen, cancelled) if self._is_last(task) else {}
-        rows = self._row_count if "rows" in chosen else None
-        rate = self._fraud_count / self._row_count if "fraud_rate" in chosen else None
+        rows = self._dataset.row_count if "rows" in chosen else None
+        rate = self._dataset.fraud_count / self._dataset.row_count if "fraud_rate" in chosen else None
         return None if chosen == {"none"} else Disclosure(rows, rate, **own)
 
     def _is_last(self, task: Task) -> bool:
@@ -156,12 +171,15 @@ class Contributor:
         own: dict[str, float | None] = {}
         holdout = self._read_holdout() if chosen & {"federated", "alone"} else None
         if "federated" in chosen and task.run_state is not None and task.vector is not None:
-            own |= self._precisions("federated", task.recipe, task.run_state, task.vector, holdout)
-        if "alone" in chosen and (alone := self._trained_alone(task, cancelled)):
-            own |= self._precisions("alone", task.recipe, *alone, holdout)
+            rows = self._dataset.under(task.counters_sha256).validation
+            own |= self._precisions("federated", task.recipe, task.run_state, task.vector, rows, holdout)
+        if "alone" in chosen:
+            examples = self._dataset.alone()
+            if alone := self._trained_alone(task, examples.training, cancelled):
+                own |= self._precisions("alone", task.recipe, *alone, examples.validation, holdout)
         return own
 
-    def _trained_alone(self, task: Task, cancelled: Callable[[], bool]) -> tuple[RunState, Vector] | None:
+    def _trained_alone(self, task: Task, rows: Rows, cancelled: Callable[[], bool]) -> tuple[RunState, Vector] | None:
         """The bank's model without the federation; None if the deadline is too near: it must not cost the round."""
         from services.bank_client import training
 
@@ -172,7 +190,7 @@ class Contributor:
                     self._manifest,
                     task.recipe,
                     epochs,
-                    self._training,
+                    rows,
                     task.seed,
                     task.seat,
                     lambda: cancelled() or time.monotonic() > task.alone_until,
@@ -187,11 +205,11 @@ class Contributor:
         return self._alone[1]
 
     def _precisions(
-        self, name: str, recipe: Recipe, state: RunState, vector: Vector, holdout: Rows | None
+        self, name: str, recipe: Recipe, state: RunState, vector: Vector, rows: Rows, holdout: Rows | None
     ) -> dict[str, float | None]:
         """Average precision on the bank's own validation rows, and on the public hold-out where there is one."""
         precision = evaluation.average_precision
-        own = precision(self._manifest, recipe, state, vector, self._validation)
+        own = precision(self._manifest, recipe, state, vector, rows)
         public = precision(self._manifest, recipe, state, vector, holdout) if holdout else None
         return {name: own, f"{name}_holdout": public}
 

@@ -30,6 +30,7 @@ class Enrolment:
     slot: int
     population: str
     population_seed: int
+    population_preset: str = ""
 
 
 async def ensure_enrolled(settings: Settings) -> Enrolment:
@@ -100,7 +101,9 @@ def _pending_key(data_dir: Path) -> bytes:
 async def _enrol(settings: Settings, key: bytes) -> None:
     join = JoinFolder.read(settings.join_dir)
     response, pair = await enrolment.enrol(settings.enrolment, join, load_key(key), _own_signing_key(settings.data_dir))
-    known = Enrolment(response.seat, response.slot, response.population, response.population_seed)
+    known = Enrolment(
+        response.seat, response.slot, response.population, response.population_seed, response.population_preset
+    )
     write_durably(settings.data_dir / _ENROLMENT, json.dumps(asdict(known)).encode())
     store_pair(settings.data_dir, pair)
     (settings.data_dir / _PENDING).unlink(missing_ok=True)

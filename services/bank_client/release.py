@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fedfraud import fixed_point
 from fedfraud.errors import Invalid
-from fedfraud.fixed_point import EvaluateCodec, Layout, Segment, StandardiseCodec, TrainCodec, Words
+from fedfraud.fixed_point import CountCodec, EvaluateCodec, Layout, Segment, StandardiseCodec, TrainCodec, Words
 from fedfraud.model import Vector
 from fedfraud.v1 import federation_pb2
 from fedfraud.wire import (
@@ -31,6 +31,7 @@ _CHUNK_BYTES = 1 << 14
 """Far below what a message may hold: the aggregator sees each one come, so a slow line is no stalled upload."""
 
 PROTECTIONS = {
+    Segment.COUNT: "transactions and known frauds a merchant bucket and day",
     Segment.STANDARDISE: "sums over all training rows",
     Segment.TRAIN: "weighted update of the model, each coordinate clipped",
     Segment.EVALUATE: "counts of validation rows a score bin",
@@ -111,6 +112,12 @@ class ReleaseDoor:
         self._layout = layout
         self._key, self._model_sha256, self._inputs_sha256 = key, model_sha256, inputs_sha256
         self._parts: dict[Segment, Words] = {}
+
+    def count(self, counts: NDArray[np.int64]) -> None:
+        """Transactions and known frauds a (merchant bucket, day), (buckets, days, 2)."""
+        codec = self._layout.codecs[Segment.COUNT]
+        if isinstance(codec, CountCodec):
+            self._parts[Segment.COUNT] = codec.encode(counts)
 
     def standardise(self, features: NDArray[np.float64], labels: NDArray[np.bool_]) -> None:
         """Sums of the training rows, (rows, features) in the features' units."""

@@ -235,7 +235,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--rounds", type=whole_number(1, 10_000), default=10, metavar="N", help="committed training rounds")
     add("--recipe", default="default", help=f"hyperparameters: {', '.join(RECIPES)}")
     add("--population", default="tutorial", help=f"the simulated world: {', '.join(SCHEMAS)}")
-    add("--preset", default="", help="a variant of the population; the tutorial has none")
+    add(
+        "--preset",
+        default="",
+        help="a variant of the population: national, regional or skewed cards (default: the first)",
+    )
     add("--seed", type=whole_number(0, 2**32 - 1), default=7, metavar="N", help="seed of the population and of the run")
     add(
         "--aggregation",

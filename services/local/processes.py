@@ -305,7 +305,7 @@ def _bank(settings: BankSettings, turn: Event | None, done: Event) -> None:
     enrolment = asyncio.run(ensure_enrolled(settings))
     done.set()
     Log(enrolment.seat).info("enrolled", seat=enrolment.seat, slot=enrolment.slot)
-    write_shard(enrolment.population, enrolment.population_seed, enrolment.slot, settings.data_dir)
+    write_shard(enrolment, settings.data_dir)
     _until_terminated(lambda stop: BankClient(settings, stop).serve())
 
 

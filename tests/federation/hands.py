@@ -17,7 +17,7 @@ from fedfraud import enrolment, fixed_point
 from fedfraud.chain import CheckedReceipt, checked_receipt, journal_key
 from fedfraud.channel import CHUNK_BYTES, KeyPair, mutual_channel
 from fedfraud.enrolment import JoinFolder
-from fedfraud.fixed_point import EvaluateCodec, Layout, StandardiseCodec, TrainCodec, Words
+from fedfraud.fixed_point import CountCodec, EvaluateCodec, Layout, StandardiseCodec, TrainCodec, Words
 from fedfraud.identity import certificate_request, key_pem, new_key, public_key_sha256
 from fedfraud.v1 import enrolment_pb2, federation_pb2, federation_pb2_grpc, model_pb2
 from fedfraud.wire import manifest_from_proto, recipe_from_proto, segments_from_proto
@@ -230,6 +230,8 @@ class HandBank:
 
 def _good(codec: fixed_point.Codec, value: float, weight: int) -> Words:
     match codec:
+        case CountCodec():
+            return codec.encode(np.full((codec.bucket_count, codec.day_count, 2), weight))
         case StandardiseCodec():
             labels = np.arange(weight) == 0
             return codec.encode(np.full((weight, len(codec.resolutions)), value), labels)

@@ -12,14 +12,17 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from fedfraud.errors import Invalid, Misconfigured
+from fedfraud.feature_plan import PLANS
 from fedfraud.fixed_point import (
     BINS,
+    CELL_CAP,
     LIMB_BITS,
     LIMBS,
     MAX_SEATS,
     ROW_CAP,
     VALUE_CAP,
     WEIGHT_CAP,
+    CountCodec,
     EvaluateCodec,
     Layout,
     Segment,
@@ -32,7 +35,7 @@ from fedfraud.fixed_point import (
 )
 from fedfraud.manifest import Manifest
 from fedfraud.recipe import Recipe, recipe_named
-from fedfraud.transactions import TUTORIAL, Feature
+from fedfraud.transactions import CARDS, TUTORIAL, Feature
 
 MANIFEST = Manifest("tutorial", TUTORIAL)
 RECIPE = recipe_named("default")
@@ -427,3 +430,46 @@ def test_words_cross_the_wire_as_little_endian_and_whole() -> None:
     assert from_bytes(to_bytes(words(1, -1))).tolist() == [1, 2**64 - 1]
     with pytest.raises(Invalid, match=r"^a contribution must be a multiple of 8 bytes, got 9$"):
         from_bytes(b"123456789")
+
+
+COUNTS = CountCodec(bucket_count=4, day_count=3)
+
+
+def counts_at_random(draws: np.random.RandomState) -> NDArray[np.int64]:
+    return draws.randint(0, CELL_CAP + 1, (4, 3, 2)).astype(np.int64)
+
+
+def test_counters_of_all_banks_are_the_sum_of_each_banks_counts() -> None:
+    draws = np.random.RandomState(7)
+    each = [counts_at_random(draws) for _ in range(50)]
+    total = added([COUNTS.encode(counts) for counts in each])
+    assert np.array_equal(COUNTS.decode(total), np.sum(each, axis=0))
+    assert COUNTS.length == len(total) == 12
+
+
+def test_a_cell_is_full_at_its_cap_and_the_sum_of_all_seats_carries_into_nothing() -> None:
+    full = COUNTS.encode(np.full((4, 3, 2), 2**62))
+    assert (COUNTS.decode(full) == CELL_CAP).all()
+    most = full * np.uint64(MAX_SEATS)
+    assert (COUNTS.decode(most) == CELL_CAP * MAX_SEATS).all()
+    COUNTS.check_sum(most, MAX_SEATS)
+    COUNTS.check(full)
+
+
+@pytest.mark.parametrize("one_more", [1, 2**32])
+def test_a_cell_above_its_cap_is_refused(one_more: int) -> None:
+    full = COUNTS.encode(np.full((4, 3, 2), CELL_CAP))
+    full[5] += np.uint64(one_more)
+    with pytest.raises(Invalid, match=rf"^a cell must count at most {CELL_CAP}, got {CELL_CAP + 1}$"):
+        COUNTS.check(full)
+    COUNTS.check_sum(full, 2)
+
+
+def test_counts_have_the_plans_shape_and_belong_to_transactions() -> None:
+    plan = PLANS["cards"]
+    codec = codec_for(Segment.COUNT, Manifest("cards", CARDS, feature_plan=plan), RECIPE)
+    assert codec == CountCodec(65_536, 52)
+    with pytest.raises(Invalid, match=r"^counts must have shape \(4, 3, 2\), got \(4, 3\)$"):
+        COUNTS.encode(np.zeros((4, 3), np.int64))
+    with pytest.raises(Invalid, match=r"^a count segment must be of transactions, the population 'tutorial' has none$"):
+        codec_for(Segment.COUNT, MANIFEST, RECIPE)

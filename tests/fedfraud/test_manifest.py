@@ -3,6 +3,7 @@
 import pytest
 
 from fedfraud.errors import Invalid
+from fedfraud.feature_plan import FeaturePlan
 from fedfraud.manifest import Manifest, Tensor
 from fedfraud.transactions import TUTORIAL, Feature
 
@@ -50,6 +51,7 @@ def test_a_resolution_of_1_and_of_1_0_are_the_same_bytes() -> None:
         Manifest("cards", (AMOUNT, Feature("age", "month", 1.0))),
         Manifest("cards", (AMOUNT, Feature("age", "year", 0.5))),
         Manifest("cards", (AMOUNT, AGE), hidden_sizes=(64, 16)),
+        Manifest("cards", (AMOUNT, AGE), feature_plan=FeaturePlan("2018-04-01")),
     ],
 )
 def test_every_part_of_a_manifest_is_in_its_canonical_json(other: Manifest) -> None:

@@ -117,6 +117,7 @@ def test_the_model_hash_changes_with_each_part_and_with_nothing_else() -> None:
         (SMALL, replace(STATE, row_count=99), VECTOR),
         (SMALL, replace(STATE, fraud_count=8), VECTOR),
         (SMALL, replace(STATE, weight_scale=0.25), VECTOR),
+        (SMALL, replace(STATE, counters_sha256=bytes(32)), VECTOR),
         (SMALL, STATE, nudged),
     ]
     hashes = [model_sha256(*variant) for variant in variants]

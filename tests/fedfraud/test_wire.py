@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from fedfraud.errors import Invalid
+from fedfraud.feature_plan import FeaturePlan
 from fedfraud.fixed_point import Segment
 from fedfraud.identity import Role
 from fedfraud.manifest import Manifest
@@ -38,6 +39,7 @@ from fedfraud.wire import (
 
 NAN, INF = float("nan"), float("inf")
 MANIFEST = Manifest("cards", (Feature("amount", "euro", 0.01), Feature("age", "year", 1.0)), hidden_sizes=(8, 4))
+PLANNED = replace(MANIFEST, feature_plan=FeaturePlan("2018-04-01", bucket_count=64))
 STATE = RunState((0.1, -2.0), (1.5, 1e-9), row_count=48_000, fraud_count=1_180, weight_scale=1 / 3)
 
 
@@ -58,7 +60,7 @@ def test_segments_come_back_in_order() -> None:
 
 @pytest.mark.parametrize("kind", [0, 99])
 def test_an_unknown_segment_kind_is_refused(kind: model_pb2.SegmentKind.ValueType) -> None:
-    with pytest.raises(Invalid, match=rf"^a segment kind must be one of \[1, 2, 3\], got {kind}$"):
+    with pytest.raises(Invalid, match=rf"^a segment kind must be one of \[1, 2, 3, 4\], got {kind}$"):
         segments_from_proto([model_pb2.SEGMENT_KIND_TRAIN, kind])
 
 
@@ -73,7 +75,7 @@ def test_an_unknown_role_is_refused(role: model_pb2.Role.ValueType) -> None:
         role_from_proto(role)
 
 
-@pytest.mark.parametrize("manifest", [MANIFEST, Manifest("tutorial", TUTORIAL)])
+@pytest.mark.parametrize("manifest", [MANIFEST, Manifest("tutorial", TUTORIAL), PLANNED])
 def test_a_manifest_comes_back_with_the_same_canonical_bytes(manifest: Manifest) -> None:
     back = manifest_from_proto(model_pb2.Manifest.FromString(manifest_to_proto(manifest).SerializeToString()))
     assert back == manifest
@@ -109,9 +111,26 @@ def test_a_recipe_out_of_range_or_without_a_weight_rule_is_refused() -> None:
         recipe_from_proto(model_pb2.Recipe())
 
 
-def test_a_run_state_comes_back_bit_for_bit() -> None:
-    message = model_pb2.RunState.FromString(run_state_to_proto(STATE).SerializeToString())
-    assert run_state_from_proto(message, MANIFEST).to_bytes() == STATE.to_bytes()
+def test_a_feature_plan_out_of_range_is_refused() -> None:
+    message = manifest_to_proto(PLANNED)
+    message.feature_plan.bucket_count = 1000
+    with pytest.raises(Invalid, match=r"^bucket count must be a power of two up to 16777216, got 1000$"):
+        manifest_from_proto(message)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "state"), [(MANIFEST, STATE), (PLANNED, replace(STATE, counters_sha256=bytes(range(32))))]
+)
+def test_a_run_state_comes_back_bit_for_bit(manifest: Manifest, state: RunState) -> None:
+    message = model_pb2.RunState.FromString(run_state_to_proto(state).SerializeToString())
+    assert run_state_from_proto(message, manifest).to_bytes() == state.to_bytes()
+
+
+def test_a_run_state_has_counters_exactly_where_features_follow_from_them() -> None:
+    with pytest.raises(Invalid, match=r"^counters must have a hash of 32 bytes, got 0 bytes$"):
+        run_state_from_proto(run_state_to_proto(STATE), PLANNED)
+    with pytest.raises(Invalid, match=r"^counters must be of a population with transactions, got 32 bytes$"):
+        run_state_from_proto(run_state_to_proto(replace(STATE, counters_sha256=bytes(32))), MANIFEST)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from fedfraud.errors import Conflict
 from fedfraud.identity import Identity, Role, check_signing_key, public_key_sha256, requested_key
 from fedfraud.logs import Log
+from fedfraud.transactions import PRESETS
 from fedfraud.v1 import enrolment_pb2, enrolment_pb2_grpc, history_pb2
 from fedfraud.wire import role_to_proto
 from services.aggregator.authority import Authority
@@ -125,14 +126,15 @@ class EnrolmentServicer(enrolment_pb2_grpc.EnrolmentServiceServicer):
         certificate = x509.load_pem_x509_certificate(pem)
         fingerprint = certificate.fingerprint(hashes.SHA256()).hex()[:12]  # as in the journal and in refusals
         self._log.info("enrolled", who=identity, slot=slot or "-", certificate=fingerprint)
-        simulated = self._settings.simulation and role is Role.BANK
+        simulated, population = self._settings.simulation and role is Role.BANK, self._settings.population
         response = enrolment_pb2.EnrolResponse(
             role=role_to_proto(role),
             seat=identity.seat,
             certificate_pem=pem,
             slot=slot,
-            population=self._settings.population if simulated else "",
+            population=population if simulated else "",
             population_seed=self._settings.seed if simulated else 0,
+            population_preset=self._settings.preset or PRESETS.get(population, ("",))[0] if simulated else "",
         )
         response.expiry_time.FromDatetime(certificate.not_valid_after_utc)
         return response

@@ -31,6 +31,18 @@ def test_a_hash_that_no_model_has_is_not_found(tmp_path: Path, sha256: bytes) ->
         Vectors(tmp_path).read_model(sha256)
 
 
+def test_counters_are_found_by_their_hash_beside_the_models(tmp_path: Path) -> None:
+    vectors = Vectors(tmp_path)
+    vectors.prepare()
+    model, counters = vectors.write_model(b"four"), vectors.write_counters(b"eight by")
+    assert counters == vectors.write_counters(b"eight by") == hashlib.sha256(b"eight by").digest()
+    assert (vectors.find(model).read_bytes(), vectors.find(counters).read_bytes()) == (b"four", b"eight by")
+    vectors.remove_but({counters})
+    assert files(tmp_path) == [f"counters/{counters.hex()}.u64"]
+    vectors.remove_but(set())
+    assert files(tmp_path) == []
+
+
 def test_contributions_go_and_the_sum_stays(tmp_path: Path) -> None:
     vectors = Vectors(tmp_path)
     for seat in ("bank-01", "bank-02"):

@@ -8,6 +8,7 @@ import pytest
 from fedfraud.errors import Invalid
 from fedfraud.transactions import TUTORIAL
 from services.bank_client.dataset import Rows, read
+from services.bank_client.enrol import Enrolment
 from services.bank_client.write_shard import write_holdout, write_shard
 from simulation import tutorial
 
@@ -17,7 +18,7 @@ def same(rows: Rows, expected: tutorial.Labelled) -> bool:
 
 
 def test_a_bank_finds_its_shard_and_the_public_hold_out(tmp_path: Path) -> None:
-    write_shard("tutorial", 7, 6, tmp_path / "data")
+    write_shard(Enrolment("bank-01", 6, "tutorial", 7), tmp_path / "data")
     assert same(read(tmp_path / "data" / "dataset.parquet", TUTORIAL), tutorial.shard(7, 6))
     assert same(read(tmp_path / "data" / "holdout.parquet", TUTORIAL), tutorial.holdout(7))
     assert len(list((tmp_path / "data").iterdir())) == 2
@@ -25,14 +26,14 @@ def test_a_bank_finds_its_shard_and_the_public_hold_out(tmp_path: Path) -> None:
 
 def test_a_dataset_that_exists_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "dataset.parquet").write_bytes(b"the bank's own")
-    write_shard("tutorial", 7, 6, tmp_path)
+    write_shard(Enrolment("bank-01", 6, "tutorial", 7), tmp_path)
     assert (tmp_path / "dataset.parquet").read_bytes() == b"the bank's own"
     assert len(read(tmp_path / "holdout.parquet", TUTORIAL)) == 12_000
 
 
 def test_what_a_crash_left_half_written_does_not_count(tmp_path: Path) -> None:
     (tmp_path / ".dataset.parquet.1").write_bytes(b"half")
-    write_shard("tutorial", 7, 6, tmp_path)
+    write_shard(Enrolment("bank-01", 6, "tutorial", 7), tmp_path)
     assert len(read(tmp_path / "dataset.parquet", TUTORIAL)) == 425
 
 
@@ -44,7 +45,7 @@ def test_the_aggregator_gets_the_hold_out_as_arrays_without_pickle(tmp_path: Pat
 
 def test_a_population_that_does_not_exist_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match=r"^a population must be one of tutorial, got 'mars'$"):
-        write_shard("mars", 7, 1, tmp_path / "data")
+        write_shard(Enrolment("bank-01", 1, "mars", 7), tmp_path / "data")
     with pytest.raises(Invalid, match=r"^a slot must be at least 1, got 0$"):
-        write_shard("tutorial", 7, 0, tmp_path / "data")
+        write_shard(Enrolment("bank-01", 0, "tutorial", 7), tmp_path / "data")
     assert not list(tmp_path.glob("data/*"))
