@@ -15,7 +15,7 @@ from fedfraud.health import HealthServer
 from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
 from fedfraud.masking_journal import federation_id
-from fedfraud.transactions import SCHEMAS
+from fedfraud.transactions import SCHEMAS, SIMULATED
 from fedfraud.v1 import enrolment_pb2_grpc, federation_pb2_grpc, history_pb2, history_pb2_grpc, operation_pb2_grpc
 from services.aggregator.authority import Authority
 from services.aggregator.conductor import Conductor, check_settings
@@ -200,8 +200,9 @@ async def _traces(endpoint: str, journal: Journal) -> "Traces":
 
 def manifest_of(settings: Settings) -> Manifest:
     """The model of the set population; an unknown one is refused."""
-    if settings.population not in SCHEMAS:
-        raise Misconfigured(f"population must be one of {', '.join(SCHEMAS)}, got {settings.population!r}")
+    known = SIMULATED if settings.simulation else tuple(SCHEMAS)
+    if settings.population not in known:
+        raise Misconfigured(f"population must be one of {', '.join(known)}, got {settings.population!r}")
     return Manifest(settings.population, SCHEMAS[settings.population])
 
 

@@ -15,8 +15,9 @@ from fedfraud.model import RunState, Vector
 from fedfraud.recipe import Recipe
 from fedfraud.wire import Disclosure, RoundKey
 from services.bank_client import evaluation
-from services.bank_client.dataset import Rows, read, split
+from services.bank_client.dataset import Rows, divide
 from services.bank_client.outbox import Outbox
+from services.bank_client.own_data import read_table
 from services.bank_client.release import Released, ReleaseDoor
 from services.bank_client.seeds import training_seed
 from services.bank_client.settings import Settings
@@ -54,18 +55,17 @@ class Task:
 
 
 class Contributor:
-    """A bank's rows and what is kept between the rounds of a run."""
+    """A bank's rows and what is kept between the rounds of a run. It takes the memory of `rows` over."""
 
-    def __init__(self, settings: Settings, manifest: Manifest) -> None:
+    def __init__(self, settings: Settings, manifest: Manifest, rows: Rows) -> None:
         self._settings = settings
         self._manifest = manifest
-        rows = read(settings.data_dir / settings.dataset, manifest.features)
         self._row_count, self._fraud_count = len(rows), rows.fraud_count
-        self._training, self._validation = split(rows)
+        self._data_sha256 = rows.sha256
+        self._training, self._validation = divide(rows)
         self._read_holdout()  # here its faults are found out; it is looked at once a run, and not kept
         self._trainer: tuple[Recipe, RunState, object] | None = None
         self._alone: tuple[tuple[int, Recipe, int], tuple[RunState, Vector]] | None = None
-        self._data_sha256 = rows.sha256
         self._outbox = Outbox(settings.data_dir)
         self._compared: frozenset[str] = frozenset()
         self._lock = threading.Lock()
@@ -197,7 +197,7 @@ class Contributor:
 
     def _read_holdout(self) -> Rows | None:
         path = self._settings.data_dir / self._settings.holdout
-        return read(path, self._manifest.features) if path.exists() else None
+        return read_table(path, self._manifest.features) if path.exists() else None
 
 
 def preload() -> None:

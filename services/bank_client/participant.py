@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 import grpc
+import numpy as np
 
 from fedfraud.channel import KeyPair, mutual_channel
+from fedfraud.contract import Contract, contract_named
 from fedfraud.enrolment import JoinFolder
 from fedfraud.errors import Invalid, Misconfigured, Stale
 from fedfraud.health import HealthServer
@@ -22,10 +24,11 @@ from fedfraud.wire import (
     PROTOCOL_VERSION,
     manifest_from_proto,
 )
-from services.bank_client import enrol
+from services.bank_client import enrol, own_data
 from services.bank_client.answers import Answers, Session
 from services.bank_client.attempts import Attempts
 from services.bank_client.contribution import Contributor, preload
+from services.bank_client.dataset import Rows
 from services.bank_client.receipts import Receipts
 from services.bank_client.settings import Settings
 
@@ -53,6 +56,8 @@ class BankClient:
         self._answers: Answers | None = None
         self._receipts = Receipts(settings.data_dir)
         self._health: HealthServer | None = None
+        self._contract: Contract | None = None
+        self._rows = Rows(np.empty((0, 0)), np.empty(0, np.bool_))
 
     async def serve(self) -> int:
         """Serves until `stop`; the exit status is 0, or 1 when the aggregator shut this bank out."""
@@ -84,6 +89,7 @@ class BankClient:
     async def _sessions(self) -> int:
         """One session after another, with a growing pause while the aggregator cannot be reached."""
         pause = _FIRST_PAUSE
+        self._rows = await asyncio.to_thread(self._checked_rows)  # what does not pass never joins
         while True:
             try:
                 if enrol.expired(self._pair):
@@ -106,6 +112,14 @@ class BankClient:
                 if self._health:
                     await self._health.set_serving(False)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, no secret
+
+    def _checked_rows(self) -> Rows:
+        """The bank's rows, checked against the contract of the population that it enrolled for."""
+        self._contract = contract_named(enrol.load_enrolment(self._settings.data_dir).population)
+        own = own_data.load(self._settings, self._contract)
+        own.report.findings.refuse()
+        self._log.info("data passed", seat=self._seat, contract=self._contract.name, **own.report.timing)
+        return own.table()
 
     async def _session(self) -> None:
         """One channel and one stream, until it ends."""
@@ -172,7 +186,9 @@ class BankClient:
         manifest, answers = manifest_from_proto(welcome.manifest), self._answers
         if answers is None:
             _check_schema(manifest)
-            contributor = await asyncio.to_thread(Contributor, self._settings, manifest)
+            self._check_contract(manifest.population, welcome.contract_sha256)
+            contributor = await asyncio.to_thread(Contributor, self._settings, manifest, self._rows)
+            self._rows = Rows(np.empty((0, 0)), np.empty(0, np.bool_))  # the contributor's now
             key = enrol.load_signing_key(self._settings.data_dir)
             attempts = await asyncio.to_thread(Attempts, self._settings, self._seat, key, ca_pem)
             answers = Answers(self._seat, manifest, contributor, self._receipts, attempts, self._training)
@@ -182,6 +198,19 @@ class BankClient:
             await self._health.set_serving(True)
         self._log.info("joined", seat=self._seat, lease=welcome.fencing_number, rows=answers.row_count)
         return answers
+
+    def _check_contract(self, name: str, sha256: bytes) -> None:
+        """The contract that the rows were checked against is the one that the others' rows were."""
+        own = self._contract
+        if own is None or name != own.name:
+            raise Stale(
+                f"a manifest must be of the contract that this bank enrolled for, {own and own.name}, got {name}"
+            )
+        if sha256 != own.sha256:
+            raise Stale(
+                f"the contract {name} must have the hash that this bank knows, {own.sha256.hex()[:12]}, "
+                f"got {sha256.hex()[:12] or 'none'}: the aggregator's or the bank's version is another"
+            )
 
     async def _renew(self, stub: "federation_pb2_grpc.FederationServiceAsyncStub") -> None:
         """At half of the certificate's lifetime: a new key, a new certificate, a new stream. No restart."""
