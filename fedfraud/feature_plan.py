@@ -5,7 +5,7 @@ Banks that disagree about any of it would sum counters of different days under o
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 
 from fedfraud.errors import Invalid
@@ -117,3 +117,9 @@ class FeaturePlan:
 
 PLANS = {"cards": FeaturePlan(first_day="2018-04-01")}
 """The plan of each population whose banks have transactions."""
+
+
+def plan_of(population: str, first_day: str = "") -> FeaturePlan | None:
+    """The population's plan, from another first day if one is given; None where banks have features themselves."""
+    plan = PLANS.get(population)
+    return replace(plan, first_day=first_day) if plan and first_day else plan

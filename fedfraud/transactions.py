@@ -45,5 +45,54 @@ summed counters, by its feature plan."""
 PRESETS = {"cards": ("national", "regional", "skewed")}
 """The variants of each population that has any, the default one first."""
 
-SCHEMAS = {"tutorial": TUTORIAL, "cards": CARDS}
+ULB_CREDITCARD = (
+    *(Feature(f"v{i:02d}", "principal component", 2.0**-20) for i in range(1, 29)),
+    Feature("amount", "euro", 2.0**-10),
+)
+"""The card set of the Universite Libre de Bruxelles: 28 anonymous components and the amount."""
+
+_BAF = {
+    "income": ("decile", 2.0**-10),
+    "name_email_similarity": ("share", 2.0**-20),
+    "prev_address_months_count": ("month", 1.0),
+    "current_address_months_count": ("month", 1.0),
+    "customer_age": ("year", 1.0),
+    "days_since_request": ("day", 2.0**-20),
+    "intended_balcon_amount": ("dollar", 2.0**-10),
+    "zip_count_4w": ("application", 1.0),
+    "velocity_6h": ("application an hour", 2.0**-10),
+    "velocity_24h": ("application an hour", 2.0**-10),
+    "velocity_4w": ("application an hour", 2.0**-10),
+    "bank_branch_count_8w": ("application", 1.0),
+    "date_of_birth_distinct_emails_4w": ("address", 1.0),
+    "credit_risk_score": ("point", 1.0),
+    "email_is_free": ("0 or 1", 1.0),
+    "phone_home_valid": ("0 or 1", 1.0),
+    "phone_mobile_valid": ("0 or 1", 1.0),
+    "bank_months_count": ("month", 1.0),
+    "has_other_cards": ("0 or 1", 1.0),
+    "proposed_credit_limit": ("dollar", 1.0),
+    "foreign_request": ("0 or 1", 1.0),
+    "session_length_in_minutes": ("minute", 2.0**-10),
+    "keep_alive_session": ("0 or 1", 1.0),
+    "device_distinct_emails_8w": ("address", 1.0),
+}
+_BAF_MISSING = (
+    "prev_address_months_count",
+    "current_address_months_count",
+    "intended_balcon_amount",
+    "bank_months_count",
+    "session_length_in_minutes",
+    "device_distinct_emails_8w",
+)
+BAF = (
+    *(Feature(name, unit, resolution) for name, (unit, resolution) in _BAF.items()),
+    *(Feature(f"{name}_known", "0 or 1", 1.0) for name in _BAF_MISSING),
+)
+"""Bank account applications of the BAF suite: its numeric columns, and whether each that may be missing is known."""
+
+SIMULATED = ("tutorial", "cards")
+"""The populations that a simulation can draw; the others are of banks with rows of their own."""
+
+SCHEMAS = {"tutorial": TUTORIAL, "cards": CARDS, "ulb_creditcard": ULB_CREDITCARD, "baf": BAF}
 """The features of each population, in the order of the model's columns."""

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from fedfraud.channel import bind_enrolment, bind_mutual, enrolment_server, mutual_server
 from fedfraud.errors import Misconfigured, NotStored, Stale
-from fedfraud.feature_plan import PLANS
+from fedfraud.feature_plan import plan_of
 from fedfraud.health import HealthServer
 from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
 from fedfraud.masking_journal import federation_id
-from fedfraud.transactions import SCHEMAS
+from fedfraud.transactions import SCHEMAS, SIMULATED
 from fedfraud.v1 import enrolment_pb2_grpc, federation_pb2_grpc, history_pb2, history_pb2_grpc, operation_pb2_grpc
 from services.aggregator.authority import Authority
 from services.aggregator.conductor import Conductor, check_settings
@@ -203,10 +203,11 @@ async def _traces(endpoint: str, journal: Journal) -> "Traces":
 
 def manifest_of(settings: Settings) -> Manifest:
     """The model of the set population; an unknown one is refused."""
-    if settings.population not in SCHEMAS:
-        raise Misconfigured(f"population must be one of {', '.join(SCHEMAS)}, got {settings.population!r}")
+    known = SIMULATED if settings.simulation else tuple(SCHEMAS)
+    if settings.population not in known:
+        raise Misconfigured(f"population must be one of {', '.join(known)}, got {settings.population!r}")
     name = settings.population
-    return Manifest(name, SCHEMAS[name], feature_plan=PLANS.get(name))
+    return Manifest(name, SCHEMAS[name], feature_plan=plan_of(name, settings.first_day))
 
 
 def _locked(folder: Path) -> BinaryIO:

@@ -43,6 +43,8 @@ class Settings(BaseSettings):
 
     population: str = "tutorial"
     """Whose features the model has; in the simulation also what the banks draw their shards from."""
+    first_day: str = ""
+    """Day 0 of the feature plan, YYYY-MM-DD, as banks and aggregator agreed; empty: the population's own."""
     preset: str = ""
     """A variant of the population: national, regional or skewed cards; the tutorial has none."""
     simulation: bool = True

@@ -1,4 +1,4 @@
-"""`python -m services.bank_client enrol | write-shard | write-holdout | write-central | serve | verify`."""
+"""`python -m services.bank_client enrol | check-data | serve | verify`, and what a simulation writes."""
 
 import argparse
 import asyncio
@@ -14,6 +14,7 @@ from fedfraud.central import Purpose
 from fedfraud.enrolment import JoinFolder
 from fedfraud.errors import FedfraudError, setting_faults
 from fedfraud.logs import Log, configure
+from services.bank_client import check_data
 from services.bank_client.enrol import ensure_enrolled
 from services.bank_client.participant import BankClient
 from services.bank_client.settings import Settings
@@ -27,6 +28,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m services.bank_client", description="One bank of fedfraud.")
     commands = parser.add_subparsers(dest="what", required=True, metavar="COMMAND")
     commands.add_parser("enrol", help="make a key and take a seat, unless this volume has one")
+    check_data.add_command(commands)
     commands.add_parser("write-shard", help="simulation: write this seat's shard to the volume, unless it is there")
     holdout = commands.add_parser("write-holdout", help="simulation: write the public hold-out for the aggregator")
     holdout.add_argument("--population", default="tutorial", help="which population (default: tutorial)")
@@ -82,6 +84,8 @@ async def _command(arguments: argparse.Namespace, settings: Settings) -> int:
 
             names = ("population", "seed", "recipe", "rounds", "banks")
             write_central(Purpose(**{name: getattr(arguments, name) for name in names}), arguments.file)
+        case "check-data":
+            return check_data.check_data(settings, arguments.contract, arguments.json)
         case "verify":
             join = JoinFolder.read(settings.join_dir)
             found = verify(settings.data_dir, join.ca_pem, arguments.export, arguments.words, settings.roster_file)

@@ -15,9 +15,10 @@ from fedfraud.model import RunState, Vector
 from fedfraud.recipe import Recipe
 from fedfraud.wire import Disclosure, RoundKey
 from services.bank_client import evaluation
-from services.bank_client.dataset import Rows, read
-from services.bank_client.examples import Dataset, FeatureTable
+from services.bank_client.dataset import Rows
+from services.bank_client.examples import Dataset
 from services.bank_client.outbox import Outbox
+from services.bank_client.own_data import read_table
 from services.bank_client.release import Released, ReleaseDoor
 from services.bank_client.seeds import training_seed
 from services.bank_client.settings import Settings
@@ -59,10 +60,10 @@ class Task:
 class Contributor:
     """A bank's rows and what is kept between the rounds of a run."""
 
-    def __init__(self, settings: Settings, manifest: Manifest) -> None:
+    def __init__(self, settings: Settings, manifest: Manifest, dataset: Dataset) -> None:
         self._settings = settings
         self._manifest = manifest
-        self._dataset: Dataset = FeatureTable(read(settings.data_dir / settings.dataset, manifest.features))
+        self._dataset = dataset
         self._read_holdout()  # here its faults are found out; it is looked at once a run, and not kept
         self._trainer: tuple[Recipe, RunState, object] | None = None
         self._alone: tuple[tuple[int, Recipe, int], tuple[RunState, Vector]] | None = None
@@ -215,7 +216,7 @@ class Contributor:
 
     def _read_holdout(self) -> Rows | None:
         path = self._settings.data_dir / self._settings.holdout
-        return read(path, self._manifest.features) if path.exists() else None
+        return read_table(path, self._manifest.features) if path.exists() else None
 
 
 def preload() -> None:

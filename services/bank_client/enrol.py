@@ -38,7 +38,15 @@ async def ensure_enrolled(settings: Settings) -> Enrolment:
     if not (settings.data_dir / _PAIR).exists():
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         await _enrol(settings, _pending_key(settings.data_dir))
-    return Enrolment(**json.loads((settings.data_dir / _ENROLMENT).read_text()))
+    return load_enrolment(settings.data_dir)
+
+
+def load_enrolment(data_dir: Path) -> Enrolment:
+    """What the aggregator said when the bank in this folder enrolled."""
+    try:
+        return Enrolment(**json.loads((data_dir / _ENROLMENT).read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise Misconfigured(f"a bank must have its {_ENROLMENT}, whole: {error}") from error
 
 
 async def enrol_again(settings: Settings) -> KeyPair:

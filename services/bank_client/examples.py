@@ -7,7 +7,7 @@ from typing import NamedTuple
 from fedfraud.errors import Invalid
 from fedfraud.feature_plan import FeaturePlan
 from services.bank_client import features
-from services.bank_client.dataset import Rows, split
+from services.bank_client.dataset import Rows, divide
 from services.bank_client.transactions import Integers, Transactions
 
 
@@ -19,11 +19,11 @@ class Examples(NamedTuple):
 
 
 class FeatureTable:
-    """A dataset that has the features: counters change nothing."""
+    """A dataset that has the features: counters change nothing. It takes the memory of `rows` over."""
 
     def __init__(self, rows: Rows) -> None:
         self.row_count, self.fraud_count, self.sha256 = len(rows), rows.fraud_count, rows.sha256
-        self._examples = Examples(*split(rows))
+        self._examples = Examples(*divide(rows))
 
     def counts(self) -> Integers:
         """There is nothing to count."""

@@ -10,8 +10,10 @@ from typing import BinaryIO
 import grpc
 
 from fedfraud.channel import KeyPair, mutual_channel
+from fedfraud.contract import Contract, contract_named
 from fedfraud.enrolment import JoinFolder
 from fedfraud.errors import Invalid, Misconfigured, Stale
+from fedfraud.feature_plan import FeaturePlan, plan_of
 from fedfraud.health import HealthServer
 from fedfraud.identity import certificate_request, key_pem, new_key, public_key_sha256, read_credential
 from fedfraud.logs import Log
@@ -22,10 +24,11 @@ from fedfraud.wire import (
     PROTOCOL_VERSION,
     manifest_from_proto,
 )
-from services.bank_client import enrol
+from services.bank_client import enrol, own_data
 from services.bank_client.answers import Answers, Session
 from services.bank_client.attempts import Attempts
 from services.bank_client.contribution import Contributor, preload
+from services.bank_client.examples import Dataset, FeatureTable, Payments
 from services.bank_client.receipts import Receipts
 from services.bank_client.settings import Settings
 
@@ -53,6 +56,9 @@ class BankClient:
         self._answers: Answers | None = None
         self._receipts = Receipts(settings.data_dir)
         self._health: HealthServer | None = None
+        self._contract: Contract | None = None
+        self._dataset: Dataset | None = None
+        self._plan: FeaturePlan | None = None
 
     async def serve(self) -> int:
         """Serves until `stop`; the exit status is 0, or 1 when the aggregator shut this bank out."""
@@ -84,6 +90,7 @@ class BankClient:
     async def _sessions(self) -> int:
         """One session after another, with a growing pause while the aggregator cannot be reached."""
         pause = _FIRST_PAUSE
+        self._dataset = await asyncio.to_thread(self._checked)  # what does not pass never joins
         while True:
             try:
                 if enrol.expired(self._pair):
@@ -106,6 +113,19 @@ class BankClient:
                 if self._health:
                     await self._health.set_serving(False)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, no secret
+
+    def _checked(self) -> Dataset:
+        """The bank's rows, checked against the contract of the population that it enrolled for."""
+        self._contract = contract_named(enrol.load_enrolment(self._settings.data_dir).population)
+        own = own_data.load(self._settings, self._contract)
+        own.report.findings.refuse()
+        self._log.info("data passed", seat=self._seat, contract=self._contract.name, **own.report.timing)
+        if own.payments is None:
+            return FeatureTable(own.table())
+        self._plan = plan_of(self._contract.name, self._settings.first_day)
+        if self._plan is None:
+            raise Misconfigured(f"payments must have a feature plan, {self._contract.name} has none")
+        return Payments(own.payments, self._plan, _merchant_key(self._settings.data_dir / self._settings.merchant_key))
 
     async def _session(self) -> None:
         """One channel and one stream, until it ends."""
@@ -171,8 +191,10 @@ class BankClient:
         self._connected = True
         manifest, answers = manifest_from_proto(welcome.manifest), self._answers
         if answers is None:
-            _check_schema(manifest)
-            contributor = await asyncio.to_thread(Contributor, self._settings, manifest)
+            _check_schema(manifest, self._plan)
+            assert self._dataset is not None  # noqa: S101  # for the type checker: it was read before the first session
+            self._check_contract(manifest.population, welcome.contract_sha256)
+            contributor = await asyncio.to_thread(Contributor, self._settings, manifest, self._dataset)
             key = enrol.load_signing_key(self._settings.data_dir)
             attempts = await asyncio.to_thread(Attempts, self._settings, self._seat, key, ca_pem)
             answers = Answers(self._seat, manifest, contributor, self._receipts, attempts, self._training)
@@ -182,6 +204,19 @@ class BankClient:
             await self._health.set_serving(True)
         self._log.info("joined", seat=self._seat, lease=welcome.fencing_number, rows=answers.row_count)
         return answers
+
+    def _check_contract(self, name: str, sha256: bytes) -> None:
+        """The contract that the rows were checked against is the one that the others' rows were."""
+        own = self._contract
+        if own is None or name != own.name:
+            raise Stale(
+                f"a manifest must be of the contract that this bank enrolled for, {own and own.name}, got {name}"
+            )
+        if sha256 != own.sha256:
+            raise Stale(
+                f"the contract {name} must have the hash that this bank knows, {own.sha256.hex()[:12]}, "
+                f"got {sha256.hex()[:12] or 'none'}: the aggregator's or the bank's version is another"
+            )
 
     async def _renew(self, stub: "federation_pb2_grpc.FederationServiceAsyncStub") -> None:
         """At half of the certificate's lifetime: a new key, a new certificate, a new stream. No restart."""
@@ -198,13 +233,30 @@ class BankClient:
         raise Renewed
 
 
-def _check_schema(manifest: Manifest) -> None:
-    """A manifest cannot make other columns of the bank's file into features, nor round them otherwise."""
+def _check_schema(manifest: Manifest, plan: FeaturePlan | None) -> None:
+    """A manifest cannot make other columns of the bank's file into features, nor round them otherwise, nor choose the
+    days that are counted."""
     own = SCHEMAS.get(manifest.population)
     if own is None:
         raise Stale(f"a population must be one of {', '.join(SCHEMAS)}, got {manifest.population[:40]!r}")
     if manifest.features != own:
         raise Stale(f"a manifest must have the features of {manifest.population} as this bank knows them, got others")
+    if manifest.feature_plan != plan:
+        told = manifest.feature_plan
+        raise Stale(
+            f"a feature plan must be the one that this bank knows, {plan.sha256.hex()[:12] if plan else 'none'} from "
+            f"{plan.first_day if plan else '-'}, got {told.sha256.hex()[:12] if told else 'none'} from "
+            f"{told.first_day if told else '-'}: FIRST_DAY must be the same at the aggregator and at every bank"
+        )
+
+
+def _merchant_key(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Misconfigured(
+            f"MERCHANT_KEY must be a file with the key that the banks agreed on: {error.strerror}, {path}"
+        ) from error
 
 
 def _locked(folder: Path) -> BinaryIO:

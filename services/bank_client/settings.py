@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fedfraud.fixed_point import MAX_SEATS
@@ -26,7 +26,20 @@ class Settings(BaseSettings):
     data_dir: Path = Path("/data")
     """The bank's own volume: its identity and its dataset."""
     dataset: str = "dataset.parquet"
-    """The dataset's file in the volume, Parquet or CSV, with the features' columns and a label."""
+    """Where the bank's rows are in the volume: a Parquet, CSV or SQLite file, or a folder of daily drops."""
+    dataset_query: str = ""
+    """The SQL query that gives the rows, of the SQLite file or of the server that DATASET_URL_FILE names."""
+    dataset_url_file: Path | None = None
+    """A file with the URL of a PostgreSQL server, postgresql://user:password@host/database."""
+    data_preset: str = ""
+    """The public set whose columns the rows have, by name; empty for the contract's own names."""
+    column_map: str = ""
+    """A file in the volume, TOML or JSON, that says which of the bank's columns is which."""
+    first_day: str = ""
+    """Day 0 of the feature plan, YYYY-MM-DD, as banks and aggregator agreed; empty: the population's own."""
+    merchant_key: str = "merchant.key"
+    """A file in the volume with the key, 32 bytes or more, that the banks agreed on and the aggregator must not know:
+    by it merchants fall into buckets."""
     holdout: str = "holdout.parquet"
     """The public hold-out's file in the volume, where there is one (simulation only)."""
     disclose: str = ",".join(DISCLOSURES)
@@ -50,6 +63,12 @@ class Settings(BaseSettings):
     """The least severe events that are logged."""
     log_form: Literal["readable", "json"] = "readable"
     """One event a line, for people or for machines."""
+
+    @model_validator(mode="after")
+    def _query_has_a_place(self) -> "Settings":
+        if self.dataset_url_file and not self.dataset_query:
+            raise ValueError("a PostgreSQL server must come with a query: set DATASET_QUERY")
+        return self
 
     @field_validator("disclose")
     @classmethod

@@ -28,8 +28,8 @@ ROW_HASHES = """
 import hashlib, json
 from pathlib import Path
 from fedfraud.transactions import TUTORIAL
-from services.bank_client.dataset import read
-rows = read(Path("/data/dataset.parquet"), TUTORIAL).features
+from services.bank_client.own_data import read_table
+rows = read_table(Path("/data/dataset.parquet"), TUTORIAL).features
 print(json.dumps([hashlib.sha256(row.tobytes()).hexdigest()[:24] for row in rows]))
 """
 

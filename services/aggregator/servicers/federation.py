@@ -9,6 +9,7 @@ import grpc
 from cryptography import x509
 
 from fedfraud.channel import CHUNK_BYTES
+from fedfraud.contract import contract_named
 from fedfraud.errors import Stale
 from fedfraud.identity import requested_key
 from fedfraud.logs import Log
@@ -71,6 +72,7 @@ class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
                     manifest=manifest_to_proto(self._manifest),
                     epoch=self._conductor.epoch,
                     journal_certificate_pem=self._journal_certificate_pem,
+                    contract_sha256=contract_named(self._manifest.population).sha256,
                 )
             )
             self._conductor.welcome_back(seat)

@@ -17,6 +17,7 @@ from fedfraud.transactions import Feature
 from fedfraud.wire import RoundKey
 from services.bank_client.contribution import Contributor, Task
 from services.bank_client.dataset import Rows, write
+from services.bank_client.examples import FeatureTable
 from services.bank_client.release import Released
 from services.bank_client.settings import Settings
 from services.bank_client.training import Cancelled, never
@@ -27,13 +28,15 @@ STATE = RunState((0.0, 0.0), (1.0, 1.0), 85, 17, 1000.0)
 VECTOR = initial_vector(MANIFEST, 7)
 
 
+def rows(frauds: int) -> Rows:
+    draws, labels = np.random.default_rng(7), np.arange(100) < frauds
+    return Rows(draws.normal(size=(100, 2)) + 3 * labels[:, None], labels)
+
+
 def bank(folder: Path, frauds: int = 20, disclose: str = "rows,fraud_rate,alone,federated") -> Contributor:
     """100 rows, of which 15 are for validation; frauds lie to the upper right."""
-    draws, labels = np.random.default_rng(7), np.arange(100) < frauds
-    rows = Rows(draws.normal(size=(100, 2)) + 3 * labels[:, None], labels)
-    for name in ("dataset", "holdout"):
-        write(folder / f"{name}.parquet", rows, MANIFEST.features)
-    return Contributor(Settings(data_dir=folder, disclose=disclose), MANIFEST)
+    write(folder / "holdout.parquet", rows(frauds), MANIFEST.features)
+    return Contributor(Settings(data_dir=folder, disclose=disclose), MANIFEST, FeatureTable(rows(frauds)))
 
 
 def task(
@@ -86,7 +89,9 @@ def test_training_gives_an_update_with_the_banks_weight_and_the_same_bits_again(
 
 def test_a_contribution_that_was_made_is_sent_again_and_not_made_again(tmp_path: Path) -> None:
     released = bank(tmp_path).contribute(task(Segment.TRAIN), never)
-    again = Contributor(Settings(data_dir=tmp_path), MANIFEST).contribute(task(Segment.TRAIN), lambda: True)
+    again = Contributor(Settings(data_dir=tmp_path), MANIFEST, FeatureTable(rows(20))).contribute(
+        task(Segment.TRAIN), lambda: True
+    )
     assert again.sha256 == released.sha256  # though whoever trains now is stopped at once
     for other in ({"task_sha256": b"o" * 32}, {"model_sha256": b"o" * 32}, {"retry": 1}):
         with pytest.raises(Cancelled):
@@ -154,15 +159,15 @@ def test_a_bank_without_a_fraud_has_no_precision_of_its_own(tmp_path: Path) -> N
     assert (given.row_count, given.fraud_rate, given.alone, given.federated) == (100, 0.0, None, None)
 
 
-def test_a_dataset_that_is_not_finite_is_refused_before_anything_is_computed(tmp_path: Path) -> None:
+def test_a_holdout_that_is_not_finite_is_refused_before_anything_is_computed(tmp_path: Path) -> None:
     for value in (float("nan"), float("inf")):
         features = np.zeros((4, 2))
         features[2, 1] = value
-        write(tmp_path / "dataset.parquet", Rows(features, np.arange(4) < 1), MANIFEST.features)
+        write(tmp_path / "holdout.parquet", Rows(features, np.arange(4) < 1), MANIFEST.features)
         with pytest.raises(
-            Invalid, match=f"^dataset.parquet: column 'b' must hold finite numbers, got {value} in row 3$"
+            Invalid, match=f"^holdout.parquet: column 'b' must hold finite numbers, got {value} in row 3$"
         ):
-            Contributor(Settings(data_dir=tmp_path), MANIFEST)
+            Contributor(Settings(data_dir=tmp_path), MANIFEST, FeatureTable(rows(20)))
 
 
 def test_a_deadline_that_is_near_costs_the_model_alone_and_not_the_round(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fedfraud import model
 from fedfraud.chain import next_head, sign
 from fedfraud.channel import bind_mutual, mutual_server
+from fedfraud.contract import contract_named
 from fedfraud.errors import Invalid, Stale
 from fedfraud.fixed_point import Segment, StandardiseCodec, from_bytes
 from fedfraud.manifest import Manifest
@@ -63,6 +65,7 @@ class Line(federation_pb2_grpc.FederationServiceServicer):
         self.journal = journal
         self.epoch = 1
         self.manifest = MANIFEST
+        self.contract_sha256 = contract_named(MANIFEST.population).sha256
         self.head = b""
         self.requests: list[federation_pb2.ParticipateRequest] = []
         self.says: asyncio.Queue[Instruction | None] = asyncio.Queue()
@@ -82,6 +85,7 @@ class Line(federation_pb2_grpc.FederationServiceServicer):
             manifest=manifest_to_proto(self.manifest),
             epoch=self.epoch,
             journal_certificate_pem=self.journal[1],
+            contract_sha256=self.contract_sha256,
         )
         self.requests.append(request)
         yield federation_pb2.ParticipateResponse(welcome=welcome)
@@ -157,6 +161,8 @@ async def bank(
     (home / "join" / "token").write_text("unused")
     store_pair(home, ca.pair(uri("spiffe://fedfraud/bank/bank-01")))
     (home / "signing.key").write_bytes(bytes(32))
+    enrolment = {"seat": "bank-01", "slot": 1, "population": MANIFEST.population, "population_seed": 7}
+    (home / "enrolment.json").write_text(json.dumps(enrolment))
     settings = Settings(
         aggregator=f"localhost:{port}", join_dir=home / "join", data_dir=home, retry_limit=0.2, aggregation=aggregation
     )
@@ -326,8 +332,23 @@ async def test_a_manifest_with_other_columns_or_other_rounding_than_the_schemas_
             await serving
 
 
+@pytest.mark.parametrize(("sha256", "words"), [(b"", "none"), (b"\x01" * 32, "010101010101")])
+async def test_a_contract_with_another_hash_than_the_banks_ends_it_by_both_hashes(
+    tmp_path: Path, sha256: bytes, words: str
+) -> None:
+    rows(tmp_path / "dataset.parquet")
+    own = contract_named("two").sha256.hex()[:12]
+    async with bank(tmp_path) as (line, serving), asyncio.timeout(20):
+        line.contract_sha256 = sha256
+        with pytest.raises(
+            Stale, match=f"^the contract two must have the hash that this bank knows, {own}, got {words}"
+        ):
+            await serving
+        assert line.heard == []
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
-async def test_a_dataset_with_a_value_that_cannot_be_summed_ends_the_bank_before_it_answers(
+async def test_a_dataset_with_a_value_that_cannot_be_summed_ends_the_bank_before_it_joins(
     tmp_path: Path, value: float
 ) -> None:
     rule = "lie within ±2**40 times its resolution, 9.53674e-07 euro" if value == 1e30 else "hold finite numbers"
@@ -338,7 +359,7 @@ async def test_a_dataset_with_a_value_that_cannot_be_summed_ends_the_bank_before
             with pytest.raises(Invalid) as refused:
                 await serving
         assert str(refused.value) == f"dataset.parquet: column 'b' must {rule}, got {value:g} in row 10"
-        assert line.heard == []
+        assert line.joined == 0
 
 
 async def test_a_bank_that_insists_on_masks_answers_no_plain_round(

@@ -7,8 +7,9 @@ import pytest
 
 from fedfraud.errors import Invalid
 from fedfraud.transactions import TUTORIAL
-from services.bank_client.dataset import Rows, read
+from services.bank_client.dataset import Rows
 from services.bank_client.enrol import Enrolment
+from services.bank_client.own_data import read_table
 from services.bank_client.write_shard import write_holdout, write_shard
 from simulation import tutorial
 
@@ -19,8 +20,8 @@ def same(rows: Rows, expected: tutorial.Labelled) -> bool:
 
 def test_a_bank_finds_its_shard_and_the_public_hold_out(tmp_path: Path) -> None:
     write_shard(Enrolment("bank-01", 6, "tutorial", 7), tmp_path / "data")
-    assert same(read(tmp_path / "data" / "dataset.parquet", TUTORIAL), tutorial.shard(7, 6))
-    assert same(read(tmp_path / "data" / "holdout.parquet", TUTORIAL), tutorial.holdout(7))
+    assert same(read_table(tmp_path / "data" / "dataset.parquet", TUTORIAL), tutorial.shard(7, 6))
+    assert same(read_table(tmp_path / "data" / "holdout.parquet", TUTORIAL), tutorial.holdout(7))
     assert len(list((tmp_path / "data").iterdir())) == 2
 
 
@@ -28,13 +29,13 @@ def test_a_dataset_that_exists_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "dataset.parquet").write_bytes(b"the bank's own")
     write_shard(Enrolment("bank-01", 6, "tutorial", 7), tmp_path)
     assert (tmp_path / "dataset.parquet").read_bytes() == b"the bank's own"
-    assert len(read(tmp_path / "holdout.parquet", TUTORIAL)) == 12_000
+    assert len(read_table(tmp_path / "holdout.parquet", TUTORIAL)) == 12_000
 
 
 def test_what_a_crash_left_half_written_does_not_count(tmp_path: Path) -> None:
     (tmp_path / ".dataset.parquet.1").write_bytes(b"half")
     write_shard(Enrolment("bank-01", 6, "tutorial", 7), tmp_path)
-    assert len(read(tmp_path / "dataset.parquet", TUTORIAL)) == 425
+    assert len(read_table(tmp_path / "dataset.parquet", TUTORIAL)) == 425
 
 
 def test_the_aggregator_gets_the_hold_out_as_arrays_without_pickle(tmp_path: Path) -> None:

@@ -1,0 +1,114 @@
+"""Columns of many rows gathered chunk by chunk into arrays, in little more memory than the arrays."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from services.bank_client.findings import SHOWN_A_RULE, Fault, Findings
+from services.bank_client.sources import Chunk
+
+_NO_PLAIN_NUMBER = r"^[+0]\d|^\+|\s"
+"""Texts that a conversion to a number would confuse with another."""
+
+
+@dataclass
+class Gathered:
+    """One array in parts. The parts go while the whole is made."""
+
+    parts: list[NDArray[Any]] = field(default_factory=list)
+
+    def add(self, part: NDArray[Any]) -> None:
+        """The next rows."""
+        self.parts.append(part)
+
+    def whole(self, kind: Any) -> NDArray[Any]:  # noqa: ANN401  # what numpy takes as a dtype
+        """All rows, and none is left here."""
+        if not self.parts:
+            return np.empty(0, kind)
+        made = np.empty((sum(map(len, self.parts)), *self.parts[0].shape[1:]), kind)
+        self.parts.reverse()
+        start = 0
+        while self.parts:
+            part = self.parts.pop()
+            made[start : start + len(part)] = part
+            start += len(part)
+        return made
+
+
+@dataclass
+class Codes:
+    """Texts to numbers from 0, in the order in which they first come."""
+
+    known: dict[str, int] = field(default_factory=dict)
+
+    def of(self, column: pa.Array) -> NDArray[np.int32]:
+        """(rows,) the code of each text."""
+        encoded = pc.dictionary_encode(column)
+        codes = [self.known.setdefault(text, len(self.known)) for text in encoded.dictionary.to_pylist()]
+        return np.asarray(np.array(codes, np.int32)[encoded.indices.to_numpy(zero_copy_only=False)])
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """By code."""
+        return tuple(self.known)
+
+
+@dataclass
+class Ids:
+    """Ids that must be unique, 8 bytes each: whole numbers as they are, texts by a hash of 64 bits, of which two of
+    ten million are equal once in 400,000 files."""
+
+    numbers: Gathered = field(default_factory=Gathered)
+    numeric: bool = True
+    places: list[tuple[int, Chunk]] = field(default_factory=list)
+    """The first row of each chunk, over all files, and where that is."""
+    count: int = 0
+
+    def add(self, chunk: Chunk, column: pa.Array) -> None:
+        """A chunk's ids as texts."""
+        found = _as_numbers(column)
+        if found is None:
+            self.numeric = False
+            found = np.fromiter(map(hash, column.to_pylist()), np.int64, len(column))
+        self.numbers.add(found)
+        self.places.append((self.count, replace(chunk, columns={})))
+        self.count += len(column)
+
+    def check(self, column: str, findings: Findings) -> NDArray[np.int64]:
+        """Names the rows whose id came before; returns the numbers of all."""
+        numbers = self.numbers.whole(np.int64)
+        order = np.argsort(numbers, kind="stable")
+        ordered = numbers[order]
+        again = np.sort(order[1:][ordered[1:] == ordered[:-1]])
+        for place, row in enumerate(again[:SHOWN_A_RULE].tolist()):
+            file, number = self._place(row)
+            sentence = f"{file}: {column} must be unique, the id in row {number} came before"
+            left = len(again) - place if place == SHOWN_A_RULE - 1 else 1
+            findings.add(Fault("duplicate", sentence, file, column, number), left)
+        return numbers
+
+    def _place(self, row: int) -> tuple[str, int]:
+        first, chunk = next(place for place in reversed(self.places) if place[0] <= row)
+        return chunk.file, chunk.row(row - first)
+
+
+def _as_numbers(column: pa.Array) -> NDArray[np.int64] | None:
+    if pc.any(pc.match_substring_regex(column, _NO_PLAIN_NUMBER)).as_py():
+        return None
+    try:
+        return np.asarray(column.cast(pa.int64()).to_numpy(zero_copy_only=False))
+    except pa.ArrowInvalid:
+        return None
+
+
+def spread(columns: Sequence[NDArray[Any]], kind: Any) -> NDArray[Any]:  # noqa: ANN401  # what numpy takes as a dtype
+    """Columns side by side, (rows, columns) in row order."""
+    made = np.empty((len(columns[0]), len(columns)), kind)
+    for place, column in enumerate(columns):
+        made[:, place] = column
+    return made

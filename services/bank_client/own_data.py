@@ -1,0 +1,295 @@
+"""A bank's own rows, from whatever keeps them, checked against the contract before the bank joins.
+
+Rows are read once, a chunk at a time, and leave here as arrays and as a report. Once a rule is broken the rows that
+follow are checked and not kept.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from fedfraud.contract import ID, KNOWN_AT, Contract, feature_table, known_name
+from fedfraud.errors import Invalid
+from fedfraud.feature_plan import FeaturePlan, plan_of
+from fedfraud.transactions import LABEL, Feature
+from services.bank_client import conversion
+from services.bank_client.checks import Checked
+from services.bank_client.column_map import ColumnMap, read_map
+from services.bank_client.dataset import Rows
+from services.bank_client.findings import Broken, Fault, Findings, Report
+from services.bank_client.gathering import Codes, Gathered, Ids, spread
+from services.bank_client.presets import preset_named
+from services.bank_client.settings import Settings
+from services.bank_client.sources import Chunk, Source, file_source
+from services.bank_client.transactions import NEVER, UNKNOWN, Transactions
+
+
+@dataclass(frozen=True)
+class OwnData:
+    """What was read: rows of a feature table, or payments, or neither where the report did not pass."""
+
+    report: Report
+    rows: Rows | None = None
+    payments: Transactions | None = None
+
+    def table(self) -> Rows:
+        """The rows of a feature table."""
+        if self.rows is None:
+            raise Invalid(f"rows must be of a feature table, got those of {self.report.contract}")
+        return self.rows
+
+
+class _Reader(Protocol):
+    """Gathers the chunks of one kind of contract."""
+
+    def take(self, chunk: Chunk) -> None:
+        """The next rows."""
+
+    def end(self, figures: dict[str, Any], name: str) -> None:
+        """Checks what is of all rows, and says how many there are of what."""
+
+    def made(self, report: Report) -> OwnData:
+        """The rows, once all checks passed."""
+
+
+def load(settings: Settings, contract: Contract, now: float | None = None) -> OwnData:
+    """Reads and checks all rows. Settings and maps that are wrong are an Invalid; rows that are, a report."""
+    column_map = map_of(settings, contract)
+    plan = plan_of(contract.name, settings.first_day)
+    return read(source_of(settings, column_map), contract, column_map, now, plan)
+
+
+def read(
+    source: Source,
+    contract: Contract,
+    column_map: ColumnMap,
+    now: float | None = None,
+    plan: FeaturePlan | None = None,
+) -> OwnData:
+    """The same from a source and a map. `now`, in seconds since 1970, is what nothing may be later than."""
+    findings, figures, began = Findings(), dict[str, Any](rows=0), time.monotonic()
+    checked = Checked(contract, column_map, findings, int(time.time() if now is None else now))
+    reader: _Reader = _Payments(checked, plan) if contract.is_payments else _Table(checked)
+    try:
+        for chunk in source.chunks(column_map.names(contract), findings):
+            figures["rows"] += len(chunk)
+            reader.take(chunk)
+    except Broken as error:
+        for fault in error.faults(source.name):
+            findings.add(fault)
+    else:
+        if not figures["rows"] and not findings:
+            findings.add(Fault("empty", f"{source.name} must have at least 1 row, got 0", source.name))
+        if figures["rows"]:
+            reader.end(figures, source.name)
+    figures["seconds"] = round(time.monotonic() - began, 2)
+    left_out = column_map.left_out
+    report = Report(contract.name, contract.sha256.hex(), source.name, figures, left_out, findings)
+    return reader.made(report) if report.passed else OwnData(report)
+
+
+def read_table(path: Path, features: tuple[Feature, ...]) -> Rows:
+    """The rows of a file or folder that has the features' own names; what is wrong is an Invalid."""
+    contract = feature_table("of its own", features)
+    found = read(file_source(path, ","), contract, ColumnMap(contract.name))
+    found.report.findings.refuse()
+    return found.table()
+
+
+def map_of(settings: Settings, contract: Contract) -> ColumnMap:
+    """The bank's column map by its settings: a preset, a file, a file over a preset, or every name as it is."""
+    chosen = preset_named(settings.data_preset) if settings.data_preset else ColumnMap(contract.name)
+    if settings.column_map:
+        chosen = read_map(settings.data_dir / settings.column_map, chosen)
+    chosen.check(contract)
+    return chosen
+
+
+def source_of(settings: Settings, column_map: ColumnMap) -> Source:
+    """Where the rows are by the bank's settings: a query's URL goes before a file."""
+    if settings.dataset_url_file:
+        from services.bank_client.sql import PostgresQuery
+
+        return PostgresQuery(_secret(settings.dataset_url_file), settings.dataset_query)
+    path = settings.data_dir / settings.dataset
+    if settings.dataset_query:
+        from services.bank_client.sql import SqliteQuery
+
+        return SqliteQuery(path, settings.dataset_query)
+    return file_source(path, column_map.delimiter)
+
+
+def _secret(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Broken("readable", f"DATASET_URL_FILE must be readable: {type(error).__name__}, {path}") from None
+
+
+class _Table:
+    """Rows that are the model's inputs."""
+
+    def __init__(self, checked: Checked) -> None:
+        self._checked = checked
+        self._features, self._labels, self._ids = Gathered(), Gathered(), Ids()
+        self._counts = {"frauds": 0, "legitimate": 0}
+
+    def take(self, chunk: Chunk) -> None:
+        checked, contract = self._checked, self._checked.contract
+        columns: dict[str, conversion.Floats] = {}
+        known: dict[str, conversion.Mask] = {}
+        for feature in contract.features:
+            if feature.name in known:
+                columns[feature.name] = known[feature.name].astype(np.float64)
+            else:
+                columns[feature.name], given = checked.numbers(chunk, feature.name, feature)
+                if contract.column(feature.name).missing_below is not None:
+                    known[known_name(feature.name)] = given
+        labels = checked.labels(chunk)
+        for name, found in (("frauds", labels == 1), ("legitimate", labels == 0)):
+            self._counts[name] += int(np.count_nonzero(found))
+        if checked.column_map.is_read(contract, ID):
+            self._ids.add(chunk, checked.texts(chunk, ID))
+        if checked.column_map.is_read(contract, KNOWN_AT):
+            checked.times(chunk, KNOWN_AT)
+        if checked.findings:
+            self._features, self._labels = Gathered(), Gathered()
+        else:
+            self._features.add(spread([columns[feature.name] for feature in contract.features], np.float64))
+            self._labels.add(labels == 1)
+
+    def end(self, figures: dict[str, Any], name: str) -> None:
+        figures.update(self._counts)
+        _check_classes(self._checked, self._counts, name)
+        if self._ids.count:
+            self._ids.check(ID, self._checked.findings)
+
+    def made(self, report: Report) -> OwnData:
+        return OwnData(report, rows=Rows(self._features.whole(np.float64), self._labels.whole(np.bool_)))
+
+
+class _Payments:
+    """Payments, to be sorted by time."""
+
+    def __init__(self, checked: Checked, plan: FeaturePlan | None) -> None:
+        self._checked = checked
+        self._columns = {name: Gathered() for name in ("time", "customer", "merchant", "amount", "label", "known_at")}
+        self._customers, self._merchants, self._ids = Codes(), Codes(), Ids()
+        self._counts = {"frauds": 0, "legitimate": 0, "unknown_labels": 0, "refunds_left_out": 0, "out_of_order": 0}
+        self._span = (2**62, -(2**62))
+        self._plan = plan
+        self._within = 0
+        self._order: np.ndarray[Any, np.dtype[np.int64]] | None = None
+
+    def take(self, chunk: Chunk) -> None:
+        checked = self._checked
+        chunk = self._without_refunds(chunk)
+        if not len(chunk):
+            return
+        amount = checked.numbers(chunk, "amount")[0]
+        times, labels = checked.times(chunk, "time"), checked.labels(chunk)
+        customers, merchants = checked.texts(chunk, "customer_id"), checked.texts(chunk, "merchant_id")
+        known_at = self._known_at(chunk, times, labels)
+        if not checked.column_map.origin(ID).row_number:
+            self._ids.add(chunk, checked.texts(chunk, ID))
+        self._count(times, labels)
+        if checked.findings:
+            self._columns = {name: Gathered() for name in self._columns}
+            return
+        known_at = np.where(labels == UNKNOWN, NEVER, known_at)
+        made: tuple[np.ndarray[Any, Any], ...] = (
+            times,
+            self._customers.of(customers),
+            self._merchants.of(merchants),
+            _cents(amount),
+            labels,
+            known_at,
+        )
+        for column, part in zip(self._columns.values(), made, strict=True):
+            column.add(part)
+
+    def _without_refunds(self, chunk: Chunk) -> Chunk:
+        """Payments below 0 are left out where the map says so: the rows that stay keep their numbers in `skipped`."""
+        checked = self._checked
+        if not checked.column_map.skip_refunds:
+            return chunk
+        cells = checked.cells(chunk, "amount")
+        with np.errstate(invalid="ignore"):
+            kept = ~(conversion.numbers(cells, checked.column_map.origin("amount").form) < 0)
+        self._counts["refunds_left_out"] += int(np.count_nonzero(~kept))
+        if kept.all():
+            return chunk
+        numbers = tuple(chunk.row(index) for index in np.flatnonzero(kept).tolist())
+        return Chunk(chunk.file, {name: c.filter(kept) for name, c in chunk.columns.items()}, 0, numbers=numbers)
+
+    def _known_at(self, chunk: Chunk, times: conversion.Times, labels: np.ndarray[Any, np.dtype[np.int8]]) -> Any:  # noqa: ANN401
+        checked = self._checked
+        days = checked.column_map.origin(KNOWN_AT).days_after_payment
+        if days is not None:  # a label that is here is known by now
+            return np.minimum(times + int(days * conversion.DAY), checked.now)
+        known_at = checked.times(chunk, KNOWN_AT)
+        checked.known_in_time(chunk, KNOWN_AT, times, labels, known_at)
+        return known_at
+
+    def _count(self, times: conversion.Times, labels: np.ndarray[Any, np.dtype[np.int8]]) -> None:
+        for name, value in (("frauds", 1), ("legitimate", 0), ("unknown_labels", UNKNOWN)):
+            self._counts[name] += int(np.count_nonzero(labels == value))
+        times = times[times != conversion.NO_TIME]
+        if len(times):
+            self._counts["out_of_order"] += int(np.count_nonzero(np.diff(times, prepend=self._span[1]) < 0))
+            self._span = min(self._span[0], int(times.min())), max(self._span[1], int(times.max()))
+        if self._plan:
+            days = (times - self._plan.start_time) // conversion.DAY
+            self._within += int(np.count_nonzero((days >= 0) & (days < self._plan.day_count)))
+
+    def end(self, figures: dict[str, Any], name: str) -> None:
+        figures.update(self._counts)
+        figures.update(customers=len(self._customers.known), merchants=len(self._merchants.known))
+        findings = self._checked.findings
+        if self._span[0] <= self._span[1]:
+            first, last = map(conversion.time_text, self._span)
+            figures.update(first_time=first, last_time=last, rows_within_the_plan=self._within)
+            if self._plan and not self._within:
+                begin, end = (
+                    conversion.time_text(self._plan.start_time + days * conversion.DAY)[:10]
+                    for days in (0, self._plan.day_count - 1)
+                )
+                rule = f"{name} must have payments from {begin} to {end}, the days of the feature plan"
+                findings.add(Fault("span", f"{rule}, got some from {first[:10]} to {last[:10]}", name, "time"))
+        _check_classes(self._checked, self._counts, name)
+        if self._ids.count:
+            numbers = self._ids.check(ID, findings)
+            self._order = numbers if self._ids.numeric else None
+
+    def made(self, report: Report) -> OwnData:
+        times = self._columns["time"].whole(np.int64)
+        # Texts have no order that the bank would know: rows of one second stay as they came.
+        order = np.argsort(times, kind="stable") if self._order is None else np.lexsort((self._order, times))
+        self._order = None
+        kinds = (("customer", np.int64), ("merchant", np.int64), ("amount", np.int64), ("label", np.int8))
+        columns = {name: self._columns[name].whole(kind)[order] for name, kind in (*kinds, ("known_at", np.int64))}
+        payments = Transactions(
+            time=times[order],
+            **columns,
+            customer_ids=self._customers.texts,
+            merchant_ids=self._merchants.texts,
+        )
+        return OwnData(report, payments=payments)
+
+
+def _cents(amount: conversion.Floats) -> np.ndarray[Any, np.dtype[np.int64]]:
+    return np.asarray(np.rint(amount * 100).astype(np.int64))
+
+
+def _check_classes(checked: Checked, counts: dict[str, int], name: str) -> None:
+    """Too few frauds, or nothing else, teach nothing and are measured by nothing."""
+    least = checked.contract.least_frauds
+    if counts["frauds"] < least:
+        sentence = f"{name} must have at least {least} rows with {LABEL} 1, got {counts['frauds']}"
+        checked.findings.add(Fault("frauds", sentence, name, LABEL))
+    if least and not counts["legitimate"]:
+        sentence = f"{name} must have rows of both classes, got none with {LABEL} 0"
+        checked.findings.add(Fault("classes", sentence, name, LABEL))
