@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -81,5 +81,5 @@ class Manifest:
             "hidden_sizes": list(self.hidden_sizes),
         }
         if self.feature_plan is not None:
-            description["feature_plan_sha256"] = self.feature_plan.sha256.hex()
+            description["feature_plan"] = asdict(self.feature_plan)
         return json.dumps(description, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()

@@ -4,12 +4,12 @@ import sys
 import time
 from itertools import pairwise
 
-from fedfraud.v1 import history_pb2
+from fedfraud.v1 import history_pb2, model_pb2
 from fedfraud.wire import role_from_proto, scores_from_proto
 from services.reporter.facts import RunFacts
 
 # The banks' validation rows score the model that a round begins with, so that column lags the others by a round.
-_HEADER = f"{'round':>7}  {'banks':>5}  {'AP hold-out':>11}  {'AUROC':>6}  {'pooled before':>13}  {'seconds':>7}"
+_HEADER = f"{'round':>8}  {'banks':>5}  {'AP hold-out':>11}  {'AUROC':>6}  {'pooled before':>13}  {'seconds':>7}"
 
 
 class Console:
@@ -61,12 +61,15 @@ class Console:
                 self._committed(entry.round_committed)
 
     def _committed(self, event: history_pb2.RoundCommitted) -> None:
-        name = "scaler" if event.step == 0 else "final" if event.step > self._rounds else f"{event.step}/{self._rounds}"
+        preparing = "counters" if model_pb2.SEGMENT_KIND_COUNT in event.segments else "scaler"
+        name = (
+            preparing if event.step == 0 else "final" if event.step > self._rounds else f"{event.step}/{self._rounds}"
+        )
         # A score that the rows do not define is unset: it is no zero.
         holdout = scores_from_proto(event.holdout) if event.HasField("holdout") else None
         pooled = scores_from_proto(event.pooled) if event.HasField("pooled") else None
         self.say(
-            f"{name:>7}  {len(event.seats):>5}  "
+            f"{name:>8}  {len(event.seats):>5}  "
             f"{_figure(holdout.average_precision if holdout else None):>11}  "
             f"{_figure(holdout.roc_auc if holdout else None):>6}  "
             f"{_figure(pooled.average_precision if pooled else None):>13}  {event.seconds:>7.2f}"

@@ -110,6 +110,8 @@ def _finished(finished: history_pb2.RunFinished) -> tuple[Kind, Level, str]:
 def _name(ended: _Ended) -> str:
     if model_pb2.SEGMENT_KIND_TRAIN in ended.segments:
         return f"Training round {ended.step}"
+    if model_pb2.SEGMENT_KIND_COUNT in ended.segments:
+        return "The counting round"
     return "The preparing round" if ended.step == 0 else "The final round"
 
 

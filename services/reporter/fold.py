@@ -36,6 +36,7 @@ LAST_REFUSALS = 20
 LAST_EVENTS = 400
 """How many events are kept; those before are counted."""
 CONTENT = {
+    Segment.COUNT: "transactions and known frauds in each merchant bucket and day",
     Segment.STANDARDISE: "sums of each feature and its square, rows and frauds of the training rows",
     Segment.TRAIN: "the weighted update of the model, the weight, how many coordinates were clipped",
     Segment.EVALUATE: "validation rows in each score bin, by label",
@@ -111,7 +112,8 @@ class Facts:
         hyperparameters = {**asdict(recipe), "weight_rule": recipe.weight_rule.value}
         unknown: tuple[str, _Protection] = ("unknown", "unknown")
         aggregation, protection = _PROTECTIONS.get(started.aggregation, unknown)
-        segments = [_segment(segment, manifest, recipe) for segment in Segment]
+        asked = [segment for segment in Segment if segment is not Segment.COUNT or manifest.feature_plan]
+        segments = [_segment(segment, manifest, recipe) for segment in asked]
         self.current = RunFacts(
             run=RunIdentity(
                 id=started.run_id,

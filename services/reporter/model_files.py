@@ -17,6 +17,7 @@ from safetensors.numpy import load, save
 
 from fedfraud import model
 from fedfraud.errors import FedfraudError, Invalid, Misconfigured
+from fedfraud.feature_plan import FeaturePlan
 from fedfraud.identity import write_durably
 from fedfraud.manifest import Manifest
 from fedfraud.model import RunState, Vector
@@ -37,11 +38,24 @@ class _Feature(_Strict):
     resolution: float
 
 
+class _FeaturePlan(_Strict):
+    first_day: str
+    history_days: int
+    train_days: int
+    delay_days: int
+    test_days: int
+    windows: tuple[int, ...]
+    label_delay_days: int
+    bucket_count: int
+    version: int
+
+
 class _Manifest(_Strict):
     version: int
     population: str
     features: list[_Feature]
     hidden_sizes: list[int]
+    feature_plan: _FeaturePlan | None = None
 
 
 class _RunState(_Strict):
@@ -50,6 +64,7 @@ class _RunState(_Strict):
     row_count: int
     fraud_count: int
     weight_scale: float
+    counters_sha256: str = ""
 
 
 class Description(_Strict):
@@ -113,9 +128,11 @@ class FinalModel:
             journal_head=self.journal_head,
             logit_adjustment=self.logit_adjustment,
             manifest=_Manifest.model_validate(json.loads(self.manifest.canonical_json())),
-            run_state=_RunState.model_validate(asdict(self.run_state)),
+            run_state=_RunState.model_validate(
+                {**asdict(self.run_state), "counters_sha256": self.run_state.counters_sha256.hex()}
+            ),
         )
-        return described.model_dump_json(indent=2) + "\n"
+        return described.model_dump_json(indent=2, exclude_defaults=True) + "\n"  # no plan and no counters: not a word
 
 
 def _named(final: FinalModel) -> dict[str, Vector]:
@@ -147,14 +164,20 @@ def read(folder: Path) -> FinalModel:
     try:
         features = tuple(Feature(**feature.model_dump()) for feature in told.manifest.features)
         shape = told.manifest
-        manifest = Manifest(shape.population, features, tuple(shape.hidden_sizes), shape.version)
+        plan = FeaturePlan(**shape.feature_plan.model_dump()) if shape.feature_plan else None
+        manifest = Manifest(shape.population, features, tuple(shape.hidden_sizes), shape.version, plan)
         state = told.run_state
         run_state = RunState(
-            tuple(state.means), tuple(state.deviations), state.row_count, state.fraud_count, state.weight_scale
+            tuple(state.means),
+            tuple(state.deviations),
+            state.row_count,
+            state.fraud_count,
+            state.weight_scale,
+            bytes.fromhex(state.counters_sha256),
         )
         if {len(run_state.means), len(run_state.deviations)} != {len(features)}:
             raise Invalid(f"a run state must have a mean and a deviation for each of {len(features)} features")
-    except FedfraudError as error:
+    except (FedfraudError, ValueError) as error:
         raise Invalid(f"{DESCRIPTION}: {error}") from error
     final = FinalModel(
         told.run_id,

@@ -182,7 +182,7 @@ def rounds(run: RunFacts, facts: Facts) -> list[Block]:
 
 def _kind(key: str, done: RoundFacts) -> str:
     if done.number == 0:
-        return "preparing"
+        return "counters" if "count" in done.segments else "preparing"
     return put(f"{key}.number") + ("" if "train" in done.segments else " (evaluate only)")
 
 
