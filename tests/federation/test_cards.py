@@ -1,0 +1,93 @@
+"""Banks with payments, as real processes: counters are summed first, and features follow from them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from fedfraud.feature_plan import PLANS
+from fedfraud.fixed_point import CountCodec, from_bytes
+from fedfraud.v1 import history_pb2, model_pb2
+from services.aggregator.vectors import Vectors
+from services.aggregator.verify import verify
+from simulation.cards import World, shard
+from tests.federation.networks import FINISHED, Network, network
+from tests.federation.waiting import wait_for
+
+BANKS = (1, 2, 3, 4)
+PLAN = PLANS["cards"]
+COUNT = model_pb2.SEGMENT_KIND_COUNT
+
+
+def cards(**settings: object) -> dict[str, object]:
+    """Four banks' settings: regional customers, one training round."""
+    base: dict[str, object] = {"population": "cards", "preset": "regional", "expected_banks": 4, "rounds": 1}
+    return {**base, "autostart": True, "stage_deadline": 60.0, "round_deadline": 120.0, **settings}
+
+
+def counted(present: Network) -> history_pb2.RoundCommitted:
+    """The count round, once it is committed."""
+    found: history_pb2.RoundCommitted = present.wait(
+        "round_committed", lambda event: COUNT in event.segments, "that counts", seconds=180.0
+    )
+    return found
+
+
+def test_counters_are_the_sum_of_the_banks_payments_and_every_mode_gives_one_model(tmp_path: Path) -> None:
+    models = {}
+    for mode in ("secure", "plain"):
+        with network(tmp_path / mode, **cards(aggregation=mode)) as present:
+            present.start_aggregator()
+            for number in BANKS:
+                present.start_bank(number, aggregation=mode)
+            present.start_reporter(tmp_path / mode / "reports")
+            committed = counted(present)
+            if mode == "secure":  # the one round that no bank could answer twice with other banks
+                present.kill_aggregator()
+                present.start_aggregator()
+            finished = present.run_ended()
+            assert finished.outcome == FINISHED
+            models[mode] = finished.model_sha256.hex()
+            path = Vectors(tmp_path / mode / "aggregator" / "vectors").counters(committed.sum_sha256)
+            assert not committed.HasField("model")
+            assert_counters(path)
+            facts_file = tmp_path / mode / "reports" / finished.run_id / "facts.json"
+            wait_for(facts_file.exists, "the facts")
+            facts = json.loads(facts_file.read_text())
+            assert [done["segments"] for done in facts["rounds"]][:2] == [["count"], ["standardise"]]
+            assert facts["final"]["holdout"] is None
+            assert facts["final"]["pooled"]["fraud_count"] > 0
+            present.stop()
+            verified = verify(tmp_path / mode / "aggregator", None)
+            assert verified.faults == []
+            assert verified.rounds[0].model == "counters"
+    assert models["secure"] == models["plain"]
+
+
+def assert_counters(path: Path) -> None:
+    """Against the population itself: all payments of four slots before the test, by day and in all."""
+    counters = CountCodec(PLAN.bucket_count, PLAN.counted_days).decode(from_bytes(path.read_bytes()))
+    transactions, frauds = np.zeros((2, PLAN.counted_days), np.int64)
+    merchants = set()
+    for number in BANKS:
+        paid = shard(World(seed=7, day_count=PLAN.day_count, first_day=PLAN.first_day), "regional", number)
+        day = paid.seconds // 86_400
+        before = day < PLAN.counted_days
+        transactions += np.bincount(day[before], minlength=PLAN.counted_days)
+        frauds += np.bincount(day[before & paid.fraud], minlength=PLAN.counted_days)
+        merchants |= set(paid.terminal[before].tolist())
+    assert np.array_equal(counters[..., 0].sum(axis=0), transactions)
+    assert np.array_equal(counters[..., 1].sum(axis=0), frauds)
+    used = np.count_nonzero(counters[..., 0].sum(axis=1))
+    assert 0.8 * len(merchants) < used <= len(merchants)  # some share a bucket
+
+
+def test_a_bank_that_counts_other_days_does_not_join_and_says_which(tmp_path: Path) -> None:
+    with network(tmp_path, **cards(autostart=False)) as present:
+        present.start_aggregator()
+        present.start_bank(1, first_day="2018-04-02")
+        assert present.exit_status("bank-01", 120.0) == 2
+        log = present.log_file("bank-01").read_text()
+        assert "a feature plan must be the one that this bank knows" in log
+        assert "from 2018-04-02, got" in log
+        assert "FIRST_DAY must be the same at the aggregator and at every bank" in log
