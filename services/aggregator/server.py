@@ -15,7 +15,7 @@ from fedfraud.health import HealthServer
 from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
 from fedfraud.masking_journal import federation_id
-from fedfraud.transactions import SCHEMAS
+from fedfraud.transactions import HAVE_HOLDOUT, SCHEMAS
 from fedfraud.v1 import enrolment_pb2_grpc, federation_pb2_grpc, history_pb2, history_pb2_grpc, operation_pb2_grpc
 from services.aggregator.authority import Authority
 from services.aggregator.conductor import Conductor, check_settings
@@ -81,7 +81,7 @@ async def _serve(
         vectors.prepare()
     participants = Participants(seats, journal, log)
     intake = Intake(seats, participants, journal, writer, vectors, settings.stall_timeout, log)
-    holdout = Holdout(settings.holdout_file, manifest) if settings.holdout_file else None
+    holdout = _holdout(settings, manifest)
     surroundings = Surroundings(
         manifest,
         holdout,
@@ -203,6 +203,13 @@ def manifest_of(settings: Settings) -> Manifest:
     if settings.population not in SCHEMAS:
         raise Misconfigured(f"population must be one of {', '.join(SCHEMAS)}, got {settings.population!r}")
     return Manifest(settings.population, SCHEMAS[settings.population])
+
+
+def _holdout(settings: Settings, manifest: Manifest) -> Holdout | None:
+    """The rows in the file that is set, where the population has rows that no bank has."""
+    if settings.holdout_file is None or settings.population not in HAVE_HOLDOUT:
+        return None
+    return Holdout(settings.holdout_file, manifest)
 
 
 def _locked(folder: Path) -> BinaryIO:

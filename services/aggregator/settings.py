@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     population: str = "tutorial"
     """Whose features the model has; in the simulation also what the banks draw their shards from."""
     preset: str = ""
-    """A variant of the population; the tutorial has none."""
+    """How the simulated population is dealt out to banks; empty for its default."""
     simulation: bool = True
     """Whether banks are simulated: enrolment then assigns slots, and seats lapse by themselves."""
     lapse_after: float = Field(default=30.0, gt=0, le=_DAY)
