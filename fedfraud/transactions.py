@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from fedfraud.errors import Invalid
+
 LABEL = "fraud"
 """The column of labels in every dataset: 0 is legitimate, 1 is fraud."""
 
@@ -41,9 +43,6 @@ def _cards() -> Iterator[Feature]:
 CARDS = tuple(_cards())
 """The fifteen features of card payments (Le Borgne et al. 2022); a bank computes them from its transactions and the
 summed counters, by its feature plan."""
-
-PRESETS = {"cards": ("national", "regional", "skewed")}
-"""The variants of each population that has any, the default one first."""
 
 ULB_CREDITCARD = (
     *(Feature(f"v{i:02d}", "principal component", 2.0**-20) for i in range(1, 29)),
@@ -96,3 +95,18 @@ SIMULATED = ("tutorial", "cards")
 
 SCHEMAS = {"tutorial": TUTORIAL, "cards": CARDS, "ulb_creditcard": ULB_CREDITCARD, "baf": BAF}
 """The features of each population, in the order of the model's columns."""
+
+PRESETS: dict[str, tuple[str, ...]] = {"tutorial": (), "cards": ("national", "regional", "skewed")}
+"""How a simulated population can be dealt out to banks, its default first."""
+HAVE_HOLDOUT = frozenset({"tutorial"})
+"""The populations with rows that no bank has."""
+
+
+def preset_of(population: str, chosen: str) -> str:
+    """The preset that was chosen, or the population's default; empty where it has none."""
+    known = PRESETS[population]
+    if chosen and not known:
+        raise Invalid(f"the population {population} has no presets, got {chosen[:40]!r}")
+    if chosen and chosen not in known:
+        raise Invalid(f"a preset of {population} must be one of {', '.join(known)}, got {chosen[:40]!r}")
+    return chosen or next(iter(known), "")

@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfraud.errors import Invalid
+from fedfraud.transactions import preset_of
 from simulation.draws import Streams
 
-PRESETS = ("national", "regional", "skewed")
-"""Customers at random in equal parts; by home area, a grid of five by two; at random in unequal parts."""
 SHARDS = 10
 LEAST_SHARE = 0.02
 """Of the customers, in the smallest bank of the skewed preset."""
@@ -26,6 +25,8 @@ LEAST_SHARE = 0.02
 AREA = 100.0
 RADIUS = 5.0
 DAY = 86_400
+LABEL_DELAY = 7 * DAY
+"""Seconds from a payment until its bank knows whether it was a fraud."""
 NOON, SPREAD = 43_200, 20_000
 LARGE_AMOUNT = 22_000
 """Cents; a payment above is scenario 1."""
@@ -108,9 +109,11 @@ def shard(world: World, preset: str, slot: int) -> Payments:
 
 
 def customers_of(world: World, preset: str, slot: int) -> Integers:
-    """A bank's customers, rising: the world's are dealt to slots 1 to 10, as many others to each ten slots more."""
-    if preset not in PRESETS:
-        raise Invalid(f"a preset of cards must be one of {', '.join(PRESETS)}, got {preset[:40]!r}")
+    """A bank's customers, rising: the world's are dealt to slots 1 to 10, as many others to each ten slots more.
+
+    national: at random in equal parts; regional: by home, five by two areas; skewed: at random in unequal parts.
+    """
+    preset = preset_of("cards", preset)
     if slot < 1:
         raise Invalid(f"a slot must be at least 1, got {slot}")
     generation, place = divmod(slot - 1, SHARDS)

@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable
 import numpy as np
 
 from fedfraud import model
-from fedfraud.errors import Misconfigured, Stale
+from fedfraud.errors import Stale
 from fedfraud.fixed_point import Layout, train_codec
 from fedfraud.manifest import Manifest
 from fedfraud.model import RunState
 from fedfraud.recipe import Recipe, recipe_named
-from fedfraud.transactions import PRESETS
+from fedfraud.transactions import preset_of
 from fedfraud.v1 import federation_pb2, history_pb2
 from fedfraud.wire import RoundKey, round_key_from_proto, segments_from_proto
 from services.aggregator import averaging, messages
@@ -263,10 +263,6 @@ def _closed(progress: Progress, opened: history_pb2.RoundOpened, accepted: dict[
 
 
 def check_settings(settings: Settings, manifest: Manifest) -> None:
-    """Refuses to start with what could not be kept: an unknown recipe, a sum that could wrap, a missing mode."""
+    """Refuses to start with what could not be kept: an unknown recipe or preset, a sum that could wrap."""
     train_codec(manifest, recipe_named(settings.recipe)).check_capacity()
-    presets = PRESETS.get(settings.population, ())
-    if settings.preset and not presets:
-        raise Misconfigured(f"the population {settings.population} has no presets, got {settings.preset!r}")
-    if settings.preset and settings.preset not in presets:
-        raise Misconfigured(f"a preset must be one of {', '.join(presets)}, got {settings.preset!r}")
+    preset_of(settings.population, settings.preset)

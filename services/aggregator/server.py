@@ -16,7 +16,7 @@ from fedfraud.health import HealthServer
 from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
 from fedfraud.masking_journal import federation_id
-from fedfraud.transactions import SCHEMAS, SIMULATED
+from fedfraud.transactions import HAVE_HOLDOUT, SCHEMAS, SIMULATED
 from fedfraud.v1 import enrolment_pb2_grpc, federation_pb2_grpc, history_pb2, history_pb2_grpc, operation_pb2_grpc
 from services.aggregator.authority import Authority
 from services.aggregator.conductor import Conductor, check_settings
@@ -82,9 +82,7 @@ async def _serve(
         vectors.prepare()
     participants = Participants(seats, journal, log)
     intake = Intake(seats, participants, journal, writer, vectors, settings.stall_timeout, log)
-    # Rows whose features follow from counters are nobody's to publish: there is no hold-out of those.
-    public = settings.holdout_file if manifest.feature_plan is None else None
-    holdout = Holdout(public, manifest) if public else None
+    holdout = _holdout(settings, manifest)
     surroundings = Surroundings(
         manifest,
         holdout,
@@ -208,6 +206,13 @@ def manifest_of(settings: Settings) -> Manifest:
         raise Misconfigured(f"population must be one of {', '.join(known)}, got {settings.population!r}")
     name = settings.population
     return Manifest(name, SCHEMAS[name], feature_plan=plan_of(name, settings.first_day))
+
+
+def _holdout(settings: Settings, manifest: Manifest) -> Holdout | None:
+    """The rows in the file that is set, where the population has rows that no bank has."""
+    if settings.holdout_file is None or settings.population not in HAVE_HOLDOUT:
+        return None
+    return Holdout(settings.holdout_file, manifest)
 
 
 def _locked(folder: Path) -> BinaryIO:

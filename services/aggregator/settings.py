@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     first_day: str = ""
     """Day 0 of the feature plan, YYYY-MM-DD, as banks and aggregator agreed; empty: the population's own."""
     preset: str = ""
-    """A variant of the population: national, regional or skewed cards; the tutorial has none."""
+    """How the simulated population is dealt out to banks; empty for its default."""
     simulation: bool = True
     """Whether banks are simulated: enrolment then assigns slots, and seats lapse by themselves."""
     lapse_after: float = Field(default=30.0, gt=0, le=_DAY)

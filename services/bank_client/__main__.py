@@ -74,7 +74,7 @@ async def _command(arguments: argparse.Namespace, settings: Settings) -> int:
             from services.bank_client.write_shard import write_shard
 
             enrolment = await ensure_enrolled(settings)
-            write_shard(enrolment, settings.data_dir)
+            write_shard(**enrolment.shard, data_dir=settings.data_dir)
         case "write-holdout":
             from services.bank_client.write_shard import write_holdout
 

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypedDict
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -22,15 +23,29 @@ _ENROLMENT = "enrolment.json"
 _MARK = b"-----BEGIN CERTIFICATE-----"
 
 
+class Shard(TypedDict):
+    """Which rows are a simulated bank's."""
+
+    population: str
+    seed: int
+    slot: int
+    preset: str
+
+
 @dataclass(frozen=True)
 class Enrolment:
-    """What the aggregator said on enrolment; slot and population are the simulation's."""
+    """What the aggregator said on enrolment; all but the seat is the simulation's."""
 
     seat: str
     slot: int
     population: str
     population_seed: int
-    population_preset: str = ""
+    preset: str = ""
+
+    @property
+    def shard(self) -> Shard:
+        """What a simulated bank is to write."""
+        return Shard(population=self.population, seed=self.population_seed, slot=self.slot, preset=self.preset)
 
 
 async def ensure_enrolled(settings: Settings) -> Enrolment:
@@ -109,9 +124,8 @@ def _pending_key(data_dir: Path) -> bytes:
 async def _enrol(settings: Settings, key: bytes) -> None:
     join = JoinFolder.read(settings.join_dir)
     response, pair = await enrolment.enrol(settings.enrolment, join, load_key(key), _own_signing_key(settings.data_dir))
-    known = Enrolment(
-        response.seat, response.slot, response.population, response.population_seed, response.population_preset
-    )
+    simulated = (response.slot, response.population, response.population_seed, response.preset)
+    known = Enrolment(response.seat, *simulated)
     write_durably(settings.data_dir / _ENROLMENT, json.dumps(asdict(known)).encode())
     store_pair(settings.data_dir, pair)
     (settings.data_dir / _PENDING).unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
 from fedfraud.metrics import Scores, scores_from_logits
 from fedfraud.recipe import recipe_named
-from fedfraud.transactions import SCHEMAS
+from fedfraud.transactions import HAVE_HOLDOUT, SCHEMAS
 from services.bank_client import evaluation
 from services.bank_client.dataset import Rows, split
 from services.bank_client.write_shard import holdout_rows, shard_rows
@@ -28,6 +28,9 @@ _log = Log("central")
 def write_central(purpose: Purpose, path: Path) -> None:
     """Writes what it is going to compute, then its scores; nothing where they are there, or are too much work."""
     recipe = recipe_named(purpose.recipe)
+    if purpose.population not in HAVE_HOLDOUT:
+        _log.info("central is left out: the population has no public hold-out", population=purpose.population)
+        return
     known = read_central(path)
     if known is not None and known.purpose == purpose and known.scores is not None:
         _log.info("central is known", path=path)

@@ -7,58 +7,57 @@ apart. Files appear whole or not at all, and what exists is never written again.
 import hashlib
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
-import simulation.cards
-import simulation.tutorial
 from fedfraud.errors import Invalid
 from fedfraud.feature_plan import PLANS
 from fedfraud.identity import write_secret
 from fedfraud.logs import Log
-from fedfraud.transactions import LABEL, SCHEMAS
+from fedfraud.transactions import HAVE_HOLDOUT, SCHEMAS, preset_of
 from services.bank_client import dataset
-from services.bank_client.enrol import Enrolment
-
-POPULATIONS = {"tutorial": simulation.tutorial}
-"""Those whose rows are feature tables, with a public hold-out."""
+from services.bank_client.transactions import Transactions
+from simulation import cards, tutorial
 
 DATASET = "dataset.parquet"
 HOLDOUT = "holdout.parquet"
 MERCHANT_KEY = "merchant.key"
-_EPOCH = np.datetime64(0, "s")
-_log = Log("bank")
+"""What simulated banks hash their merchants under; real banks agree on a key of their own."""
+
+_DAY = 86_400
+_NUMBERS = 2**20
+"""Payments that one customer may have, for ids that differ over all banks."""
+_log = Log("simulation")
 
 
-def write_shard(enrolment: Enrolment, data_dir: Path) -> None:
-    """Writes the slot's rows to dataset.parquet where that does not exist yet, and beside it the public hold-out, or of
-    payments the key that all simulated banks know and the aggregator does not."""
-    name, seed, slot = enrolment.population, enrolment.population_seed, enrolment.slot
-    if name == "cards":
-        key = hashlib.sha256(f"fedfraud simulated merchant key {seed}".encode()).digest()
-        data_dir.mkdir(parents=True, exist_ok=True)
-        write_secret(data_dir / MERCHANT_KEY, key)
-        _once(data_dir / DATASET, lambda path: _write_payments(path, seed, enrolment.population_preset, slot))
+def write_shard(population: str, seed: int, slot: int, data_dir: Path, preset: str = "") -> None:
+    """Writes the slot's rows to dataset.parquet, and beside it the public hold-out or the merchants' key."""
+    _check(population)
+    if population == "cards":
+        world = _world(seed)
+        _once(data_dir / DATASET, lambda path: _write_payments(path, cards.shard(world, preset, slot), world))
+        _once(data_dir / MERCHANT_KEY, lambda path: write_secret(path, merchant_key(seed)))
         return
-    source, features = _population(name), SCHEMAS[name]
 
-    def write(path: Path, rows: tuple[NDArray[np.float64], NDArray[np.bool_]]) -> None:
-        dataset.write(path, dataset.Rows(*rows), features)
+    def write(path: Path, rows: tutorial.Labelled) -> None:
+        dataset.write(path, dataset.Rows(*rows), SCHEMAS[population])
 
-    _once(data_dir / DATASET, lambda path: write(path, source.shard(seed, slot)))
-    _once(data_dir / HOLDOUT, lambda path: write(path, source.holdout(seed)))
+    preset_of(population, preset)
+    _once(data_dir / DATASET, lambda path: write(path, tutorial.shard(seed, slot)))
+    _once(data_dir / HOLDOUT, lambda path: write(path, tutorial.holdout(seed)))
 
 
 def write_holdout(population: str, seed: int, path: Path) -> None:
     """Writes the public hold-out for the aggregator: an .npz of `features` float64 and `labels` bool; nothing where the
     population has none."""
-    if population == "cards":
-        _log.info("nothing is written: the population has no public hold-out", population=population)
+    _check(population)
+    if population not in HAVE_HOLDOUT:
+        _log.info("no hold-out is written: every payment is some bank's", population=population)
         return
-    features, labels = _population(population).holdout(seed)
+    features, labels = tutorial.holdout(seed)
 
     def write(temporary: Path) -> None:
         with temporary.open("wb") as file:
@@ -67,42 +66,87 @@ def write_holdout(population: str, seed: int, path: Path) -> None:
     _once(path, write)
 
 
-def _write_payments(path: Path, seed: int, preset: str, slot: int) -> None:
-    """The payments of the plan's days under the contract's own names. A label is known after the plan's delay."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    plan = PLANS["cards"]
-    world = simulation.cards.World(seed=seed, day_count=plan.day_count, first_day=plan.first_day)
-    paid = simulation.cards.shard(world, preset, slot)
-    seconds = paid.seconds + plan.start_time
-    known_at = seconds + plan.label_delay_days * simulation.cards.DAY
-    columns = {
-        "transaction_id": pa.array(np.arange(1, len(paid) + 1)),
-        "time": pa.array(_EPOCH + seconds, pa.timestamp("s", "UTC")),
-        "customer_id": pa.array([f"customer-{number}" for number in paid.customer.tolist()]),
-        "merchant_id": pa.array([f"merchant-{number}" for number in paid.terminal.tolist()]),
-        "amount": pa.array(paid.amount / 100),
-        LABEL: pa.array(paid.fraud.astype(np.int8)),
-        "fraud_known_at": pa.array(_EPOCH + known_at, pa.timestamp("s", "UTC")),
-    }
-    pq.write_table(pa.table(columns), path)
-
-
 def shard_rows(population: str, seed: int, slot: int) -> dataset.Rows:
-    """The rows of one slot, as its bank would have them."""
-    return dataset.Rows(*_population(population).shard(seed, slot))
+    """The rows of one slot of a population that has a hold-out, as its bank would have them."""
+    _check(population, HAVE_HOLDOUT)
+    return dataset.Rows(*tutorial.shard(seed, slot))
 
 
 def holdout_rows(population: str, seed: int) -> dataset.Rows:
     """The rows that no bank has."""
-    return dataset.Rows(*_population(population).holdout(seed))
+    _check(population, HAVE_HOLDOUT)
+    return dataset.Rows(*tutorial.holdout(seed))
 
 
-def _population(name: str) -> ModuleType:
-    if name not in POPULATIONS:
-        raise Invalid(f"a population must be one of {', '.join(POPULATIONS)}, got {name!r}")
-    return POPULATIONS[name]
+def transactions_of(payments: cards.Payments, world: cards.World) -> Transactions:
+    """Simulated payments as a bank reads them from its dataset."""
+    time = _start(world) + payments.seconds
+    customers, customer = np.unique(payments.customer, return_inverse=True)
+    merchants, merchant = np.unique(payments.terminal, return_inverse=True)
+    return Transactions(
+        time=time,
+        customer=customer,
+        merchant=merchant,
+        amount=payments.amount,
+        label=payments.fraud.astype(np.int8),
+        known_at=time + cards.LABEL_DELAY,
+        customer_ids=tuple(map(_customer_id, customers.tolist())),
+        merchant_ids=tuple(map(_merchant_id, merchants.tolist())),
+    )
+
+
+def merchant_key(seed: int) -> bytes:
+    """The key of a simulated world's banks, 32 bytes."""
+    return hashlib.sha256(f"fedfraud simulated merchants {seed}".encode()).digest()
+
+
+def _world(seed: int) -> cards.World:
+    """The days of the population's feature plan: fewer than the public set has."""
+    plan = PLANS["cards"]
+    return cards.World(seed=seed, day_count=plan.day_count, first_day=plan.first_day)
+
+
+def _write_payments(path: Path, payments: cards.Payments, world: cards.World) -> None:
+    """Payments under their canonical names; pseudonyms in words, amounts as decimals of two places."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    def instants(seconds: NDArray[np.int64]) -> pa.Array:
+        return pa.array((_start(world) + seconds) * 1_000, pa.timestamp("ms", "UTC"))
+
+    def names(codes: NDArray[np.int64], name: Callable[[int], str]) -> pa.Array:
+        known, places = np.unique(codes, return_inverse=True)
+        words = pa.DictionaryArray.from_arrays(places.astype(np.int32), [name(code) for code in known.tolist()])
+        return words.dictionary_decode()
+
+    cents = np.column_stack([payments.amount, np.zeros_like(payments.amount)])  # as integers of 128 bits
+    columns = {
+        "transaction_id": payments.customer * _NUMBERS + payments.number,
+        "time": instants(payments.seconds),
+        "customer_id": names(payments.customer, _customer_id),
+        "merchant_id": names(payments.terminal, _merchant_id),
+        "amount": pa.Array.from_buffers(pa.decimal128(12, 2), len(payments), [None, pa.py_buffer(cents.tobytes())]),
+        "fraud": payments.fraud.astype(np.int8),
+        "fraud_known_at": instants(payments.seconds + cards.LABEL_DELAY),
+    }
+    pq.write_table(pa.table(columns), path)
+
+
+def _start(world: cards.World) -> int:
+    return int(datetime.fromisoformat(world.first_day).replace(tzinfo=UTC).timestamp())
+
+
+def _customer_id(number: int) -> str:
+    return f"customer-{number:05}"
+
+
+def _merchant_id(number: int) -> str:
+    return f"merchant-{number:05}"
+
+
+def _check(name: str, known: frozenset[str] = frozenset(SCHEMAS)) -> None:
+    if name not in known:
+        raise Invalid(f"a population must be one of {', '.join(n for n in SCHEMAS if n in known)}, got {name[:40]!r}")
 
 
 def _once(path: Path, write: Callable[[Path], None]) -> None:

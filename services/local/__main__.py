@@ -19,7 +19,7 @@ from fedfraud.errors import FedfraudError, setting_faults
 from fedfraud.fixed_point import MAX_SEATS
 from fedfraud.identity import new_key
 from fedfraud.recipe import RECIPES
-from fedfraud.transactions import SIMULATED
+from fedfraud.transactions import PRESETS, SCHEMAS
 from fedfraud.v1 import history_pb2, history_pb2_grpc
 from services.aggregator.conductor import check_settings
 from services.aggregator.operate import whole_number
@@ -234,12 +234,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--rounds", type=whole_number(1, 10_000), default=10, metavar="N", help="committed training rounds")
     add("--recipe", default="default", help=f"hyperparameters: {', '.join(RECIPES)}")
-    add("--population", default="tutorial", help=f"the simulated world: {', '.join(SIMULATED)}")
-    add(
-        "--preset",
-        default="",
-        help="a variant of the population: national, regional or skewed cards (default: the first)",
-    )
+    add("--population", default="tutorial", help=f"the simulated world: {', '.join(SCHEMAS)}")
+    add("--preset", default="", help="how the population is dealt out to banks; cards: " + ", ".join(PRESETS["cards"]))
     add("--seed", type=whole_number(0, 2**32 - 1), default=7, metavar="N", help="seed of the population and of the run")
     add(
         "--aggregation",

@@ -66,4 +66,4 @@ def _write_shards(banks: Sequence[Settings], enrolments: Sequence[Enrolment], st
         first, own = banks[0].data_dir / HOLDOUT, settings.data_dir / HOLDOUT
         if first.exists() and not own.exists():
             os.link(first, own)
-        write_shard(enrolment, settings.data_dir)
+        write_shard(**enrolment.shard, data_dir=settings.data_dir)

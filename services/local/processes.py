@@ -21,9 +21,9 @@ from typing import Any
 
 from fedfraud.central import Central, Purpose
 from fedfraud.errors import FedfraudError, Misconfigured
-from fedfraud.feature_plan import PLANS
 from fedfraud.identity import seat_name
 from fedfraud.logs import Log, configure
+from fedfraud.transactions import HAVE_HOLDOUT
 from services.aggregator import server
 from services.aggregator.settings import Settings as AggregatorSettings
 from services.bank_client.settings import Settings as BankSettings
@@ -98,22 +98,23 @@ class LocalNetwork:
         """How many banks may be missing while there is still a quorum."""
         return self._settings.expected_banks - self._settings.effective_quorum
 
-    def write_holdout(self) -> Path:
-        """The public hold-out for the aggregator, written by a process of the bank's side."""
+    def write_holdout(self) -> None:
+        """The public hold-out for the aggregator, written by a process of the bank's side, where there is one."""
         path = self.run_dir / "holdout.npz"
         population, seed = self._settings.population, self._settings.seed
+        if population not in HAVE_HOLDOUT:
+            return
         writing = self._start("holdout", _write_holdout, population, seed, path)
         writing.join(_START_SECONDS)
         if writing.exitcode != 0:
             raise Misconfigured(f"the hold-out must be written, see {self.log_file('holdout')}")
         self._settings = self._settings.model_copy(update={"holdout_file": path})
-        return path
 
     def announce_central(self) -> None:
         """Tells the aggregator that a model of all rows in one place will come for the run that its settings start."""
         settings, path = self._settings, self.run_dir / "central" / "central.json"
-        if settings.population in PLANS:
-            return  # its rows' features follow from counters, which nobody has before a run
+        if settings.population not in HAVE_HOLDOUT:
+            return  # what it scores is the hold-out
         purpose = Purpose(
             population=settings.population,
             seed=settings.seed,
@@ -308,7 +309,7 @@ def _bank(settings: BankSettings, turn: Event | None, done: Event) -> None:
     enrolment = asyncio.run(ensure_enrolled(settings))
     done.set()
     Log(enrolment.seat).info("enrolled", seat=enrolment.seat, slot=enrolment.slot)
-    write_shard(enrolment, settings.data_dir)
+    write_shard(**enrolment.shard, data_dir=settings.data_dir)
     _until_terminated(lambda stop: BankClient(settings, stop).serve())
 
 

@@ -5,7 +5,8 @@ from statistics import mean
 import pytest
 import torch
 
-from benchmarks.recipes import federate, holdout_scores, training_rows
+from benchmarks.federation import federate
+from benchmarks.recipes import MANIFEST, holdout_scores, training_rows
 from fedfraud.metrics import Scores
 from fedfraud.recipe import recipe_named
 from services.bank_client.dataset import Rows
@@ -19,7 +20,7 @@ def scores() -> dict[str, list[Scores]]:
     for seed in (7, 1, 2, 5, 6):
         banks, rows = training_rows(seed, 10), Rows(*tutorial.holdout(seed))
         for name, listed in found.items():
-            *_, model = federate(recipe_named(name), seed, banks, 10)
+            *_, model = federate(MANIFEST, recipe_named(name), seed, banks, 10)
             listed.append(holdout_scores(recipe_named(name), model, rows))
     return found
 

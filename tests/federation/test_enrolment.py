@@ -44,8 +44,8 @@ async def test_banks_get_seats_and_slots_from_one_and_a_role_is_its_tokens(tmp_p
     async with aggregator(tmp_path, population="tutorial", seed=5) as running:
         banks = [(await running.enrol())[0] for _ in range(3)]
         assert [(bank.seat, bank.slot) for bank in banks] == [("bank-01", 1), ("bank-02", 2), ("bank-03", 3)]
-        assert {(bank.role, bank.population, bank.population_seed) for bank in banks} == {
-            (model_pb2.ROLE_BANK, "tutorial", 5)
+        assert {(bank.role, bank.population, bank.population_seed, bank.preset) for bank in banks} == {
+            (model_pb2.ROLE_BANK, "tutorial", 5, "")
         }
         for role in ("reporter", "operator"):
             response, own = await running.enrol(role)
@@ -60,10 +60,19 @@ async def test_banks_that_enrol_at_once_get_one_seat_and_one_slot_each(tmp_path:
     assert all(answer.slot == int(answer.seat[-2:]) for answer, _ in answers)
 
 
+async def test_a_bank_is_told_how_the_population_is_dealt_out(tmp_path: Path) -> None:
+    nowhere = tmp_path / "holdout.npz"  # cards have no hold-out: a file that is set for it is not looked for
+    for set_, told in (("", "national"), ("skewed", "skewed")):
+        async with aggregator(tmp_path / told, population="cards", preset=set_, holdout_file=nowhere) as running:
+            response, _ = await running.enrol()
+        assert (response.population, response.preset) == ("cards", told)
+
+
 async def test_a_real_bank_gets_no_slot(tmp_path: Path) -> None:
-    async with aggregator(tmp_path, simulation=False) as running:
+    async with aggregator(tmp_path, simulation=False, population="cards") as running:
         response, _ = await running.enrol()
-    assert (response.seat, response.slot, response.population, response.population_seed) == ("bank-01", 0, "", 0)
+    simulated = (response.slot, response.population, response.population_seed, response.preset)
+    assert (response.seat, simulated) == ("bank-01", (0, "", 0, ""))
 
 
 async def test_the_same_key_gets_its_seat_again(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from benchmarks.recipes import federate, training_rows
+from benchmarks.federation import federate
+from benchmarks.recipes import MANIFEST, training_rows
 from fedfraud.recipe import recipe_named
 from simulation import tutorial
 from tests.federation.oracle import model_sha256, replayed_sha256
@@ -10,7 +11,7 @@ from tests.federation.oracle import model_sha256, replayed_sha256
 
 @pytest.mark.parametrize("recipe_name", ["default", "tutorial"])
 def test_two_rounds_of_three_banks_give_the_model_that_the_oracle_computes(recipe_name: str) -> None:
-    *_, model = federate(recipe_named(recipe_name), 7, training_rows(7, 3), 2)
+    *_, model = federate(MANIFEST, recipe_named(recipe_name), 7, training_rows(7, 3), 2)
     assert model.sha256.hex() == model_sha256(recipe_name, 2, 3, 7)
 
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, average_precision_score, log_loss, roc_auc_score
 
-from benchmarks.recipes import MANIFEST, federate, training_rows
+from benchmarks.federation import federate
+from benchmarks.recipes import MANIFEST, training_rows
 from fedfraud.fixed_point import BINS, EvaluateCodec
 from fedfraud.metrics import (
     ALERT_RATES,
@@ -43,7 +44,7 @@ def scored() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     found = {}
     for name in ("tutorial", "default"):
         recipe = recipe_named(name)
-        models = list(federate(recipe, 7, banks, 10))
+        models = list(federate(MANIFEST, recipe, 7, banks, 10))
         for rounds in (0, 1, 10):
             state, vector = models[rounds].run_state, models[rounds].vector
             adjusted = recipe.logit_adjustment

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from fedfraud.errors import Invalid
-from simulation.cards import PRESETS, Payments, World, customers_of, payments, shard
+from fedfraud.transactions import PRESETS as ALL_PRESETS
+from simulation.cards import Payments, World, customers_of, payments, shard
 
+PRESETS = ALL_PRESETS["cards"]
 SMALL = World(seed=3, customer_count=60, terminal_count=300, day_count=40, radius=12.0)
 FULL = World()
 

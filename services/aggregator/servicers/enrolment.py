@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from fedfraud.errors import Conflict
 from fedfraud.identity import Identity, Role, check_signing_key, public_key_sha256, requested_key
 from fedfraud.logs import Log
-from fedfraud.transactions import PRESETS
+from fedfraud.transactions import preset_of
 from fedfraud.v1 import enrolment_pb2, enrolment_pb2_grpc, history_pb2
 from fedfraud.wire import role_to_proto
 from services.aggregator.authority import Authority
@@ -134,7 +134,7 @@ class EnrolmentServicer(enrolment_pb2_grpc.EnrolmentServiceServicer):
             slot=slot,
             population=population if simulated else "",
             population_seed=self._settings.seed if simulated else 0,
-            population_preset=self._settings.preset or PRESETS.get(population, ("",))[0] if simulated else "",
+            preset=preset_of(self._settings.population, self._settings.preset) if simulated else "",
         )
         response.expiry_time.FromDatetime(certificate.not_valid_after_utc)
         return response

@@ -46,7 +46,12 @@ def test_settings_that_cannot_be_kept_are_refused(settings: dict[str, int], sent
     ("settings", "error", "sentence"),
     [
         ({"population": "mars"}, Misconfigured, "^population must be one of tutorial, cards, got 'mars'$"),
-        ({"preset": "small"}, Misconfigured, "^the population tutorial has no presets, got 'small'$"),
+        ({"preset": "small"}, Invalid, "^the population tutorial has no presets, got 'small'$"),
+        (
+            {"population": "cards", "preset": "small"},
+            Invalid,
+            "^a preset of cards must be one of national, regional, skewed, got 'small'$",
+        ),
         ({"recipe": "magic"}, Invalid, "^recipe must be one of tutorial, default, got 'magic'$"),
     ],
 )

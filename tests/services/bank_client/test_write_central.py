@@ -75,6 +75,11 @@ def test_too_much_work_is_left_out_and_takes_away_what_was_of_another_run(tmp_pa
     assert not path.exists()
 
 
+def test_central_is_left_out_where_there_is_no_hold_out_to_score(tmp_path: Path) -> None:
+    write_central.write_central(SMALL.model_copy(update={"population": "cards"}), tmp_path / "central.json")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_training_that_fails_leaves_nothing_to_wait_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, seen = tmp_path / "central.json", []
 
