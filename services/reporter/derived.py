@@ -19,19 +19,15 @@ SHIFTED = 0.1
 STABILITY_INDEX, ALERT_SWING, PRECISION_LOSS = 0.25, 0.3, 0.1
 """When to look again: population stability index of the score, and shares of alert volume and average precision."""
 
-AP, HOLDOUT = "average precision", "hold-out"
-
 
 @dataclass(frozen=True)
 class Derived:
-    """A figure, how it is formatted, what it is; `better` and `topics` as in `Fact`."""
+    """A figure, how it is formatted, what it is."""
 
     name: str
     value: float | int
     form: str
     label: str
-    better: int = 0
-    topics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -41,11 +37,6 @@ class Headline:
     key: str
     where: str
     scores: ScoreFacts
-
-    @property
-    def topics(self) -> tuple[str, ...]:
-        """The place of the rows, where it has a name."""
-        return (HOLDOUT,) if self.key.endswith("holdout") else ("pooled",)
 
 
 def headline(run: RunFacts) -> Headline | None:
@@ -83,6 +74,12 @@ def series(run: RunFacts) -> list[tuple[int, float]]:
     return []
 
 
+def series_place(run: RunFacts) -> str:
+    """Where `series` was measured: holdout or pooled."""
+    held = any(done.holdout and done.holdout.average_precision is not None for done in run.rounds)
+    return "holdout" if held else "pooled"
+
+
 def shown(rounds: list[RoundFacts], most: int) -> list[int]:
     """Places from 1: all of a short run; of a long one every so many, the ends, and the last without a result."""
     step = max(1, -(-len(rounds) // most))
@@ -110,41 +107,39 @@ def _of_the_headline(run: RunFacts) -> Iterator[Derived]:
     if head is None or not (p := head.scores.prevalence) or p >= 1:
         return
     constant = -p * math.log(p) - (1 - p) * math.log(1 - p)
-    yield Derived(
-        "constant_log_loss", constant, "{:.4f}", "log loss of always answering the prevalence", 0, ("log loss",)
-    )
+    yield Derived("constant_log_loss", constant, "{:.4f}", "log loss of always answering the prevalence")
     if head.scores.log_loss is not None:
         change = head.scores.log_loss - constant
         label = "log loss minus that of always answering the prevalence"
-        yield Derived("change.log_loss", change, "{:+.4f}", label, -1, ("log loss", *head.topics))
+        yield Derived("change.log_loss", change, "{:+.4f}", label)
     if head.scores.average_precision is not None:
         times = head.scores.average_precision / p
-        yield Derived("chance_multiple", times, "{:.1f} times", "AP by prevalence", 0, (AP, *head.topics))
+        yield Derived("chance_multiple", times, "{:.1f} times", "AP by prevalence")
 
 
 def _changes(run: RunFacts) -> Iterator[Derived]:
     known = series(run)
     if len(known) > 1:
         first, last, best = known[0][1], known[-1][1], max(known, key=lambda one: one[1])
-        place = HOLDOUT if any(done.holdout for done in run.rounds) else "pooled"
+        place = "hold-out" if series_place(run) == "holdout" else "pooled"
         label = f"AP of the last model minus that of the first measured, {place}"
-        yield Derived("change.training", last - first, "{:+.3f}", label, 1, (AP, place))
+        yield Derived("change.training", last - first, "{:+.3f}", label)
         label = f"AP of the last model minus that of the best round, {place}"
-        yield Derived("change.since_best", last - best[1], "{:+.3f}", label, 1, (AP, place))
+        yield Derived("change.since_best", last - best[1], "{:+.3f}", label)
     held, pooled, central = (_precision(one) for one in (run.final.holdout, run.final.pooled, run.final.central))
     if held is not None and central is not None:
         label = "AP federated minus central, hold-out"
-        yield Derived("change.central", held - central, "{:+.3f}", label, 1, (AP, HOLDOUT, "central"))
+        yield Derived("change.central", held - central, "{:+.3f}", label)
     if held is not None and pooled is not None:
         label = "AP on the hold-out minus AP on the banks' rows"
-        yield Derived("change.holdout_pooled", held - pooled, "{:+.3f}", label, 1, (AP, HOLDOUT, "pooled"))
+        yield Derived("change.holdout_pooled", held - pooled, "{:+.3f}", label)
 
 
 def _triggers(run: RunFacts) -> Iterator[Derived]:
     head, thresholds = headline(run), curve(run)
     if head is not None and (precision := head.scores.average_precision) is not None:
         least = (1 - PRECISION_LOSS) * precision
-        yield Derived("trigger.average_precision", least, "{:.3f}", "AP below which to look again", 0, (AP,))
+        yield Derived("trigger.average_precision", least, "{:.3f}", "AP below which to look again")
     if thresholds is not None:
         middle = middle_budget(thresholds[1])
         rate = thresholds[1].budgets[middle].alerts_per_thousand or 0.0

@@ -5,7 +5,7 @@ The printed text is made here and nowhere else, so that a sentence, a table and 
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from services.reporter.derived import Derived, derived
@@ -57,38 +57,16 @@ _NAMES = {
 }
 _PLACES = {"holdout": "hold-out", "pooled": "pooled", "holdout_curve": "hold-out", "pooled_curve": "pooled"}
 _PLACES |= {"central": "central, hold-out"}
-_PRECISIONS = {"average_precision", "alone", "federated", "alone_holdout", "federated_holdout"}
-_PRECISIONS |= {"uplift", "uplift_holdout"}
-_TOPICS = {"roc_auc": "AUROC", "log_loss": "log loss", "prevalence": "prevalence", "fraud_rate": "prevalence"}
-_TOPICS |= dict.fromkeys(("recall", "recall_at_half_percent", "recall_at_one_percent"), "recall")
-_TOPICS |= dict.fromkeys(("accuracy", "accuracy_always_legitimate"), "accuracy")
-_TOPICS |= dict.fromkeys(_PRECISIONS, "average precision")
-
-
-_COUNTED = {"final.banks_gaining": 1, "final.banks_losing": -1}
 
 
 @dataclass(frozen=True)
 class Fact:
-    """One fact: its value, how it is printed, and in a few words what it is.
-
-    `better` is set for a change: 1 where up is better, -1 where down is. `topics` are among those of `wording.TOPICS`.
-    """
+    """One fact: its value, how it is printed, and in a few words what it is."""
 
     key: str
     value: Value
     text: str
     label: str = ""
-    better: int = 0
-    topics: frozenset[str] = field(default_factory=frozenset)
-
-    @property
-    def direction(self) -> int:
-        """1 for up, -1 for down, 0 for neither, at the printed precision; a count of gaining banks speaks of gains."""
-        if self.key in _COUNTED:
-            return _COUNTED[self.key]
-        printed = float(re.sub(r"[ %,]", "", self.text))
-        return (printed > 0) - (printed < 0)
 
 
 Table = Mapping[str, Fact]
@@ -122,11 +100,7 @@ def _name(item: object) -> str:
 
 def _fact(path: tuple[str, ...], value: Value) -> Fact:
     name = path[-2] if path[-1] in {"best", "mean", "worst", "least", "most"} and len(path) > 1 else path[-1]
-    change = 1 if name in {"uplift", "uplift_holdout", "banks_gaining", "banks_losing"} else 0
-    topics = {_TOPICS.get(name, ""), *(_PLACES.get(part, "").split(", ")[0] for part in path)}
-    topics |= {"hold-out"} if "holdout" in name or "central" in path else set()
-    topics = set() if path[-1] == "count" else topics - {""}
-    return Fact(".".join(path), value, _text(path, name, value), _label(path, name), change, frozenset(topics))
+    return Fact(".".join(path), value, _text(path, name, value), _label(path, name))
 
 
 def _text(path: tuple[str, ...], name: str, value: Value) -> str:
@@ -155,4 +129,4 @@ def _label(path: tuple[str, ...], name: str) -> str:
 
 def _derived(fact: Derived) -> Fact:
     text = fact.value if isinstance(fact.value, str) else fact.form.format(fact.value).replace("%", " %")
-    return Fact(f"derived.{fact.name}", fact.value, text, fact.label, fact.better, frozenset(fact.topics))
+    return Fact(f"derived.{fact.name}", fact.value, text, fact.label)

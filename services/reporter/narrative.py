@@ -1,5 +1,6 @@
 """The narrative by a model: asked at most twice within a total time, checked, and taken section by section.
 
+What a model answers is a choice among sentences of this code's own (`choice.py` says why nothing false can come of it).
 Whatever goes wrong, the sections that passed stay and the template has the others; nothing that was received is in the
 reason. The openai package is imported only when there is a key.
 """
@@ -9,17 +10,18 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
 
 from fedfraud.logs import Log
-from services.reporter import grounding, prompt
-from services.reporter.fact_table import Fact
+from services.reporter import choice, prompt
+from services.reporter.choice import SECTIONS
 from services.reporter.facts import RunFacts
-from services.reporter.report import SECTIONS, Written, figures_of
+from services.reporter.report import Written
+from services.reporter.sentences.candidates import offered
+from services.reporter.sentences.sentence import Sentence
 from services.reporter.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 log = Log("reporter")
 
 ATTEMPTS = 2
-UNGROUNDED = "the model's text did not hold to the facts"
+UNSOUND = "the model's choice did not hold to the list of sentences"
 SHAPELESS = "the model's answer did not have the four sections"
 _MOST_FAULTS = 40
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}")
@@ -53,8 +55,8 @@ class _Answer:
 class _Draft:
     """The sections that passed so far, and what was wrong with the last answer's others."""
 
-    facts: Mapping[str, Fact]
-    sections: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    offered: choice.Offered
+    sections: dict[str, tuple[Sentence, ...]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     former: str = ""
     model: str = ""
@@ -62,45 +64,35 @@ class _Draft:
 
     def take(self, text: str) -> None:
         """Keeps the sections of an answer that are sound and were not there yet."""
-        try:
-            narrative = prompt.Narrative.model_validate_json(text)
-        except ValidationError:
+        chosen = choice.read(text)
+        if chosen is None:
             self.former, self.faults, self.reason = "", [SHAPELESS], SHAPELESS
             return
-        self.former, self.faults, self.reason = narrative.model_dump_json(), [], ""
-        for name in SECTIONS:
-            if name in self.sections:
+        self.former, self.faults, self.reason = chosen.model_dump_json(), [], ""
+        for section in SECTIONS:
+            if section in self.sections:
                 continue
-            items = [" ".join(item.split()).lstrip("-•* ") for item in getattr(narrative, name)]
-            faults = section_faults(items, self.facts)
+            names = getattr(chosen, section)
+            faults = choice.faults(names, section, self.offered)
             if not faults:
-                self.sections[name] = tuple(items)
-            self.faults += [f"{name}: {fault}" for fault in faults]
+                self.sections[section] = tuple(self.offered[name] for name in names)
+            self.faults += [f"{section}: {fault}" for fault in faults]
         if self.faults:
-            self.reason = UNGROUNDED
+            self.reason = UNSOUND
 
     def written(self) -> Written:
         """What the report gets."""
         return Written(
-            {name: self.sections[name] for name in SECTIONS if name in self.sections}, self.model, self.reason
+            {name: self.sections[name] for name in SECTIONS if name in self.sections},
+            self.model,
+            self.reason,
+            len(self.offered),
         )
-
-
-def section_faults(items: list[str], facts: Mapping[str, Fact]) -> list[str]:
-    """Everything that keeps a section out of the report."""
-    if not 1 <= len(items) <= prompt.MOST_ITEMS or not all(items):
-        return [f"a section must have 1 to {prompt.MOST_ITEMS} paragraphs with words, got {len(items)}"]
-    return [
-        fault
-        for item in items
-        for check in (grounding.figure_faults, grounding.claim_faults)
-        for fault in check(item, facts)
-    ]
 
 
 async def write(run: RunFacts, settings: Settings, key: SecretStr) -> Written:
     """Asks the model, within `settings.openai_timeout` seconds in total; what it returns has passed the check."""
-    draft = _Draft(prompt.shared(run))
+    draft = _Draft(offered(run))
     started = time.monotonic()
     try:
         async with asyncio.timeout(settings.openai_timeout):
@@ -108,9 +100,11 @@ async def write(run: RunFacts, settings: Settings, key: SecretStr) -> Written:
     except TimeoutError:
         draft.reason = f"the API did not answer within {settings.openai_timeout:g} seconds"
     written, seconds = draft.written(), round(time.monotonic() - started, 1)
-    figures = sum(figures_of(texts) for texts in written.sections.values())
+    chosen = sum(map(len, written.sections.values()))
     names = ",".join(written.sections) or "none"
-    log.info("narrative checked", run=run.run.id, sections=names, figures=figures, seconds=seconds)
+    log.info(
+        "narrative checked", run=run.run.id, sections=names, sentences=chosen, offered=written.offered, seconds=seconds
+    )
     if written.reason:
         log.warning("narrative by template", run=run.run.id, but=names, reason=written.reason)
     return written

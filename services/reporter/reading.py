@@ -63,11 +63,14 @@ def _grade(scores: ScoreFacts) -> str:
 
 def metrics(run: RunFacts) -> list[str]:
     """Each metric read in words, with its figure; a figure that the rows do not define is left out."""
-    head = headline(run)
-    if head is None:
-        return []
-    readings = (_precision, _auc, _flagged, _loss, _accuracy)
-    return [text for reading in readings if (text := reading(head))]
+    return list(named_metrics(run).values())
+
+
+def named_metrics(run: RunFacts) -> dict[str, str]:
+    """The same by the metric's name."""
+    if (head := headline(run)) is None:
+        return {}
+    return {name: text for name, reading in _READINGS.items() if (text := reading(head))}
 
 
 def _precision(head: Headline) -> str:
@@ -118,9 +121,12 @@ def _accuracy(head: Headline) -> str:
         return ""
     return (
         f"**Accuracy** is {put(f'{head.key}.accuracy')}, and calling every transaction legitimate has "
-        f"{put(f'{head.key}.accuracy_always_legitimate')}: where fraud is this rare, accuracy says next to nothing and "
+        f"{put(f'{head.key}.accuracy_always_legitimate')}: where fraud is rare, accuracy says next to nothing and "
         "is no metric to decide by."
     )
+
+
+_READINGS = {"precision": _precision, "auc": _auc, "flagged": _flagged, "loss": _loss, "accuracy": _accuracy}
 
 
 def _of(head: Headline) -> str:

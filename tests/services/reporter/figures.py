@@ -8,6 +8,7 @@ from typing import Any
 
 from services.reporter.derived import derived
 from services.reporter.facts import RunFacts
+from services.reporter.grounding import PLACEHOLDER
 
 NUMBER = re.compile(r"(?P<sign>(?<![\w-])[+-])?(?P<digits>\d[\d,]*(?:\.\d+)?)(?P<percent> ?%)?")
 
@@ -70,7 +71,11 @@ def strays(text: str, run: RunFacts, *others: str) -> list[str]:
         text = text.replace(name, " ")
     numbers = [leaf for leaf in leaves if isinstance(leaf, int | float) and not isinstance(leaf, bool)]
     numbers += [fact.value for fact in derived(run)]
-    return [match[0] for match in NUMBER.finditer(text) if not any(is_printed(match, number) for number in numbers)]
+    known: dict[str, bool] = {}  # a long report prints the same figures again and again
+    for match in NUMBER.finditer(text):
+        if match[0] not in known:
+            known[match[0]] = any(is_printed(match, number) for number in numbers)
+    return [match[0] for match in NUMBER.finditer(text) if not known[match[0]]]
 
 
 def is_printed(match: re.Match[str], number: float) -> bool:
@@ -79,3 +84,17 @@ def is_printed(match: re.Match[str], number: float) -> bool:
     places = len(digits.partition(".")[2])
     scaled = 100 * number if match["percent"] else number
     return f"{scaled:{'+' if match['sign'] else ''}.{places}f}" == (match["sign"] or "") + digits
+
+
+_NUMBER_WORDS = frozenset(
+    """zero two three four five six seven eight nine ten eleven twelve hundred thousand million half twice double dozen
+    percent""".split()  # noqa: SIM905  a column of words is easier to read than a list of strings
+)
+
+
+def figures_of_its_own(text: str) -> list[str]:
+    """What a text says of figures outside placeholders: it should be nothing."""
+    rest = PLACEHOLDER.sub(" ", text)
+    words = re.findall(r"[^\W\d_]+", rest.lower())
+    marks = [c for c in rest if c.isnumeric() or c in "{}%"]
+    return [*marks, *(word for word in words if word in _NUMBER_WORDS)]

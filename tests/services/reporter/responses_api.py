@@ -11,20 +11,12 @@ from typing import Any
 
 MODEL = "gpt-5.2-2026-01-01"
 SECTIONS = {
-    "executive_summary": [
-        "The federated model reaches {{final.holdout.average_precision}} in average precision on the hold-out, beside "
-        "a prevalence of {{final.holdout.prevalence}}."
-    ],
-    "metric_interpretation": [
-        "On the hold-out the mean improved by {{final.uplift_holdout.mean}} against a bank alone.",
-        "Of the banks, {{final.banks_gaining}} gain by the federation and {{final.banks_losing}} lose.",
-    ],
-    "risks": ["Bank {{banks.bank-02.seat}} loses, as its uplift of {{banks.bank-02.uplift}} says."],
-    "next_steps": ["Repeat the run with other seeds.", "Measure {{banks.bank-02.seat}} on more rows."],
+    "executive_summary": ["summary.losing", "summary.mean", "summary.chance"],
+    "metric_interpretation": ["metrics.precision", "metrics.loss"],
+    "risks": ["risks.no_noise", "risks.losing", "risks.visible"],
+    "next_steps": ["steps.losing", "steps.beside"],
 }
-"""An honest answer on `journals.two_banks`."""
-FIGURES = 8
-"""How many it names."""
+"""A sound answer on `journals.two_banks`."""
 
 
 @dataclass

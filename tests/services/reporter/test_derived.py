@@ -1,8 +1,9 @@
 """What is computed of the facts, with figures that one can check in the head."""
 
-from services.reporter.derived import derived, headline, series, shown
+from services.reporter.derived import derived, headline, series, series_place, shown
 from services.reporter.facts import RunFacts
 from tests.services.reporter.journals import FAILED, PREPARING, Journal, scores, two_banks
+from tests.services.reporter.states import held_without_fraud
 
 
 def values(run: RunFacts) -> dict[str, float]:
@@ -64,3 +65,8 @@ def test_a_long_run_is_thinned_out_and_keeps_its_ends_and_what_had_no_result() -
     assert {1, 77, 200} <= set(places)
     assert shown(rounds[:4], 10) == [1, 2, 3, 4]
     assert shown([], 10) == []
+
+
+def test_the_place_of_the_series_is_where_its_figures_are() -> None:
+    assert (series_place(two_banks().facts()), series_place(held_without_fraud())) == ("holdout", "pooled")
+    assert [figure for _, figure in series(held_without_fraud())][-1] == 0.2

@@ -116,7 +116,7 @@ async def test_the_narrative_replaces_the_templates_report(tmp_path: Path) -> No
         await desk(tmp_path, api).write(two_banks().facts())
         await until(lambda: is_written(tmp_path / RUN, RUN))
     for name in ("report.md", "report.html"):
-        assert "the mean improved by" in (tmp_path / RUN / name).read_text()
+        assert "Chosen by the model" in (tmp_path / RUN / name).read_text()
     assert report.PENDING not in path.read_text()
 
 
@@ -141,7 +141,7 @@ async def test_a_narrative_that_was_on_its_way_when_the_reporter_died_is_asked_f
     with serving(response()) as api:
         await desk(tmp_path, api).write(facts)
         await until(lambda: is_written(tmp_path / RUN, RUN))
-    assert "the mean improved by" in (tmp_path / RUN / "report.md").read_text()
+    assert "Chosen by the model" in (tmp_path / RUN / "report.md").read_text()
 
 
 @pytest.mark.parametrize("stale", ["report.md", "report.html"])

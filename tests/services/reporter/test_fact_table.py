@@ -76,14 +76,3 @@ def test_a_seat_that_is_no_plain_name_is_known_by_its_place() -> None:
         "x}} <b>",
     }
     assert not any("}" in key or " " in key for key in facts)
-
-
-def test_a_change_knows_its_direction_at_the_printed_precision() -> None:
-    assert (FACTS["banks.bank-01.uplift"].direction, FACTS["banks.bank-02.uplift"].direction) == (1, -1)
-    assert (FACTS["final.banks_gaining"].direction, FACTS["final.banks_losing"].direction) == (1, -1)
-    assert FACTS["derived.change.log_loss"].better == -1
-    journal = two_banks()
-    for entry in journal.entries:
-        if entry.contribution_accepted.seat == "bank-01":
-            entry.contribution_accepted.disclosure.federated = 0.5004
-    assert table(journal.facts())["banks.bank-01.uplift"].direction == 0

@@ -2,12 +2,14 @@
 
 import pytest
 
-from fedfraud.metrics import CurvePoint
 from services.reporter import grounding, html, markdown
+from services.reporter.choice import SECTIONS
 from services.reporter.facts import RunFacts
 from services.reporter.report import Written, compose
-from tests.services.reporter.figures import strays, visible
+from services.reporter.sentences.candidates import offered
+from tests.services.reporter.figures import figures_of_its_own, strays, visible
 from tests.services.reporter.journals import FAILED, FINAL, PREPARING, RUN, STOPPED, Journal, scores, two_banks
+from tests.services.reporter.states import CURVE, STATES
 
 HEADINGS = ["## Executive summary", "## Metric interpretation", "## Risks", "## Next steps"]
 
@@ -86,7 +88,7 @@ def test_a_federation_that_is_worse_than_being_alone_says_so() -> None:
         if entry.HasField("contribution_accepted"):
             entry.contribution_accepted.disclosure.federated_holdout = 0.15
     risks = sections(render(journal.facts()))["Risks"]
-    assert "On average the banks do better alone: mean average precision 0.550 on the hold-out, 0.150 with" in risks
+    assert "On average the banks do better alone: federated minus alone is -0.400 in average precision on the" in risks
 
 
 def test_a_ranking_like_chance_detects_no_fraud() -> None:
@@ -162,7 +164,7 @@ def test_voids_missing_answers_and_refusals_become_risks_and_next_steps() -> Non
     journal.refused("bank-02", "weight must be 1 to 1048576, got [0](http://x)")
     journal.opened(2, ["bank-01", "bank-02"]).committed(2, 1, ["bank-01"], holdout=scores(0.5)).finished()
     parts = sections(render(journal.facts()))
-    assert "1 round had no result; 3 answers were missing (from bank-01, bank-02)" in parts["Risks"]
+    assert "- 1 round had no result.\n- 3 answers were missing (from bank-01, bank-02)." in parts["Risks"]
     assert "1 contribution was refused (the last: bank-02, INVALID\\_ARGUMENT, weight must be" in parts["Risks"]
     assert "got \\[0\\](http:// x)" in parts["Risks"]
     assert "Look at why rounds had no result" in parts["Next steps"]
@@ -183,13 +185,6 @@ def test_few_frauds_and_a_model_that_got_worse_are_risks() -> None:
     risks = sections(render(journal.facts()))["Risks"]
     assert "Fewer than 50 frauds at bank-01" in risks
     assert "The last model (0.500) is worse than that of round 1 (0.700)" in risks
-
-
-CURVE = tuple(
-    CurvePoint(logit, alerts, hits, expected)
-    for logit, alerts, hits, expected in ((6.0, 1, 1, 1.0), (3.0, 5, 4, 4.5), (1.0, 10, 6, 7.5), (-9.0, 1000, 20, 12.5))
-)
-"""1,000 rows, 20 frauds: of the 5 highest scores 4 are frauds, of the 10 highest 6."""
 
 
 def test_thresholds_are_options_by_budget_with_what_each_finds_and_costs() -> None:
@@ -280,41 +275,63 @@ def test_the_last_line_says_who_wrote() -> None:
     assert "Narrative by template: the API could not be reached." in noted
 
 
-WRITTEN = Written(
-    {"risks": ("Bank {{banks.bank-02.seat}} loses, as its uplift of {{banks.bank-02.uplift}} says.",)},
-    "gpt-5.2",
-    "the model's text did not hold to the facts",
-)
+def chosen(run: RunFacts, **names: list[str]) -> Written:
+    """What comes of a choice that passed the check."""
+    known = offered(run)
+    sections = {section: tuple(known[name] for name in found) for section, found in names.items()}
+    return Written(sections, "gpt-5.2", "" if len(sections) == 4 else "the model would not", len(known))
 
 
-def test_a_models_section_takes_the_proses_place_and_the_page_says_which_and_what_the_check_found() -> None:
-    text = render(two_banks().facts(), WRITTEN)
-    parts = sections(text)
-    assert "- Bank bank-02 loses, as its uplift of -0.200 says." in parts["Risks"]
-    assert "worse than the bank's own" in parts["Risks"], "what the facts ask for stays whoever writes"
-    assert "times as good as chance" in parts["Metric interpretation"], "the template writes the others"
-    assert "Written by the model gpt-5.2: prose under Risks. 2 figures in it stand in the facts as they are" in text
-    assert "By template: Executive summary, Metric interpretation, Next steps: the model's text did not hold" in text
-    assert "Figures in the model's risks: bank-02; -0.200 federated minus alone in AP, own rows, bank-02." in text
+RISKS = ["risks.no_noise", "risks.losing", "risks.visible"]
 
 
-def test_every_text_of_every_report_has_its_figures_by_key_alone() -> None:
-    runs = [two_banks(secure=True, curve=CURVE).facts(), two_banks("tutorial", (0.02, 0.03, 0.06), flagged=0).facts()]
-    journal = Journal().started().opened(1, ["bank-01", "bank-02"]).void(1, 1, [], "nobody of 2 answered")
-    runs.append(journal.refused("bank-02", "weight 12 of <b>34</b>").finished(FAILED, "3 rounds were void").facts())
-    for run in runs:
-        made = compose(run, WRITTEN if run is runs[0] else None)
-        texts = list(made.document.texts())
-        assert [(text, found) for text in texts if (found := grounding.figure_faults(text, made.facts))] == []
+def test_what_a_model_chose_stands_first_and_the_rest_of_what_was_seen_after_it() -> None:
+    run = two_banks(precisions=(0.02, 0.7, 0.5)).facts()
+    made = render(run, chosen(run, risks=RISKS))
+    lines = sections(made)["Risks"].splitlines()[2:7]
+    assert [line[:30] for line in lines] == [
+        "- No noise was added to what b",
+        "- The federated model is worse",
+        "- Aggregation is plain: single",
+        "",
+        "Seen in this run besides:",
+    ]
+    assert made.count("is worse than the bank's own, on the bank's rows, for bank-02") == 1, "nothing is said twice"
+    assert "is worse than that of round 1" in sections(made)["Risks"], "and nothing that was seen is lost"
 
 
-@pytest.mark.parametrize("secure", [False, True])
-def test_every_number_of_the_report_is_found_in_the_facts_at_its_precision(secure: bool) -> None:
-    run = two_banks(secure=secure, curve=CURVE).facts()
-    for written in (Written(), WRITTEN):
+def test_the_page_says_which_sections_a_model_chose_and_what_the_check_found() -> None:
+    run = two_banks().facts()
+    text = render(run, chosen(run, risks=RISKS, executive_summary=["summary.losing", "summary.chance"]))
+    assert "1 loses by the federation: bank-02 (-0.200). By average precision on the public hold-out, the" in text
+    assert "times as good as chance" in sections(text)["Metric interpretation"], "the template writes the others"
+    assert "Chosen by the model gpt-5.2: the sentences that stand first under Executive summary, Risks." in text
+    assert f"its 5 sentences, with 7 figures, are among the {len(offered(run))} that code made of the facts" in text
+    assert "By template: Metric interpretation, Next steps: the model would not." in text
+
+
+@pytest.mark.parametrize("run", STATES.values(), ids=STATES)
+def test_every_text_of_every_report_has_its_figures_by_key_alone(run: RunFacts) -> None:
+    names = offered(run)
+    every = chosen(run, **{section: [n for n, one in names.items() if one.section == section] for section in SECTIONS})
+    for made in (compose(run), compose(run, every)):
+        assert [(text, found) for text in made.document.texts() if (found := figures_of_its_own(text))] == []
+        assert {key for text in made.document.texts() for key in grounding.keys(text)} <= set(made.facts)
+
+
+@pytest.mark.parametrize("run", STATES.values(), ids=STATES)
+def test_every_number_of_the_report_is_found_in_the_facts_at_its_precision(run: RunFacts) -> None:
+    names = offered(run)
+    every = chosen(run, **{section: [n for n, one in names.items() if one.section == section] for section in SECTIONS})
+    for written in (Written(), every):
         made = compose(run, written)
-        counted = [made.facts[key].text for key in ("report.figures", "narrative.figures")]
-        others = (written.model, f"All {counted[0]} figures", f"{counted[1]} figures in it")
+        counted = {name: made.facts[f"narrative.{name}"].text for name in ("sentences", "figures", "offered")}
+        others = (
+            written.model,
+            f"All {made.facts['report.figures'].text} figures",
+            f"its {counted['sentences']} sentences, with {counted['figures']} figures",
+            f"among the {counted['offered']} that code made",
+        )
         assert strays(markdown.render(made), run, *others) == []
         page = visible(html.render(made))
         assert strays(page.text, run, *others) == []

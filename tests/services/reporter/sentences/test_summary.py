@@ -1,0 +1,50 @@
+"""Sentences of the executive summary, on two banks of which one gains 0.15 and one loses 0.2 on own rows."""
+
+from tests.services.reporter.journals import two_banks
+from tests.services.reporter.states import STATES, texts, whole
+
+MADE = texts(whole())
+
+
+def test_the_comparison_names_both_figures_and_the_difference() -> None:
+    assert MADE["summary.mean"] == (
+        "On the hold-out the banks' mean average precision is 0.550 alone and 0.700 with the federated model; over the "
+        "banks that disclose both, the mean difference is +0.150: on average the banks do better with it."
+    )
+    assert MADE["summary.range"].endswith(
+        "lie between 0.300 and 0.800; with the federated model, between 0.700 and 0.700."
+    )
+    assert MADE["summary.weakest"].endswith(
+        "is 0.300 alone and 0.700 with the federated model: the lowest is higher with it."
+    )
+
+
+def test_central_is_ahead_and_is_said_to_be() -> None:
+    assert MADE["summary.central"] == (
+        "The same recipe on all rows in one place reaches an average precision of 0.800 on the hold-out, the federated "
+        "model 0.700, a difference of -0.100: the federated model is behind it."
+    )
+    assert "summary.central" not in texts(two_banks().facts())
+
+
+def test_who_gains_and_who_loses_is_named() -> None:
+    lead = "Of 2 banks with both figures disclosed on own rows,"
+    assert MADE["summary.gaining"] == f"{lead} 1 gains by the federation: bank-01."
+    assert MADE["summary.losing"] == f"{lead} 1 loses by the federation: bank-02 (-0.200)."
+    assert MADE["summary.most"].startswith(
+        "No bank gains more by the federation than bank-01: average precision 0.500 alone"
+    )
+
+
+def test_the_ranking_the_budget_the_rounds_and_the_sizes_have_their_figures() -> None:
+    assert "the ranking is 35.0 times as good as chance" in MADE["summary.chance"]
+    assert "was 0.020 for the first measured model and 0.700 for the last: the last ranks" in MADE["summary.training"]
+    assert "finds 20.0 % of the frauds, and 80.0 % of the alerts are fraud" in MADE["summary.budget"]
+    assert MADE["summary.rounds"] == "2 of 2 training rounds were committed; 2 banks took part."
+    assert MADE["summary.sizes"] == "The 2 banks that disclose their size have from 2,000 to 4,000 rows each."
+
+
+def test_of_banks_that_disclose_nothing_that_is_said_and_no_more() -> None:
+    made = texts(STATES["undisclosed"])
+    assert made["summary.undisclosed"].startswith("No bank discloses how it fares alone and federated")
+    assert not {"summary.mean", "summary.gaining", "summary.losing", "summary.sizes"} & set(made)
