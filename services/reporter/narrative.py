@@ -33,7 +33,6 @@ ATTEMPTS = 2
 UNSOUND = "the model's choice did not hold to the list of sentences"
 SHAPELESS = "the model's answer did not have the four sections"
 _MOST_FAULTS = 40
-_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}")
 
 
 class _Useless(Exception):
@@ -146,11 +145,16 @@ async def _attempt(draft: _Draft, client: "AsyncOpenAI", run: RunFacts, settings
     ask = _ask_chat if settings.openai_api == "chat" else _ask_responses
     answer = await ask(client, body)
     _log_cost(answer, body, settings, run.run.id, time.monotonic() - started)
-    draft.model = answer.model if _MODEL_NAME.fullmatch(answer.model) else settings.openai_model
+    draft.model = _named(answer.model, settings.openai_model)
     draft.take(answer.text)
     if draft.faults:
         log.warning("narrative refused", run=run.run.id, faults=len(draft.faults), first=draft.faults[0][:200])
         draft.faults = [fault[:200] for fault in draft.faults[:_MOST_FAULTS]]
+
+
+def _named(answered: str, asked: str) -> str:
+    """The model that was asked for, with the date that the server adds; a server's own words are not for the report."""
+    return answered if re.fullmatch(rf"{re.escape(asked)}-\d{{4}}-\d{{2}}-\d{{2}}", answered) else asked
 
 
 async def _ask_responses(client: "AsyncOpenAI", body: dict[str, Any]) -> _Answer:

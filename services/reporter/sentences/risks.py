@@ -55,7 +55,7 @@ def _left_open(run: RunFacts, facts: Facts) -> Iterator[Sentence]:
     yield _say("risks.no_intervals", topic="limits", text=text)
     text = "Declined transactions have no label, so what a present system stops is not in the figures."
     yield _say("risks.declined", topic="limits", text=text)
-    text = "Whether validation rows are later than training rows is not known, nor how late their labels came."
+    text = "The facts of a run do not hold the period of its rows, nor how late their labels came."
     yield _say("risks.period", topic="limits", text=text)
     yield _say("risks.false_alarms", topic="alerts", text=_false_alarms(run))
     yield _say("risks.central", topic="comparison", text=_behind_central(facts))

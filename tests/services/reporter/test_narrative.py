@@ -238,8 +238,11 @@ async def test_a_second_answer_that_fails_leaves_what_the_first_had_right() -> N
         )
 
 
-async def test_a_model_that_calls_itself_a_script_is_called_what_was_asked_for() -> None:
-    written, _ = await ask(response(model="<script>alert(1)</script>"))
+@pytest.mark.parametrize(
+    "name", ["<script>alert(1)</script>", "recall-of-0.99", "gpt-5.2-recall-0.99", "gpt-5.2-2026-01-01\n0.99", ""]
+)
+async def test_what_a_model_calls_itself_is_not_in_the_report_but_for_a_date(name: str) -> None:
+    written, _ = await ask(response(model=name))
     assert written.model == "gpt-5.2"
 
 
