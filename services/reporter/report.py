@@ -145,7 +145,7 @@ def _origin(written: Written) -> Paragraph:
         by = ", ".join(heading for name, heading in SECTIONS.items() if name in written.sections)
         rest = [heading for name, heading in SECTIONS.items() if name not in written.sections]
         text = (
-            f"Chosen by the model {put('narrative.model')}: the sentences that stand first under {by}. It wrote no "
+            f"Chosen by the model {put('narrative.model')}: sentences under {by}. It wrote no "
             f"text: checked was that its {put('narrative.sentences')} sentences, with {put('narrative.figures')} "
             f"figures, are among the {put('narrative.offered')} that code made of the facts, and that those stand "
             "which must. "

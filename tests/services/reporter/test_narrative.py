@@ -86,7 +86,7 @@ async def test_an_honest_answer_is_used_whole_with_the_models_name_and_what_was_
             "the banks' mean average precision is 0.550 alone and 0.700 with the federated model; over the banks"
             in shown
         )
-        assert f"Chosen by the model {MODEL}: the sentences that stand first under Executive summary, Metric" in shown
+        assert f"Chosen by the model {MODEL}: sentences under Executive summary, Metric" in shown
         assert f"its 10 sentences, with 17 figures, are among the {len(offered(RUN))} that code made of the" in shown
     assert len(api.asked) == 1
 
@@ -163,7 +163,7 @@ async def test_a_lie_costs_its_section_alone_and_never_reaches_the_report(lie: l
         said = [item for item in lie if " " in item and item not in {one.text for one in candidates(RUN)}]
         assert not [item for item in said if item in shown and item != "No intervals are given."]
         assert not [word for word in ("evil.example", "kpmg", "Barclays", "slumped", "xcv") if word in shown]
-        assert "first under Executive summary, Metric interpretation, Next steps. " in shown
+        assert "sentences under Executive summary, Metric interpretation, Next steps. " in shown
         assert f"By template: Risks: {UNSOUND}." in shown
         assert "The federated model is worse than the bank's own" in shown
     assert len(api.asked) == 2, "asked once more, and not again"

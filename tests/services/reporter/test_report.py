@@ -305,7 +305,7 @@ def test_the_page_says_which_sections_a_model_chose_and_what_the_check_found() -
     text = render(run, chosen(run, risks=RISKS, executive_summary=["summary.losing", "summary.chance"]))
     assert "1 loses by the federation: bank-02 (-0.200). By average precision on the public hold-out, the" in text
     assert "times as good as chance" in sections(text)["Metric interpretation"], "the template writes the others"
-    assert "Chosen by the model gpt-5.2: the sentences that stand first under Executive summary, Risks." in text
+    assert "Chosen by the model gpt-5.2: sentences under Executive summary, Risks." in text
     assert f"its 5 sentences, with 7 figures, are among the {len(offered(run))} that code made of the facts" in text
     assert "By template: Metric interpretation, Next steps: the model would not." in text
 
