@@ -19,7 +19,7 @@ from fedfraud.errors import FedfraudError, setting_faults
 from fedfraud.fixed_point import MAX_SEATS
 from fedfraud.identity import new_key
 from fedfraud.recipe import DEFAULTS, RECIPES
-from fedfraud.transactions import PRESETS, SCHEMAS
+from fedfraud.transactions import PRESETS, SIMULATED
 from fedfraud.v1 import history_pb2, history_pb2_grpc
 from services.aggregator.conductor import check_settings
 from services.aggregator.operate import whole_number
@@ -248,7 +248,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--rounds", type=whole_number(1, 10_000), metavar="N", help=f"committed training rounds (default: {_own(1)})")
     add("--recipe", help=f"hyperparameters: {', '.join(RECIPES)} (default: {_own(0)})")
-    add("--population", default="tutorial", help=f"the simulated world: {', '.join(SCHEMAS)}")
+    add("--population", default="tutorial", help=f"the simulated world: {', '.join(SIMULATED)}")
     add("--preset", default="", help="how the population is dealt out to banks; cards: " + ", ".join(PRESETS["cards"]))
     add("--seed", type=whole_number(0, 2**32 - 1), default=7, metavar="N", help="seed of the population and of the run")
     add(

@@ -33,6 +33,14 @@ def test_a_population_has_a_recipe_and_rounds_of_its_own_unless_they_are_set() -
     assert (chosen.recipe, chosen.rounds) == ("default", 3)
 
 
+def test_a_population_of_real_banks_has_the_default_recipe_and_no_preset() -> None:
+    real = Settings(population="baf", simulation=False)
+    check_settings(real, manifest_of(real))
+    assert (real.recipe, real.rounds) == ("default", 10)
+    with pytest.raises(Invalid, match=r"^the population baf has no presets, got 'national'$"):
+        check_settings(real.model_copy(update={"preset": "national"}), manifest_of(real))
+
+
 def test_the_environment_sets_a_recipe_before_the_population_does(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("POPULATION", "cards"), ("RECIPE", "tutorial"), ("ROUNDS", "")):
         monkeypatch.setenv(name, value)
