@@ -4,8 +4,9 @@ SHELL := /bin/sh
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 BANKS ?= 10
-ROUNDS ?= 10
-RECIPE ?= default
+# Empty: the population's own.
+ROUNDS ?=
+RECIPE ?=
 POPULATION ?= tutorial
 PRESET ?=
 AGGREGATION ?= secure

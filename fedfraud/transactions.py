@@ -104,7 +104,7 @@ HAVE_HOLDOUT = frozenset({"tutorial"})
 
 def preset_of(population: str, chosen: str) -> str:
     """The preset that was chosen, or the population's default; empty where it has none."""
-    known = PRESETS[population]
+    known = PRESETS.get(population, ())
     if chosen and not known:
         raise Invalid(f"the population {population} has no presets, got {chosen[:40]!r}")
     if chosen and chosen not in known:

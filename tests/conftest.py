@@ -4,8 +4,11 @@ import os
 from collections.abc import Callable
 from typing import NoReturn
 
+import numpy as np
 import pytest
 from hypothesis import settings
+
+from simulation.cards import Payments, World, payments
 
 settings.register_profile("fedfraud", deadline=None)  # no test depends on how busy the machine is
 settings.load_profile("fedfraud")
@@ -22,3 +25,9 @@ def say_lacking(what: str) -> NoReturn:
 def lacking() -> Callable[[str], NoReturn]:
     """`say_lacking`, for a test."""
     return say_lacking
+
+
+@pytest.fixture(scope="session")
+def full_payments() -> Payments:
+    """The whole public set of card payments; its columns are for reading."""
+    return payments(World(), np.arange(5_000))

@@ -43,5 +43,5 @@ def test_a_folder_with_a_space_stays_one_word() -> None:
 
 def test_the_demo_says_its_defaults() -> None:
     assert words_of("demo", "python -m services") == shlex.split(
-        "--banks 10 --rounds 10 --recipe default --population tutorial --seed 7 --aggregation secure"
+        "--banks 10 --population tutorial --seed 7 --aggregation secure"
     )

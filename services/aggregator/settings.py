@@ -1,12 +1,13 @@
 """What an operator may set, read once from the environment at start."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fedfraud.fixed_point import MAX_SEATS
+from fedfraud.recipe import DEFAULTS
 from fedfraud.thresholds import LEAST_BANKS
 
 _DAY = 86_400.0  # seconds
@@ -67,9 +68,9 @@ class Settings(BaseSettings):
     autostart: bool = True
     """Whether one run starts by itself."""
     rounds: int = Field(default=10, ge=1, le=10_000)
-    """Committed training rounds of a run."""
+    """Committed training rounds of a run; the population's own number where it is not set."""
     recipe: str = "default"
-    """The hyperparameters, by name."""
+    """The hyperparameters, by name; the population's own where it is not set."""
     seed: int = Field(default=7, ge=0, lt=2**32)
     """The run's seed, and in the simulation the population's."""
     retention_hours: float = Field(default=0.0, ge=0, le=_TEN_YEARS)
@@ -107,6 +108,12 @@ class Settings(BaseSettings):
         if value and not (host and port.isdecimal() and int(port) < 1 << 16):
             raise ValueError(f"an address must be host:port, got {value!r}")
         return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_the_population(cls, given: dict[str, Any]) -> dict[str, Any]:
+        known = DEFAULTS.get(given.get("population", "tutorial"))
+        return {"recipe": known[0], "rounds": known[1], **given} if known else given
 
     @model_validator(mode="after")
     def _quorum_is_reachable(self) -> "Settings":

@@ -6,7 +6,7 @@ apart. Files appear whole or not at all, and what exists is never written again.
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from fedfraud.errors import Invalid
 from fedfraud.feature_plan import PLANS
 from fedfraud.identity import write_secret
 from fedfraud.logs import Log
-from fedfraud.transactions import HAVE_HOLDOUT, SCHEMAS, preset_of
+from fedfraud.transactions import HAVE_HOLDOUT, SCHEMAS, SIMULATED, preset_of
 from services.bank_client import dataset
 from services.bank_client.transactions import Transactions
 from simulation import cards, tutorial
@@ -144,9 +144,9 @@ def _merchant_id(number: int) -> str:
     return f"merchant-{number:05}"
 
 
-def _check(name: str, known: frozenset[str] = frozenset(SCHEMAS)) -> None:
+def _check(name: str, known: Collection[str] = SIMULATED) -> None:
     if name not in known:
-        raise Invalid(f"a population must be one of {', '.join(n for n in SCHEMAS if n in known)}, got {name[:40]!r}")
+        raise Invalid(f"a population must be one of {', '.join(known)}, got {name[:40]!r}")
 
 
 def _once(path: Path, write: Callable[[Path], None]) -> None:

@@ -18,8 +18,8 @@ from fedfraud.enrolment import JoinFolder, enrol
 from fedfraud.errors import FedfraudError, setting_faults
 from fedfraud.fixed_point import MAX_SEATS
 from fedfraud.identity import new_key
-from fedfraud.recipe import RECIPES
-from fedfraud.transactions import PRESETS, SCHEMAS
+from fedfraud.recipe import DEFAULTS, RECIPES
+from fedfraud.transactions import PRESETS, SIMULATED
 from fedfraud.v1 import history_pb2, history_pb2_grpc
 from services.aggregator.conductor import check_settings
 from services.aggregator.operate import whole_number
@@ -46,6 +46,8 @@ _STAGE_SECONDS = 0.2
 def main() -> int:
     """Parses the command line, runs the network, and leaves nothing running."""
     arguments = _parser().parse_args()
+    recipe, rounds = DEFAULTS.get(arguments.population, DEFAULTS["tutorial"])
+    arguments.recipe, arguments.rounds = arguments.recipe or recipe, arguments.rounds or rounds
     run_dir = arguments.run_dir or paths.new_run_dir()
     try:
         settings = _settings(arguments)
@@ -216,12 +218,24 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     )
 
 
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Defaults beside the options that have one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default is None else super()._get_help_string(action)
+
+
+def _own(what: int) -> str:
+    """The defaults of each population, in words."""
+    return ", ".join(f"{default[what]} for {population}" for population, default in DEFAULTS.items())
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m services",
         description="Runs the whole network as local processes: an aggregator, banks and a reporter that speak gRPC "
         "over mutual TLS on loopback. Ends by itself with a report; Ctrl-C ends it at once.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=_Help,
     )
     add = parser.add_argument
     add("--banks", type=whole_number(1, MAX_SEATS), default=10, metavar="N", help="how many banks")
@@ -232,9 +246,9 @@ def _parser() -> argparse.ArgumentParser:
         help=f"how many processes host the banks; 0: each bank has its own (default: 0 up to {_OWN_PROCESSES} banks, "
         "beyond that one for each core)",
     )
-    add("--rounds", type=whole_number(1, 10_000), default=10, metavar="N", help="committed training rounds")
-    add("--recipe", default="default", help=f"hyperparameters: {', '.join(RECIPES)}")
-    add("--population", default="tutorial", help=f"the simulated world: {', '.join(SCHEMAS)}")
+    add("--rounds", type=whole_number(1, 10_000), metavar="N", help=f"committed training rounds (default: {_own(1)})")
+    add("--recipe", help=f"hyperparameters: {', '.join(RECIPES)} (default: {_own(0)})")
+    add("--population", default="tutorial", help=f"the simulated world: {', '.join(SIMULATED)}")
     add("--preset", default="", help="how the population is dealt out to banks; cards: " + ", ".join(PRESETS["cards"]))
     add("--seed", type=whole_number(0, 2**32 - 1), default=7, metavar="N", help="seed of the population and of the run")
     add(

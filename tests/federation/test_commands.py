@@ -218,7 +218,7 @@ def test_reports_that_could_not_be_written_are_refused_before_anything_is_starte
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("--recipe", "magic"), "fedfraud: recipe must be one of tutorial, default, got 'magic'"),
+        (("--recipe", "magic"), "fedfraud: recipe must be one of tutorial, default, cards, got 'magic'"),
         (("--population", "mars"), "fedfraud: population must be one of tutorial, cards, got 'mars'"),
         (("--preset", "small"), "fedfraud: the population tutorial has no presets, got 'small'"),
         (("--banks", "3"), "secure aggregation must have at least 4 expected banks, got 3"),

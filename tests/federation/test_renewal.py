@@ -128,7 +128,7 @@ def test_an_operator_is_told_in_a_line_what_may_not_be(tmp_path: Path) -> None:
         refusals = {
             ("stop",): "refused: FAILED_PRECONDITION: a run must be going on to be stopped, none is",
             ("start", "--recipe", "magic"): (
-                "refused: INVALID_ARGUMENT: recipe must be one of tutorial, default, got 'magic'"
+                "refused: INVALID_ARGUMENT: recipe must be one of tutorial, default, cards, got 'magic'"
             ),
             ("lapse", "bank-01"): "refused: FAILED_PRECONDITION: a seat must be absent to lapse, bank-01 is present",
             ("lapse", "bank-09"): "refused: NOT_FOUND: a seat must be enrolled, got 'bank-09'",

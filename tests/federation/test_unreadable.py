@@ -59,5 +59,7 @@ async def test_a_refusal_of_a_huge_text_fits_into_a_trailer(tmp_path: Path) -> N
             with pytest.raises(grpc.aio.AioRpcError) as refusal:
                 await stub.StartRun(operation_pb2.StartRunRequest(round_count=1, recipe="é" * 100_000), timeout=20)
             assert refusal.value.code() is INVALID
-            assert (refusal.value.details() or "").startswith("recipe must be one of tutorial, default, got 'ééé")
+            assert (refusal.value.details() or "").startswith(
+                "recipe must be one of tutorial, default, cards, got 'ééé"
+            )
             assert len(refusal.value.details() or "") < 100

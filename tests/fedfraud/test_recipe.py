@@ -1,11 +1,12 @@
-"""Recipes: the two that there are, the weight rules, and what no recipe may say."""
+"""Recipes: the three that there are, the weight rules, and what no recipe may say."""
 
 from dataclasses import replace
 
 import pytest
 
 from fedfraud.errors import Invalid
-from fedfraud.recipe import RECIPES, Recipe, WeightRule, recipe_named
+from fedfraud.recipe import DEFAULTS, RECIPES, Recipe, WeightRule, recipe_named
+from fedfraud.transactions import SIMULATED
 
 
 def test_the_tutorials_recipe_is_adam_5e_4_batch_512_one_epoch_by_rows() -> None:
@@ -17,12 +18,17 @@ def test_the_tutorials_recipe_is_adam_5e_4_batch_512_one_epoch_by_rows() -> None
 
 
 def test_each_recipe_is_found_by_its_own_name() -> None:
-    assert set(RECIPES) == {"tutorial", "default"}
+    assert set(RECIPES) == {"tutorial", "default", "cards"}
     assert all(recipe_named(name).name == name for name in RECIPES)
 
 
+def test_each_simulated_population_has_a_recipe_for_its_runs() -> None:
+    assert tuple(DEFAULTS) == SIMULATED
+    assert {recipe for recipe, _ in DEFAULTS.values()} <= RECIPES.keys()
+
+
 def test_an_unknown_name_is_answered_with_the_names_there_are() -> None:
-    with pytest.raises(Invalid, match=r"^recipe must be one of tutorial, default, got 'best'$"):
+    with pytest.raises(Invalid, match=r"^recipe must be one of tutorial, default, cards, got 'best'$"):
         recipe_named("best")
 
 

@@ -24,6 +24,29 @@ def test_a_quorum_that_is_set_is_kept() -> None:
     assert Settings(expected_banks=10, quorum=2).effective_quorum == 2
 
 
+def test_a_population_has_a_recipe_and_rounds_of_its_own_unless_they_are_set() -> None:
+    plain = Settings()
+    assert (plain.population, plain.recipe, plain.rounds) == ("tutorial", "default", 10)
+    cards = Settings(population="cards")
+    assert (cards.recipe, cards.rounds) == ("cards", 20)
+    chosen = Settings(population="cards", recipe="default", rounds=3)
+    assert (chosen.recipe, chosen.rounds) == ("default", 3)
+
+
+def test_a_population_of_real_banks_has_the_default_recipe_and_no_preset() -> None:
+    real = Settings(population="baf", simulation=False)
+    check_settings(real, manifest_of(real))
+    assert (real.recipe, real.rounds) == ("default", 10)
+    with pytest.raises(Invalid, match=r"^the population baf has no presets, got 'national'$"):
+        check_settings(real.model_copy(update={"preset": "national"}), manifest_of(real))
+
+
+def test_the_environment_sets_a_recipe_before_the_population_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("POPULATION", "cards"), ("RECIPE", "tutorial"), ("ROUNDS", "")):
+        monkeypatch.setenv(name, value)
+    assert (Settings().recipe, Settings().rounds) == ("tutorial", 20)
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
@@ -52,7 +75,7 @@ def test_settings_that_cannot_be_kept_are_refused(settings: dict[str, int], sent
             Invalid,
             "^a preset of cards must be one of national, regional, skewed, got 'small'$",
         ),
-        ({"recipe": "magic"}, Invalid, "^recipe must be one of tutorial, default, got 'magic'$"),
+        ({"recipe": "magic"}, Invalid, "^recipe must be one of tutorial, default, cards, got 'magic'$"),
     ],
 )
 def test_what_this_version_cannot_do_is_refused_at_the_start(
