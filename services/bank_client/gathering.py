@@ -14,6 +14,7 @@ from services.bank_client.sources import Chunk
 
 _NO_PLAIN_NUMBER = r"^[+0]\d|^\+|\s"
 """Texts that a conversion to a number would confuse with another."""
+_CODED_ROWS = 262_144
 
 
 @dataclass
@@ -42,20 +43,38 @@ class Gathered:
 
 @dataclass
 class Codes:
-    """Texts to numbers from 0, in the order in which they first come."""
+    """Texts as numbers from 0, in the order in which they first come; many rows at a time, as each time costs a look at
+    all that are known."""
 
-    known: dict[str, int] = field(default_factory=dict)
+    known: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
+    _waiting: list[pa.Array] = field(default_factory=list)
+    _codes: Gathered = field(default_factory=Gathered)
 
-    def of(self, column: pa.Array) -> NDArray[np.int32]:
-        """(rows,) the code of each text."""
-        encoded = pc.dictionary_encode(column)
-        codes = [self.known.setdefault(text, len(self.known)) for text in encoded.dictionary.to_pylist()]
-        return np.asarray(np.array(codes, np.int32)[encoded.indices.to_numpy(zero_copy_only=False)])
+    def add(self, column: pa.Array) -> None:
+        """The next rows."""
+        self._waiting.append(column)
+        if sum(map(len, self._waiting)) >= _CODED_ROWS:
+            self._code()
 
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """By code."""
-        return tuple(self.known)
+    def count(self) -> int:
+        """How many texts there are."""
+        self._code()
+        return len(self.known)
+
+    def whole(self) -> NDArray[np.int64]:
+        """(rows,) the code of each text, and no row is left here."""
+        self._code()
+        return self._codes.whole(np.int64)
+
+    def _code(self) -> None:
+        if self._waiting:
+            column, self._waiting = pa.concat_arrays(self._waiting), []
+            places = pc.index_in(column, self.known)
+            if places.null_count:
+                fresh = pc.unique(column.filter(places.is_null()))
+                self.known = pa.concat_arrays([self.known, fresh])
+                places = pc.index_in(column, self.known)
+            self._codes.add(places.to_numpy(zero_copy_only=False))
 
 
 @dataclass
