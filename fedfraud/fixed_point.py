@@ -28,6 +28,7 @@ LIMBS = 4
 LIMB_BITS = 32
 BINS = 8192
 CELL_CAP = 2**19
+_BLOCK_ROWS = 65_536
 LOGIT_RANGE = 64.0
 LOGIT_BEND = 2.0
 
@@ -195,19 +196,26 @@ class StandardiseCodec:
             raise Invalid(f"features must have {len(self.resolutions)} columns, got shape {features.shape}")
         if labels.shape != (len(features),):
             raise Invalid(f"labels must be one a row, {len(features)}, got shape {labels.shape}")
+        sums = [0] * (2 * len(self.resolutions))
+        for start in range(0, len(features), _BLOCK_ROWS):
+            units = self._units(features[start : start + _BLOCK_ROWS], start)
+            for place, column in enumerate(units.T):
+                sums[2 * place] += _exact_sum(column)
+                sums[2 * place + 1] += _exact_sum_of_squares(column)
+        limbs = [value >> (LIMB_BITS * limb) & (2**LIMB_BITS - 1) for value in sums for limb in range(LIMBS)]
+        return np.array([*limbs, len(labels), int(labels.sum())], np.uint64)
+
+    def _units(self, features: NDArray[np.float64], start: int) -> NDArray[np.int64]:
+        """Some rows, the first of which is `start`, in multiples of the resolutions."""
         units = np.rint(features / np.asarray(self.resolutions))
         bad = ~(np.abs(units) < VALUE_CAP)  # NaN fails the comparison too
         if bad.any():
             row, column = np.argwhere(bad)[0]
             raise Invalid(
                 f"a value must be finite and below 2**40 resolutions, got {features[row, column]} "
-                f"in row {row}, column {column}"
+                f"in row {start + row}, column {column}"
             )
-        sums: list[int] = []
-        for column in units.astype(np.int64).T:
-            sums += [_exact_sum(column), _exact_sum_of_squares(column)]
-        limbs = [value >> (LIMB_BITS * limb) & (2**LIMB_BITS - 1) for value in sums for limb in range(LIMBS)]
-        return np.array([*limbs, len(labels), int(labels.sum())], np.uint64)
+        return np.asarray(units.astype(np.int64))
 
     def check(self, words: Words) -> None:
         """Holds one bank's segment to its bounds."""

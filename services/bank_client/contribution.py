@@ -146,6 +146,7 @@ class Contributor:
 
         rows = self._dataset.under(task.counters_sha256).training
         if self._trainer is None or self._trainer[:2] != (task.recipe, state):
+            self._trainer = None  # the former one's copy of the rows goes before there is another
             trainer = training.Trainer(self._manifest, task.recipe, state, rows, self._settings.device)
             self._trainer = (task.recipe, state, trainer)
         kept = self._trainer[2]

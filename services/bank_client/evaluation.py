@@ -1,15 +1,21 @@
 """How a model scores a bank's rows."""
 
+import numpy as np
+
 from fedfraud.manifest import Manifest
 from fedfraud.metrics import scores_from_logits
 from fedfraud.model import RunState, Vector, calibrated_logits
 from fedfraud.recipe import Recipe
-from services.bank_client.dataset import Rows
+from services.bank_client.dataset import BLOCK_ROWS, Rows
 
 
 def logits(manifest: Manifest, recipe: Recipe, run_state: RunState, vector: Vector, rows: Rows) -> Vector:
     """(rows,) calibrated logits: what an evaluate segment counts."""
-    return calibrated_logits(manifest, run_state, vector, rows.features, logit_adjustment=recipe.logit_adjustment)
+    adjusted, found = recipe.logit_adjustment, np.empty(len(rows), np.float32)
+    for start in range(0, len(rows), BLOCK_ROWS):  # the hidden layers of all rows at once are many times their size
+        block = slice(start, start + BLOCK_ROWS)
+        found[block] = calibrated_logits(manifest, run_state, vector, rows.features[block], logit_adjustment=adjusted)
+    return found
 
 
 def average_precision(

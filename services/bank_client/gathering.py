@@ -14,48 +14,83 @@ from services.bank_client.sources import Chunk
 
 _NO_PLAIN_NUMBER = r"^[+0]\d|^\+|\s"
 """Texts that a conversion to a number would confuse with another."""
+_BLOCK_BYTES = 1 << 26
+_CODED_ROWS = 262_144
 
 
-@dataclass
 class Gathered:
-    """One array in parts. The parts go while the whole is made."""
+    """One array in blocks, each so large that the system has its memory back as soon as it is copied; what is not
+    filled of a block costs none."""
 
-    parts: list[NDArray[Any]] = field(default_factory=list)
+    def __init__(self) -> None:
+        self._blocks: list[NDArray[Any]] = []
+        self._filled: list[int] = []
+
+    def __len__(self) -> int:
+        return sum(self._filled)
 
     def add(self, part: NDArray[Any]) -> None:
-        """The next rows."""
-        self.parts.append(part)
+        """The next rows, of the type of the first."""
+        start = 0
+        while start < len(part):
+            if not self._blocks or self._filled[-1] == len(self._blocks[-1]):
+                row_bytes = max(part.nbytes // len(part), 1)
+                self._blocks.append(np.empty((-(-_BLOCK_BYTES // row_bytes), *part.shape[1:]), part.dtype))
+                self._filled.append(0)
+            block, filled = self._blocks[-1], self._filled[-1]
+            taken = part[start : start + len(block) - filled]
+            block[filled : filled + len(taken)] = taken
+            self._filled[-1] += len(taken)
+            start += len(taken)
 
     def whole(self, kind: Any) -> NDArray[Any]:  # noqa: ANN401  # what numpy takes as a dtype
         """All rows, and none is left here."""
-        if not self.parts:
+        if not self._blocks:
             return np.empty(0, kind)
-        made = np.empty((sum(map(len, self.parts)), *self.parts[0].shape[1:]), kind)
-        self.parts.reverse()
+        made = np.empty((len(self), *self._blocks[0].shape[1:]), kind)
         start = 0
-        while self.parts:
-            part = self.parts.pop()
-            made[start : start + len(part)] = part
-            start += len(part)
+        self._blocks.reverse()
+        for filled in self._filled:
+            made[start : start + filled] = self._blocks.pop()[:filled]
+            start += filled
+        self._filled = []
         return made
 
 
 @dataclass
 class Codes:
-    """Texts to numbers from 0, in the order in which they first come."""
+    """Texts as numbers from 0, in the order in which they first come; many rows at a time, as each time costs a look at
+    all that are known."""
 
-    known: dict[str, int] = field(default_factory=dict)
+    known: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
+    _waiting: list[pa.Array] = field(default_factory=list)
+    _codes: Gathered = field(default_factory=Gathered)
 
-    def of(self, column: pa.Array) -> NDArray[np.int32]:
-        """(rows,) the code of each text."""
-        encoded = pc.dictionary_encode(column)
-        codes = [self.known.setdefault(text, len(self.known)) for text in encoded.dictionary.to_pylist()]
-        return np.asarray(np.array(codes, np.int32)[encoded.indices.to_numpy(zero_copy_only=False)])
+    def add(self, column: pa.Array) -> None:
+        """The next rows."""
+        self._waiting.append(column)
+        if sum(map(len, self._waiting)) >= _CODED_ROWS:
+            self._code()
 
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """By code."""
-        return tuple(self.known)
+    def count(self) -> int:
+        """How many texts there are."""
+        self._code()
+        return len(self.known)
+
+    def whole(self) -> NDArray[np.int64]:
+        """(rows,) the code of each text, and no row is left here."""
+        self._code()
+        return self._codes.whole(np.int64)
+
+    def _code(self) -> None:
+        if self._waiting:
+            column, self._waiting = pa.concat_arrays(self._waiting), []
+            places = pc.index_in(column, self.known)
+            if places.null_count:
+                fresh = pc.unique(column.filter(places.is_null()))
+                self.known = pa.concat_arrays([self.known, fresh])
+                places = pc.index_in(column, self.known)
+            self._codes.add(places.to_numpy(zero_copy_only=False))
 
 
 @dataclass

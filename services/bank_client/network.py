@@ -1,12 +1,15 @@
-"""FraudNet in torch: the manifest's layers over one flat vector."""
+"""FraudNet in torch: the manifest's layers over one flat vector, forward and backward.
+
+The gradient is written out, by the operations that torch's autograd would run and to its bits: a batch is small, and
+what autograd keeps of each operation costs more than the arithmetic.
+"""
 
 import torch
-from torch import nn
 
 from fedfraud.manifest import Manifest
 
 
-class FraudNet(nn.Module):
+class FraudNet:
     """Linear layers of the manifest's sizes, ReLU and dropout after each hidden one, one logit.
 
     The parameters are views of `flat` (parameters,) and their gradients views of `gradient`, in the layout of
@@ -14,27 +17,44 @@ class FraudNet(nn.Module):
     """
 
     def __init__(self, manifest: Manifest, dropout: float = 0.0, device: str = "cpu") -> None:
-        super().__init__()
-        self.dropout = dropout
+        self._dropout = dropout
         self.flat = torch.zeros(manifest.parameter_count, device=device)
         self.gradient = torch.zeros_like(self.flat)
-        # Drawn on no device: the initial weights come with the vector, and torch's global generator stays untouched.
-        sizes = manifest.layer_sizes
-        self.layers = nn.ModuleList(nn.Linear(inputs, outputs, device="meta") for inputs, outputs in sizes)
-        for tensor in manifest.tensors:
-            part = slice(tensor.start, tensor.start + tensor.size)
-            parameter = nn.Parameter(self.flat[part].view(tensor.shape))
-            parameter.grad = self.gradient[part].view(tensor.shape)
-            _, layer, name = tensor.name.split(".")
-            setattr(self.layers[int(layer)], name, parameter)
+        views = [
+            (self.flat[part].view(tensor.shape), self.gradient[part].view(tensor.shape))
+            for tensor in manifest.tensors
+            if (part := slice(tensor.start, tensor.start + tensor.size))
+        ]
+        self._weights, self._biases = views[::2], views[1::2]
+        self._seen: list[torch.Tensor] = []
+        """What each layer was given in the last forward pass."""
+        self._active: list[torch.Tensor] = []
+        self._kept: list[torch.Tensor] = []
 
+    @torch.no_grad()
     def forward(self, inputs: torch.Tensor, draws: torch.Generator | None = None) -> torch.Tensor:
         """Standardised (rows, features) to logits (rows,); dropout only with `draws`, one mask a hidden layer."""
-        hidden = inputs
-        for layer in self.layers[:-1]:
-            hidden = torch.relu(layer(hidden))
-            if draws is not None and self.dropout:
-                kept = torch.rand(hidden.shape, generator=draws, device=hidden.device) >= self.dropout
-                hidden = hidden * kept / (1 - self.dropout)
-        logits: torch.Tensor = self.layers[-1](hidden)
-        return logits[:, 0]
+        self._seen, self._active, self._kept = [inputs], [], []
+        for (weight, _), (bias, _) in zip(self._weights[:-1], self._biases[:-1], strict=True):
+            hidden = torch.addmm(bias, self._seen[-1], weight.t()).relu_()
+            self._active.append(hidden)
+            if draws is not None and self._dropout:
+                drawn = torch.rand(hidden.shape, generator=draws, device=hidden.device)
+                self._kept.append(drawn.ge_(self._dropout))
+                hidden = (hidden * drawn).div_(1 - self._dropout)
+            self._seen.append(hidden)
+        return torch.addmm(self._biases[-1][0], self._seen[-1], self._weights[-1][0].t())[:, 0]
+
+    @torch.no_grad()
+    def backward(self, by_logits: torch.Tensor) -> None:
+        """Fills `gradient` from the loss's derivative by the logits (rows,) of the last forward pass."""
+        given = by_logits[:, None]
+        for layer in reversed(range(len(self._weights))):
+            weight, by_weight = self._weights[layer]
+            torch.mm(given.t(), self._seen[layer], out=by_weight)
+            torch.sum(given, 0, out=self._biases[layer][1])
+            if layer:
+                given = torch.mm(given, weight)
+                if self._kept:
+                    given.div_(1 - self._dropout).mul_(self._kept[layer - 1])
+                given = torch.ops.aten.threshold_backward(given, self._active[layer - 1], 0)

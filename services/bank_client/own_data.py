@@ -176,7 +176,7 @@ class _Payments:
 
     def __init__(self, checked: Checked, plan: FeaturePlan | None) -> None:
         self._checked = checked
-        self._columns = {name: Gathered() for name in ("time", "customer", "merchant", "amount", "label", "known_at")}
+        self._columns = {name: Gathered() for name in ("time", "amount", "label", "known_at")}
         self._customers, self._merchants, self._ids = Codes(), Codes(), Ids()
         self._counts = {"frauds": 0, "legitimate": 0, "unknown_labels": 0, "refunds_left_out": 0, "out_of_order": 0}
         self._span = (2**62, -(2**62))
@@ -198,16 +198,12 @@ class _Payments:
         self._count(times, labels)
         if checked.findings:
             self._columns = {name: Gathered() for name in self._columns}
+            self._customers, self._merchants = Codes(), Codes()
             return
         known_at = np.where(labels == UNKNOWN, NEVER, known_at)
-        made: tuple[np.ndarray[Any, Any], ...] = (
-            times,
-            self._customers.of(customers),
-            self._merchants.of(merchants),
-            _cents(amount),
-            labels,
-            known_at,
-        )
+        self._customers.add(customers)
+        self._merchants.add(merchants)
+        made: tuple[np.ndarray[Any, Any], ...] = (times, _cents(amount), labels, known_at)
         for column, part in zip(self._columns.values(), made, strict=True):
             column.add(part)
 
@@ -247,8 +243,9 @@ class _Payments:
 
     def end(self, figures: dict[str, Any], name: str) -> None:
         figures.update(self._counts)
-        figures.update(customers=len(self._customers.known), merchants=len(self._merchants.known))
         findings = self._checked.findings
+        if not findings:
+            figures.update(customers=self._customers.count(), merchants=self._merchants.count())
         if self._span[0] <= self._span[1]:
             first, last = map(conversion.time_text, self._span)
             figures.update(first_time=first, last_time=last, rows_within_the_plan=self._within)
@@ -269,13 +266,15 @@ class _Payments:
         # Texts have no order that the bank would know: rows of one second stay as they came.
         order = np.argsort(times, kind="stable") if self._order is None else np.lexsort((self._order, times))
         self._order = None
-        kinds = (("customer", np.int64), ("merchant", np.int64), ("amount", np.int64), ("label", np.int8))
-        columns = {name: self._columns[name].whole(kind)[order] for name, kind in (*kinds, ("known_at", np.int64))}
+        kinds = (("amount", np.int64), ("label", np.int8), ("known_at", np.int64))
+        columns = {name: self._columns[name].whole(kind)[order] for name, kind in kinds}
         payments = Transactions(
             time=times[order],
+            customer=self._customers.whole()[order],
+            merchant=self._merchants.whole()[order],
             **columns,
-            customer_ids=self._customers.texts,
-            merchant_ids=self._merchants.texts,
+            customer_ids=tuple(self._customers.known.to_pylist()),
+            merchant_ids=tuple(self._merchants.known.to_pylist()),
         )
         return OwnData(report, payments=payments)
 

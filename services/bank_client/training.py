@@ -3,12 +3,11 @@
 Equal bits need one thread, whatever the machine's load: importing this module keeps torch to one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits
 
 from fedfraud.fixed_point import WEIGHT_CAP, StandardiseCodec
 from fedfraud.manifest import Manifest
@@ -19,6 +18,8 @@ from services.bank_client.network import FraudNet
 from services.bank_client.seeds import training_seed
 
 torch.set_num_threads(1)
+
+_GATHERED_ROWS = 65_536
 
 
 class Cancelled(Exception):
@@ -46,6 +47,11 @@ class Trainer:
         self._labels = torch.from_numpy(training.labels.astype(np.float32)).to(device)  # (rows,)
         self._log_odds = prior_log_odds(training.fraud_count, len(training)) if recipe.logit_adjustment else 0.0
 
+    @property
+    def tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Standardised inputs (rows, features) and labels (rows,), as float32."""
+        return self._inputs, self._labels
+
     def train(
         self, vector: Vector, seed: bytes, cancelled: Callable[[], bool] = never, *, epochs: int | None = None
     ) -> Vector:
@@ -64,16 +70,20 @@ class Trainer:
 
     def _epoch(self, adam: "_Adam", draws: torch.Generator, cancelled: Callable[[], bool]) -> None:
         order = torch.randperm(len(self._labels), generator=draws, device=self._device)
-        size = self._recipe.batch_size
-        batches = zip(torch.split(self._inputs[order], size), torch.split(self._labels[order], size), strict=True)
-        for inputs, labels in batches:
+        for inputs, labels in self._batches(order):
             if cancelled():
                 raise Cancelled
-            self._network.gradient.zero_()
             # With logit adjustment the loss sees the odds of this bank, and the model learns what banks share.
-            logits = self._network(inputs, draws) + self._log_odds
-            binary_cross_entropy_with_logits(logits, labels).backward()  # type: ignore[no-untyped-call]  # torch's own gap
+            logits = self._network.forward(inputs, draws) + self._log_odds
+            # The derivative of the mean binary cross-entropy with logits.
+            self._network.backward(torch.sigmoid(logits).sub_(labels).div_(len(labels)))
             adam.step()
+
+    def _batches(self, order: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """The rows in this order, a batch at a time. Many batches' rows are gathered at once, and not all rows."""
+        size = self._recipe.batch_size
+        for rows in torch.split(order, size * max(1, _GATHERED_ROWS // size)):
+            yield from zip(torch.split(self._inputs[rows], size), torch.split(self._labels[rows], size), strict=True)
 
 
 @dataclass

@@ -473,3 +473,14 @@ def test_counts_have_the_plans_shape_and_belong_to_transactions() -> None:
         COUNTS.encode(np.zeros((4, 3), np.int64))
     with pytest.raises(Invalid, match=r"^a count segment must be of transactions, the population 'tutorial' has none$"):
         codec_for(Segment.COUNT, MANIFEST, RECIPE)
+
+
+def test_sums_of_many_rows_are_the_sums_of_their_parts_and_a_bad_row_has_its_number() -> None:
+    codec = StandardiseCodec((1.0,))
+    features, labels = np.arange(200_001, dtype=np.float64)[:, None], np.zeros(200_001, np.bool_)
+    words = codec.encode(features, labels)
+    assert (int(words[0]), int(words[1])) == (20_000_100_000 % 2**32, 20_000_100_000 >> 32)
+    assert int(words[4]) + (int(words[5]) << 32) == 200_000 * 200_001 * 400_001 // 6
+    features[150_000] = np.nan
+    with pytest.raises(Invalid, match=r"got nan in row 150000, column 0$"):
+        codec.encode(features, labels)

@@ -140,6 +140,13 @@ def test_a_vector_of_the_wrong_length_or_not_finite_is_refused() -> None:
         from_bytes(to_bytes(broken), SMALL)
 
 
+def test_many_features_are_standardised_in_blocks_to_the_same_bits() -> None:
+    features = np.random.default_rng(1).normal(size=(150_000, 2))
+    state = RunState((0.1, 2.0), (3.0, 0.7), 10, 1, 1.0)
+    whole = ((features - np.array([0.1, 2.0])) / np.array([3.0, 0.7])).astype(np.float32)
+    assert state.standardise(features).tobytes() == whole.tobytes()
+
+
 def test_features_are_standardised_with_the_run_state() -> None:
     scaled = STATE.standardise(np.array([[10.0], [14.0]]))
     assert scaled.dtype == np.float32

@@ -48,3 +48,9 @@ def test_no_rows_have_no_logits_and_no_average_precision() -> None:
     nothing = Rows(np.zeros((0, 1)), np.zeros(0, np.bool_))
     assert logits(MANIFEST, RECIPE, STATE, IDENTITY, nothing).shape == (0,)
     assert average_precision(MANIFEST, RECIPE, STATE, IDENTITY, nothing) is None
+
+
+def test_many_rows_are_scored_in_blocks_and_none_is_left_out() -> None:
+    amounts = np.arange(200_001, dtype=np.float64)
+    many = Rows(amounts[:, None], amounts % 100 == 0)
+    assert np.array_equal(logits(MANIFEST, RECIPE, STATE, IDENTITY, many), np.maximum((amounts - 10) / 2, 0))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from fedfraud.manifest import Manifest
 from fedfraud.model import initial_vector, logits
@@ -22,40 +23,61 @@ def loaded(manifest: Manifest, dropout: float = 0.0) -> FraudNet:
 def test_torch_and_numpy_agree_for_any_number_of_features(feature_count: int) -> None:
     manifest = Manifest("any", tuple(Feature(f"f{i}", "euro", 0.01) for i in range(feature_count)))
     inputs = np.random.default_rng(1).normal(size=(100, feature_count)).astype(np.float32)
-    own = loaded(manifest)(torch.from_numpy(inputs)).detach().numpy()
+    own = loaded(manifest).forward(torch.from_numpy(inputs)).numpy()
     assert own == pytest.approx(logits(manifest, initial_vector(manifest, 7), inputs), abs=1e-5)
 
 
-def test_the_network_is_30_64_32_1_with_4097_parameters() -> None:
-    shapes = [tuple(parameter.shape) for parameter in FraudNet(MANIFEST).parameters()]
-    assert shapes == [(64, 30), (64,), (32, 64), (32,), (1, 32), (1,)]
-    assert sum(parameter.numel() for parameter in FraudNet(MANIFEST).parameters()) == 4097
+def torchs_own(manifest: Manifest, vector: torch.Tensor) -> list[nn.Linear]:
+    layers = [nn.Linear(*sizes) for sizes in manifest.layer_sizes]
+    nn.utils.vector_to_parameters(vector, [p for layer in layers for p in (layer.weight, layer.bias)])
+    return layers
 
 
-def test_parameters_and_gradients_are_views_of_two_flat_vectors() -> None:
+@pytest.mark.parametrize("dropout", [0.0, 0.1, 0.5])
+@pytest.mark.parametrize("rows", [1, 3, 128, 333, 512])
+def test_logits_and_gradient_have_the_bits_of_torchs_autograd(rows: int, dropout: float) -> None:
+    torch.set_num_threads(1)  # the bits depend on it
+    network, draws = loaded(MANIFEST, dropout), torch.Generator().manual_seed(5)
+    inputs = torch.randn((rows, 30), generator=draws)
+    labels = (torch.rand(rows, generator=draws) < 0.2).float()
+    layers, hidden = torchs_own(MANIFEST, network.flat), inputs
+    masks = torch.Generator().manual_seed(6)
+    for layer in layers[:-1]:
+        hidden = layer(hidden).relu()
+        if dropout:
+            hidden = hidden * (torch.rand(hidden.shape, generator=masks) >= dropout) / (1 - dropout)
+    expected = layers[-1](hidden).squeeze(1)
+    nn.functional.binary_cross_entropy_with_logits(expected, labels).backward()  # type: ignore[no-untyped-call]
+    own = network.forward(inputs, torch.Generator().manual_seed(6))
+    network.backward(torch.sigmoid(own).sub_(labels).div_(rows))
+    assert torch.equal(own, expected)
+    gradients = [p.grad for layer in layers for p in (layer.weight, layer.bias)]
+    assert torch.equal(network.gradient, torch.cat([g.flatten() for g in gradients if g is not None]))
+
+
+def test_the_last_biass_gradient_is_added_once_a_row() -> None:
     network = loaded(MANIFEST)
-    network(torch.ones(5, 30)).sum().backward()
-    assert torch.equal(torch.cat([p.detach().flatten() for p in network.parameters()]), network.flat)
-    gradients = [parameter.grad for parameter in network.parameters()]
-    assert torch.equal(torch.cat([g.flatten() for g in gradients if g is not None]), network.gradient)
-    assert network.gradient[-1] == 5  # the last bias is added once a row
+    network.forward(torch.ones(5, 30))
+    network.backward(torch.ones(5))
+    assert network.gradient[-1] == 5
+    assert len(network.gradient) == 4097
 
 
 def test_making_a_network_leaves_torchs_global_generator_alone() -> None:
     before = torch.random.get_rng_state()
-    loaded(MANIFEST, dropout=0.5)(torch.ones(5, 30), torch.Generator().manual_seed(1))
+    loaded(MANIFEST, dropout=0.5).forward(torch.ones(5, 30), torch.Generator().manual_seed(1))
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_dropout_needs_draws_and_keeps_the_mean() -> None:
     network = loaded(MANIFEST, dropout=0.5)
     inputs = torch.ones(20_000, 30)
-    plain = network(inputs)
-    dropped = network(inputs, torch.Generator().manual_seed(1))
-    assert torch.equal(plain, network(inputs))
+    plain = network.forward(inputs)
+    dropped = network.forward(inputs, torch.Generator().manual_seed(1))
+    assert torch.equal(plain, network.forward(inputs))
     assert len(set(plain.tolist())) == 1
     assert len(set(dropped.tolist())) > 1000
     # Far from ReLU's corner the second layer is linear, so that dropout changes no mean.
     network.flat[64 * 30 + 64 + 32 * 64 :][:32] += 100
-    mean = float(network(inputs, torch.Generator().manual_seed(1)).detach().mean())
-    assert mean == pytest.approx(float(network(inputs).detach()[0]), rel=0.02)
+    mean = float(network.forward(inputs, torch.Generator().manual_seed(1)).mean())
+    assert mean == pytest.approx(float(network.forward(inputs)[0]), rel=0.02)

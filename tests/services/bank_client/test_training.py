@@ -10,10 +10,10 @@ import torch
 from fedfraud.manifest import Manifest
 from fedfraud.metrics import scores_from_logits
 from fedfraud.model import RunState, Vector, initial_vector, logits
-from fedfraud.recipe import WeightRule, recipe_named
+from fedfraud.recipe import Recipe, WeightRule, recipe_named
 from fedfraud.transactions import Feature
+from services.bank_client import training
 from services.bank_client.dataset import Rows
-from services.bank_client.network import FraudNet
 from services.bank_client.seeds import training_seed
 from services.bank_client.training import Cancelled, Trainer, train_alone, weight
 
@@ -92,16 +92,29 @@ def test_an_epoch_passes_over_every_row_once(batch_size: int, steps: int) -> Non
 def test_one_full_batch_is_one_step_of_torchs_own_adam() -> None:
     data = rows()
     recipe = replace(PLAIN, batch_size=1000, dropout=0.0, local_epochs=3)
-    network = FraudNet(MANIFEST)
-    network.flat.copy_(torch.from_numpy(initial_vector(MANIFEST, 7)))
-    adam = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
+    network = torch.nn.Sequential(
+        torch.nn.Linear(2, 8), torch.nn.ReLU(), torch.nn.Linear(8, 4), torch.nn.ReLU(), torch.nn.Linear(4, 1)
+    )
+    torch.nn.utils.vector_to_parameters(torch.from_numpy(initial_vector(MANIFEST, 7)), network.parameters())
+    adam = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate, foreach=False)
     inputs, labels = torch.from_numpy(data.features).float(), torch.from_numpy(data.labels).float()
     for _ in range(3):
         adam.zero_grad()
-        torch.nn.functional.binary_cross_entropy_with_logits(network(inputs), labels).backward()  # type: ignore[no-untyped-call]
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(network(inputs).squeeze(1), labels)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's own gap
         adam.step()
     own = Trainer(MANIFEST, recipe, STATE, data).train(initial_vector(MANIFEST, 7), SEED)
-    assert own == pytest.approx(network.flat.numpy(), abs=1e-6)
+    expected = torch.nn.utils.parameters_to_vector(network.parameters()).detach().numpy()
+    assert own == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("recipe", [PLAIN, DEFAULT], ids=lambda recipe: recipe.name)
+def test_how_many_rows_are_gathered_at_once_changes_no_bit(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer, start = Trainer(MANIFEST, recipe, STATE, rows(3000)), initial_vector(MANIFEST, 7)
+    whole = trainer.train(start, SEED)
+    for gathered in (1, 1000, 2048):
+        monkeypatch.setattr(training, "_GATHERED_ROWS", gathered)
+        assert trainer.train(start, SEED).tobytes() == whole.tobytes()
 
 
 def test_with_logit_adjustment_a_model_learns_no_prior() -> None:

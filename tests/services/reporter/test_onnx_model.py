@@ -39,8 +39,7 @@ def test_the_graph_scores_the_holdout_as_the_banks_torch_model_does(logit_adjust
 
     network = FraudNet(manifest)
     network.flat.copy_(torch.from_numpy(vector))
-    with torch.no_grad():
-        logits = network(torch.from_numpy(state.standardise(features)))
+    logits = network.forward(torch.from_numpy(state.standardise(features)))
     log_odds = prior_log_odds(sums.fraud_count, sums.row_count) if logit_adjustment else 0.0
     expected = torch.sigmoid(logits + log_odds).numpy()
 
