@@ -57,6 +57,7 @@ _SEGMENTS = {
     Segment.STANDARDISE: model_pb2.SEGMENT_KIND_STANDARDISE,
     Segment.TRAIN: model_pb2.SEGMENT_KIND_TRAIN,
     Segment.EVALUATE: model_pb2.SEGMENT_KIND_EVALUATE,
+    Segment.TRADE: model_pb2.SEGMENT_KIND_TRADE,
 }
 _RULES = {
     WeightRule.ROWS: model_pb2.WEIGHT_RULE_ROWS,

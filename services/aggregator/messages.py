@@ -8,6 +8,8 @@ from fedfraud.masking_wire import parameters_to_proto, roster_to_proto
 from fedfraud.metrics import CurvePoint, Scores
 from fedfraud.model import RunState
 from fedfraud.recipe import Recipe
+from fedfraud.trade_metrics import TradeFigures
+from fedfraud.trade_wire import trade_to_proto
 from fedfraud.v1 import federation_pb2, history_pb2, model_pb2
 from fedfraud.wire import (
     curve_to_proto,
@@ -125,9 +127,10 @@ def round_committed(
     velocity_sha256: bytes,
     pooled_curve: tuple[CurvePoint, ...],
     holdout_curve: tuple[CurvePoint, ...],
+    trade: TradeFigures | None = None,
 ) -> history_pb2.RoundCommitted:
     """A round's sum is applied, which made a model unless it counted; `pooled` is of the model received, `holdout` of
-    the one produced; curves are the final round's alone."""
+    the one produced; curves and figures of the trade are the final round's alone."""
     return history_pb2.RoundCommitted(
         key=round_key_to_proto(plan.key),
         step=plan.step,
@@ -143,6 +146,7 @@ def round_committed(
         velocity_sha256=velocity_sha256,
         pooled_curve=curve_to_proto(pooled_curve),
         holdout_curve=curve_to_proto(holdout_curve),
+        trade=trade_to_proto(trade) if trade else None,
     )
 
 

@@ -1,7 +1,6 @@
 """Does a run's arithmetic again from what is on disk: sums from contributions, models from sums, scores from both."""
 
 import hashlib
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,20 +9,18 @@ from numpy.typing import NDArray
 
 from fedfraud import fixed_point, masking_journal, model
 from fedfraud.errors import Invalid
-from fedfraud.fixed_point import EvaluateCodec, Layout, Segment, Words
-from fedfraud.metrics import CurvePoint, curve_from_counts, scores_from_counts
+from fedfraud.fixed_point import Layout, Segment, Words
 from fedfraud.model import RunState, Vector
 from fedfraud.v1 import history_pb2, model_pb2
 from fedfraud.wire import (
     RoundKey,
-    curve_from_proto,
     round_key_from_proto,
     run_state_from_proto,
-    scores_from_proto,
     segments_from_proto,
 )
 from services.aggregator import averaging
 from services.aggregator.progress import Progress
+from services.aggregator.score_check import check_scores
 from services.aggregator.vectors import Vectors
 
 
@@ -224,7 +221,7 @@ class Recomputation:
         layout = Layout(segments, self.progress.manifest, self.progress.recipe)
         words = self._sum(key, committed)
         if Segment.EVALUATE in segments:
-            _check_scores(key, committed, layout.part(words, Segment.EVALUATE))
+            check_scores(key, committed, layout, words)
         if Segment.STANDARDISE in segments:
             opened = fixed_point.standardise_codec(self.progress.manifest).decode(layout.part(words, segments[0]))
             _same(
@@ -281,25 +278,3 @@ def _equal(key: RoundKey, expected: Vector | None, vector: Vector, how: str) -> 
     if not np.array_equal(expected, vector):
         raise Invalid(f"a model must be what its sum makes of the former one, {key}'s differs")
     return how
-
-
-def _check_scores(key: RoundKey, committed: history_pb2.RoundCommitted, part: Words) -> None:
-    codec = EvaluateCodec()
-    counts = codec.centres(), *codec.decode(part)
-    expected, got = scores_from_counts(*counts), scores_from_proto(committed.pooled)
-    for name, value in vars(expected).items():
-        told = getattr(got, name)
-        if told != value and not (told and value and math.isclose(told, value, rel_tol=1e-9)):
-            raise Invalid(f"a round's pooled {name} must be what its sum gives, {value}, {key} has {told}")
-    told_points = curve_from_proto(committed.pooled_curve)
-    if told_points:  # of the final round alone
-        points = curve_from_counts(*counts)
-        _same(f"the thresholds of {key}'s curve", len(points), len(told_points))
-        for point, told_point in zip(points, told_points, strict=True):
-            _same(f"alerts and hits of {key}'s curve", _whole(point), _whole(told_point))
-            if not math.isclose(point.expected_hit_count, told_point.expected_hit_count, rel_tol=1e-9):
-                raise Invalid(f"a curve's expected hits must be what its sum gives, {point}, {key} has {told_point}")
-
-
-def _whole(point: CurvePoint) -> tuple[int, int]:
-    return point.alert_count, point.hit_count

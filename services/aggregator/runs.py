@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from fedfraud import fixed_point, model
 from fedfraud.errors import NotStored
-from fedfraud.fixed_point import EvaluateCodec, Layout, Segment
+from fedfraud.fixed_point import EvaluateCodec, Layout, Segment, TradeCodec
 from fedfraud.masking_wire import task_sha256
 from fedfraud.metrics import CurvePoint, Scores, curve_from_counts, scores_from_counts
 from fedfraud.model import RunState, Vector
 from fedfraud.thresholds import LEAST_BANKS, sizes
+from fedfraud.trade_metrics import TradeFigures, trade_figures
 from fedfraud.v1 import history_pb2, model_pb2
 from fedfraud.wire import scores_to_proto, segments_from_proto
 from services.aggregator import averaging, central, messages, recovery
@@ -137,13 +138,15 @@ class Run:
 
     async def _score_final(self) -> None:
         """The last round: scores of the final model, and what banks disclose of themselves."""
+        segments = (Segment.EVALUATE, Segment.TRADE) if self._around.manifest.feature_plan else (Segment.EVALUATE,)
         try:
-            done = await self._closed_round(self.progress.round_count + 1, (Segment.EVALUATE,), final=True)
+            done = await self._closed_round(self.progress.round_count + 1, segments, final=True)
         except AlreadyOpened as error:
             self._around.log.warning("no scores of the final model", run=self.progress.run_id, reason=error)
             return
         pooled, curve = _pooled(done)
-        await self._commit(done, self._present(), pooled=pooled, pooled_curve=curve)
+        trade = await asyncio.to_thread(_trade, done)
+        await self._commit(done, self._present(), pooled=pooled, pooled_curve=curve, trade=trade)
 
     async def _closed_round(self, step: int, segments: tuple[Segment, ...], *, final: bool = False) -> Closed:
         """Opens rounds, or takes up the open one, until one has its quorum; three voids in a row fail the run."""
@@ -221,6 +224,7 @@ class Run:
         new_state: RunState | None = None,
         clipped_share: float = 0.0,
         velocity_sha256: bytes = b"",
+        trade: TradeFigures | None = None,
     ) -> None:
         """One journal entry makes the round's result the present model."""
         around, plan, seconds = self._around, done.plan, time.monotonic() - done.opened_at
@@ -238,6 +242,7 @@ class Run:
             velocity_sha256=velocity_sha256,
             pooled_curve=pooled_curve,
             holdout_curve=holdout_curve if plan.final else (),
+            trade=trade,
         )
         await around.journal.insist(entry)
         self._model = produced
@@ -283,3 +288,13 @@ def _pooled(done: Closed) -> tuple[Scores, tuple[CurvePoint, ...]]:
     codec = EvaluateCodec()
     counts = codec.centres(), *codec.decode(done.part(Segment.EVALUATE))
     return scores_from_counts(*counts), curve_from_counts(*counts)
+
+
+def _trade(done: Closed) -> TradeFigures | None:
+    """The received model in the trade's terms, where the round asked for it."""
+    traded = done.layout.codecs.get(Segment.TRADE)
+    if not isinstance(traded, TradeCodec):
+        return None
+    codec = EvaluateCodec()
+    counts = codec.decode(done.part(Segment.EVALUATE))
+    return trade_figures(codec.centres(), *counts, traded.decode(done.part(Segment.TRADE)))

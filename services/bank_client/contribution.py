@@ -6,15 +6,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fedfraud.errors import Invalid
-from fedfraud.fixed_point import Layout, Segment, Words, count_codec
+from fedfraud.fixed_point import Layout, Segment, Words, count_codec, trade_codec
 from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
 from fedfraud.masking_policy import Inputs
 from fedfraud.model import RunState, Vector
 from fedfraud.recipe import Recipe
 from fedfraud.wire import Disclosure, RoundKey
-from services.bank_client import evaluation
+from services.bank_client import evaluation, trade
 from services.bank_client.dataset import Rows
 from services.bank_client.examples import Dataset
 from services.bank_client.outbox import Outbox
@@ -92,6 +95,7 @@ class Contributor:
             Segment.COUNT: b"",
             Segment.STANDARDISE: b"",
             Segment.EVALUATE: task.model_sha256,
+            Segment.TRADE: task.model_sha256,
             Segment.TRAIN: task.training_seed,
         }
         named = tuple(hashlib.sha256(sources[segment]).digest() for segment in task.segments)
@@ -131,12 +135,19 @@ class Contributor:
             elif task.run_state is None or task.vector is None:
                 raise Invalid(f"a {segment.value} segment must come with a model and a run state, got none")
             elif segment is Segment.EVALUATE:
-                rows = self._dataset.under(task.counters_sha256).validation
-                scores = evaluation.logits(self._manifest, task.recipe, task.run_state, task.vector, rows)
-                door.evaluate(scores, rows.labels)
+                door.evaluate(*self._scored(task, task.run_state, task.vector))
+            elif segment is Segment.TRADE:
+                logits, _ = self._scored(task, task.run_state, task.vector)
+                seed = trade.replicate_seed(self._dataset.sha256, task.model_sha256)
+                door.trade(trade.trade_of(self._dataset.judged(), logits, trade_codec(self._manifest), seed))
             else:
                 self._train(task, task.run_state, task.vector, door, cancelled)
         return door.release(self._disclosure(task, cancelled))
+
+    def _scored(self, task: Task, state: RunState, vector: Vector) -> tuple[Vector, NDArray[np.bool_]]:
+        """(rows,) logits and labels of the validation rows."""
+        rows = self._dataset.under(task.counters_sha256).validation
+        return evaluation.logits(self._manifest, task.recipe, state, vector, rows), rows.labels
 
     def _train(
         self, task: Task, state: RunState, vector: Vector, door: ReleaseDoor, cancelled: Callable[[], bool]
@@ -164,7 +175,8 @@ class Contributor:
 
     def _is_last(self, task: Task) -> bool:
         """Whether it is the round in which a run's banks compare themselves: once a run, whatever is asked."""
-        if not (task.final and task.segments == (Segment.EVALUATE,) and task.step == task.rounds + 1):
+        evaluated = Segment.EVALUATE in task.segments and Segment.TRAIN not in task.segments
+        if not (task.final and evaluated and task.step == task.rounds + 1):
             return False
         known, self._compared = task.key.run_id in self._compared, self._compared | {task.key.run_id}
         return not known

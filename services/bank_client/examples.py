@@ -8,6 +8,7 @@ from fedfraud.errors import Invalid
 from fedfraud.feature_plan import FeaturePlan
 from services.bank_client import features
 from services.bank_client.dataset import Rows, divide
+from services.bank_client.trade import Judged
 from services.bank_client.transactions import Integers, Transactions
 
 
@@ -46,6 +47,10 @@ class FeatureTable:
     def alone(self) -> Examples:
         """What the bank has without the federation: the same."""
         return self._examples
+
+    def judged(self) -> Judged:
+        """Rows of a table have neither day nor card."""
+        raise Invalid("figures of the trade must be of transactions, this bank's dataset has features")
 
 
 class Payments:
@@ -86,6 +91,13 @@ class Payments:
     def alone(self) -> Examples:
         """What the bank has without the federation: merchants as its own payments alone show them."""
         return self._examples(self.counts())
+
+    def judged(self) -> Judged:
+        """The payments that validation rows are of, in the same order: their day, card, amount and label."""
+        _, rows = features.split(self._transactions, self._plan)
+        paid = self._transactions.take(rows)
+        day = (paid.time - self._plan.start_time) // features.DAY - self._plan.test_start
+        return Judged(day, paid.customer, paid.amount, paid.label == 1)
 
     def _examples(self, counters: Integers) -> Examples:
         return Examples(*features.examples(self._transactions, self._plan, self._buckets, counters))

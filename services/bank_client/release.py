@@ -14,8 +14,18 @@ from numpy.typing import NDArray
 
 from fedfraud import fixed_point
 from fedfraud.errors import Invalid
-from fedfraud.fixed_point import CountCodec, EvaluateCodec, Layout, Segment, StandardiseCodec, TrainCodec, Words
+from fedfraud.fixed_point import (
+    CountCodec,
+    EvaluateCodec,
+    Layout,
+    Segment,
+    StandardiseCodec,
+    TradeCodec,
+    TrainCodec,
+    Words,
+)
 from fedfraud.model import Vector
+from fedfraud.trade import Trade
 from fedfraud.v1 import federation_pb2
 from fedfraud.wire import (
     Disclosure,
@@ -35,6 +45,7 @@ PROTECTIONS = {
     Segment.STANDARDISE: "sums over all training rows",
     Segment.TRAIN: "weighted update of the model, each coordinate clipped",
     Segment.EVALUATE: "counts of validation rows a score bin",
+    Segment.TRADE: "counts of validation payments, cards and cents a day and alert budget, and bootstrap replicates",
 }
 """What stands between a segment and a single transaction. In plain mode the aggregator sees the bank's own figures."""
 
@@ -136,6 +147,12 @@ class ReleaseDoor:
         codec = self._layout.codecs[Segment.EVALUATE]
         if isinstance(codec, EvaluateCodec):
             self._parts[Segment.EVALUATE] = codec.encode(logits, labels)
+
+    def trade(self, figures: Trade) -> None:
+        """Counts of the scored validation payments in the trade's terms."""
+        codec = self._layout.codecs[Segment.TRADE]
+        if isinstance(codec, TradeCodec):
+            self._parts[Segment.TRADE] = codec.encode(figures)
 
     def release(self, disclosure: Disclosure | None) -> Released:
         """The whole contribution, in the layout's order; refused while a segment is missing."""

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator
 
+from services.reporter.trade_facts import TradeFacts
+
 
 def _finite(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
@@ -143,6 +145,7 @@ class FinalFacts(BaseModel):
     central: ScoreFacts | None = None
     holdout_curve: CurveFacts | None = None
     pooled_curve: CurveFacts | None = None
+    trade: TradeFacts | None = None
     alone: Summary | None = None
     federated: Summary | None = None
     alone_holdout: Summary | None = None

@@ -9,6 +9,7 @@ from fedfraud import chain, wire
 from fedfraud.fixed_point import Segment, codec_for
 from fedfraud.manifest import Manifest
 from fedfraud.recipe import Recipe
+from fedfraud.trade_wire import trade_from_proto
 from fedfraud.v1 import history_pb2, masking_pb2, model_pb2
 from services.reporter import summary
 from services.reporter.events import Wording
@@ -30,6 +31,7 @@ from services.reporter.facts import (
     SegmentFacts,
     SegmentRelease,
 )
+from services.reporter.trade_facts import trade_facts
 
 LAST_REFUSALS = 20
 """How many refusals are kept in full; all are counted."""
@@ -40,6 +42,7 @@ CONTENT = {
     Segment.STANDARDISE: "sums of each feature and its square, rows and frauds of the training rows",
     Segment.TRAIN: "the weighted update of the model, the weight, how many coordinates were clipped",
     Segment.EVALUATE: "validation rows in each score bin, by label",
+    Segment.TRADE: "validation payments, cards and cents by day and alert budget, and bootstrap replicates by card",
 }
 """What a segment's integers are."""
 
@@ -112,7 +115,8 @@ class Facts:
         hyperparameters = {**asdict(recipe), "weight_rule": recipe.weight_rule.value}
         unknown: tuple[str, _Protection] = ("unknown", "unknown")
         aggregation, protection = _PROTECTIONS.get(started.aggregation, unknown)
-        asked = [segment for segment in Segment if segment is not Segment.COUNT or manifest.feature_plan]
+        of_payments = {Segment.COUNT, Segment.TRADE}
+        asked = [segment for segment in Segment if segment not in of_payments or manifest.feature_plan]
         segments = [_segment(segment, manifest, recipe) for segment in asked]
         self.current = RunFacts(
             run=RunIdentity(
@@ -233,6 +237,8 @@ class Facts:
         if committed.pooled_curve:  # in the final round
             run.final.pooled_curve = summary.curve(wire.curve_from_proto(committed.pooled_curve))
             run.final.holdout_curve = summary.curve(wire.curve_from_proto(committed.holdout_curve))
+        if committed.HasField("trade"):  # of the final round, where banks have payments
+            run.final.trade = trade_facts(trade_from_proto(committed.trade))
         if committed.HasField("model"):
             self._last = done
             run.run.model_sha256 = committed.model.model_sha256.hex()

@@ -17,12 +17,13 @@ from fedfraud import enrolment, fixed_point
 from fedfraud.chain import CheckedReceipt, checked_receipt, journal_key
 from fedfraud.channel import CHUNK_BYTES, KeyPair, mutual_channel
 from fedfraud.enrolment import JoinFolder
-from fedfraud.fixed_point import CountCodec, EvaluateCodec, Layout, StandardiseCodec, TrainCodec, Words
+from fedfraud.fixed_point import CountCodec, EvaluateCodec, Layout, StandardiseCodec, TradeCodec, TrainCodec, Words
 from fedfraud.identity import certificate_request, key_pem, new_key, public_key_sha256
 from fedfraud.v1 import enrolment_pb2, federation_pb2, federation_pb2_grpc, model_pb2
 from fedfraud.wire import manifest_from_proto, recipe_from_proto, segments_from_proto
 from services.aggregator.server import serve
 from services.aggregator.settings import Settings
+from services.bank_client.trade import Judged, trade_of
 from tests.federation import journals
 
 DEADLINE = 20.0
@@ -237,6 +238,9 @@ def _good(codec: fixed_point.Codec, value: float, weight: int) -> Words:
             return codec.encode(np.full((weight, len(codec.resolutions)), value), labels)
         case EvaluateCodec():
             return codec.encode(np.array([-1.0, 1.0]), np.array([False, True]))
+        case TradeCodec():
+            paid = Judged(np.zeros(1, np.int64), np.zeros(1, np.int64), np.full(1, weight), np.ones(1, np.bool_))
+            return codec.encode(trade_of(paid, np.ones(1), codec, bytes(32)))
         case TrainCodec():
             return codec.encode(np.full(codec.parameter_count, value, np.float32), weight)
 

@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fedfraud.feature_plan import PLANS
 from fedfraud.fixed_point import CountCodec, from_bytes
+from fedfraud.trade import ALERT_BUDGETS
 from fedfraud.v1 import history_pb2, model_pb2
 from services.aggregator.vectors import Vectors
 from services.aggregator.verify import verify
@@ -34,7 +36,7 @@ def counted(present: Network) -> history_pb2.RoundCommitted:
 
 
 def test_counters_are_the_sum_of_the_banks_payments_and_every_mode_gives_one_model(tmp_path: Path) -> None:
-    models = {}
+    models, trades = {}, {}
     for mode in ("secure", "plain"):
         with network(tmp_path / mode, **cards(aggregation=mode)) as present:
             present.start_aggregator()
@@ -57,11 +59,14 @@ def test_counters_are_the_sum_of_the_banks_payments_and_every_mode_gives_one_mod
             assert [done["segments"] for done in facts["rounds"]][:2] == [["count"], ["standardise"]]
             assert facts["final"]["holdout"] is None
             assert facts["final"]["pooled"]["fraud_count"] > 0
+            trades[mode] = facts["final"]["trade"]
             present.stop()
             verified = verify(tmp_path / mode / "aggregator", None)
             assert verified.faults == []
             assert verified.rounds[0].model == "counters"
     assert models["secure"] == models["plain"]
+    assert trades["secure"] == trades["plain"]
+    assert_trade(trades["plain"])
 
 
 def assert_counters(path: Path) -> None:
@@ -80,6 +85,25 @@ def assert_counters(path: Path) -> None:
     assert np.array_equal(counters[..., 1].sum(axis=0), frauds)
     used = np.count_nonzero(counters[..., 0].sum(axis=1))
     assert 0.8 * len(merchants) < used <= len(merchants)  # some share a bucket
+
+
+def assert_trade(trade: dict[str, Any]) -> None:
+    """The final round's figures: four banks' budgets, days that are the population's, and intervals."""
+    assert [day["day"] for day in trade["days"]] == list(range(1, PLAN.test_days + 1))
+    assert [budget["alerts"] for budget in trade["budgets"]] == [
+        len(BANKS) * PLAN.test_days * budget for budget in ALERT_BUDGETS
+    ]
+    paid = [shard(World(seed=7, day_count=PLAN.day_count, first_day=PLAN.first_day), "regional", n) for n in BANKS]
+    for number, day in enumerate(trade["days"]):
+        of_day = [(one, one.seconds // 86_400 == PLAN.test_start + number) for one in paid]
+        # Cards that are known as compromised are left out, about one in ten.
+        assert 0.8 * sum(np.count_nonzero(on) for _, on in of_day) < day["payments"]
+        assert day["payments"] < sum(np.count_nonzero(on) for _, on in of_day)
+        assert 0 < day["frauds"] <= sum(np.count_nonzero(on & one.fraud) for one, on in of_day)
+    for estimates in (trade["rank"], trade["headline"]):
+        for name, figure in estimates.items():
+            assert figure["low"] <= figure["value"] <= figure["high"], name
+            assert figure["low"] < figure["high"], name
 
 
 def test_a_bank_that_counts_other_days_does_not_join_and_says_which(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_segments_come_back_in_order() -> None:
 
 @pytest.mark.parametrize("kind", [0, 99])
 def test_an_unknown_segment_kind_is_refused(kind: model_pb2.SegmentKind.ValueType) -> None:
-    with pytest.raises(Invalid, match=rf"^a segment kind must be one of \[1, 2, 3, 4\], got {kind}$"):
+    with pytest.raises(Invalid, match=rf"^a segment kind must be one of \[1, 2, 3, 4, 5\], got {kind}$"):
         segments_from_proto([model_pb2.SEGMENT_KIND_TRAIN, kind])
 
 

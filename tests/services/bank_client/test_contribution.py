@@ -9,18 +9,21 @@ import pytest
 
 from fedfraud import fixed_point
 from fedfraud.errors import Invalid
-from fedfraud.fixed_point import EvaluateCodec, Segment, StandardiseCodec, TrainCodec
+from fedfraud.feature_plan import FeaturePlan
+from fedfraud.fixed_point import EvaluateCodec, Segment, StandardiseCodec, TradeCodec, TrainCodec, count_codec
 from fedfraud.manifest import Manifest
 from fedfraud.model import RunState, initial_vector, model_sha256
 from fedfraud.recipe import Recipe
-from fedfraud.transactions import Feature
+from fedfraud.trade import DayField
+from fedfraud.transactions import SCHEMAS, Feature
 from fedfraud.wire import RoundKey
 from services.bank_client.contribution import Contributor, Task
 from services.bank_client.dataset import Rows, write
-from services.bank_client.examples import FeatureTable
+from services.bank_client.examples import FeatureTable, Payments
 from services.bank_client.release import Released
 from services.bank_client.settings import Settings
 from services.bank_client.training import Cancelled, never
+from tests.services.bank_client.payments import at_random
 
 MANIFEST = Manifest("two", (Feature("a", "euro", 2.0**-20), Feature("b", "euro", 2.0**-20)), (4,))
 RECIPE = Recipe("r", 0.01, 16)
@@ -175,6 +178,40 @@ def test_a_deadline_that_is_near_costs_the_model_alone_and_not_the_round(tmp_pat
     assert given is not None
     assert given.federated is not None
     assert given.alone is given.alone_holdout is None
+
+
+def of_payments(folder: Path) -> tuple[Contributor, Task]:
+    """A bank with payments that has learnt its own counts as counters, and the final round's task."""
+    plan = FeaturePlan("2018-04-01", bucket_count=64)
+    manifest = Manifest("cards", SCHEMAS["cards"], (4,), feature_plan=plan)
+    paid = at_random(7, plan.start_time, (0, 59), 3_000, people=2_000, shops=40)
+    contributor = Contributor(Settings(data_dir=folder), manifest, Payments(paid, plan, bytes(32)))
+    counters = bytes(range(32))
+    contributor.learn(counters, count_codec(manifest).encode(Payments(paid, plan, bytes(32)).counts()))
+    state = RunState((0.0,) * 15, (1.0,) * 15, 85, 17, 1000.0, counters)
+    vector = initial_vector(manifest, 7)
+    segments = (Segment.EVALUATE, Segment.TRADE)
+    sha256 = model_sha256(manifest, state, vector)
+    key = RoundKey("run", 4, 1)
+    asked = Task(key, "bank-01", 2, segments, RECIPE, 7, 1, True, sha256, state, vector, math.inf, counters)
+    return contributor, asked
+
+
+def test_a_bank_with_payments_counts_its_validation_rows_in_the_trades_terms(tmp_path: Path) -> None:
+    contributor, asked = of_payments(tmp_path)
+    released = contributor.contribute(asked, never)
+    evaluate, codec = EvaluateCodec(), TradeCodec(7)
+    counted = words(released)
+    legitimate, fraud = evaluate.decode(counted[: evaluate.length])
+    trade = codec.decode(counted[evaluate.length :])
+    assert trade.counts.days[:, DayField.PAYMENTS].sum() == legitimate.sum() + fraud.sum() > 0
+    assert trade.counts.days[:, DayField.FRAUDS].sum() == fraud.sum() > 0
+    drawn = trade.replicates.days[:, :, DayField.PAYMENTS].sum(axis=1)
+    assert trade.histograms.sum(axis=(1, 2)).tolist() == drawn.tolist()
+    assert len(set(drawn.tolist())) > 20
+    assert released.disclosure is not None
+    assert released.disclosure.alone is not None  # as in every final round
+    assert "trade, 1774816 bytes: counts of validation payments" in released.record
 
 
 def test_a_bank_compares_itself_once_a_run_and_after_its_rounds_alone(tmp_path: Path) -> None:

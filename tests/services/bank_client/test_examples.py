@@ -25,8 +25,13 @@ def test_a_table_has_its_examples_without_counters() -> None:
     assert not table.knows(HASH)
     assert table.under(b"") is table.alone()
     assert len(table.under(b"").training) + len(table.under(b"").validation) == table.row_count == 100
-    for refused in (lambda: table.under(HASH), lambda: table.learn(HASH, np.zeros(1, np.int64)), table.counts):
-        with pytest.raises(Invalid, match=r"^(features|counts) must "):
+    for refused in (
+        lambda: table.under(HASH),
+        lambda: table.learn(HASH, np.zeros(1, np.int64)),
+        table.counts,
+        table.judged,
+    ):
+        with pytest.raises(Invalid, match=r"^(features|counts|figures of the trade) must "):
             refused()
 
 
@@ -47,6 +52,17 @@ def test_payments_have_features_under_the_counters_they_learnt_and_no_others() -
     bank.learn(bytes(32), own)
     assert not bank.knows(HASH)
     assert np.array_equal(bank.under(bytes(32)).validation.features, bank.alone().validation.features)
+
+
+def test_what_the_trade_judges_are_the_validation_rows_in_their_order() -> None:
+    bank = Payments(ROWS, PLAN, KEY)
+    judged, rows = bank.judged(), bank.alone().validation
+    assert judged.fraud.tolist() == rows.labels.tolist()
+    assert (judged.cents / 100).tolist() == rows.features[:, 0].tolist()
+    assert set(judged.day.tolist()) <= set(range(PLAN.test_days))
+    assert (np.diff(judged.day) >= 0).all()
+    validated = features.planned(ROWS, PLAN).take(features.split(features.planned(ROWS, PLAN), PLAN)[1])
+    assert judged.card.tolist() == validated.customer.tolist()
 
 
 def _days(bank: Payments) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":

@@ -8,6 +8,8 @@ from fedfraud.fixed_point import Segment
 from fedfraud.manifest import Manifest
 from fedfraud.metrics import CurvePoint, Scores
 from fedfraud.recipe import recipe_named
+from fedfraud.trade_metrics import TradeFigures
+from fedfraud.trade_wire import trade_to_proto
 from fedfraud.transactions import Feature
 from fedfraud.v1 import history_pb2, model_pb2
 from services.reporter.facts import RunFacts
@@ -22,6 +24,7 @@ RUN = "20261123-224501-5f3a"
 PREPARING = (Segment.STANDARDISE,)
 TRAINING = (Segment.EVALUATE, Segment.TRAIN)
 FINAL = (Segment.EVALUATE,)
+OF_PAYMENTS = (Segment.EVALUATE, Segment.TRADE)
 START = datetime(2026, 11, 23, 22, 45, 1, tzinfo=UTC)
 
 
@@ -86,6 +89,7 @@ class Journal:
         holdout: Scores | None = None,
         run: str = RUN,
         curve: tuple[CurvePoint, ...] = (),
+        trade: TradeFigures | None = None,
     ) -> "Journal":
         committed = history_pb2.RoundCommitted(
             key=model_pb2.RoundKey(run_id=run, round=number, attempt=1),
@@ -99,6 +103,8 @@ class Journal:
         )
         if pooled:
             committed.pooled.CopyFrom(wire.scores_to_proto(pooled))
+        if trade:
+            committed.trade.CopyFrom(trade_to_proto(trade))
         if holdout:
             committed.holdout.CopyFrom(wire.scores_to_proto(holdout))
         return self.add(round_committed=committed)

@@ -1,0 +1,168 @@
+"""The final model in the trade's terms, as facts: by alert budget and by day, with intervals."""
+
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+import numpy as np
+from pydantic import BaseModel
+
+from fedfraud.trade import BudgetField, DayField, Integers
+from fedfraud.trade_metrics import BudgetFigures, RankFigures, TradeFigures, budget_figures
+
+
+class Estimate(BaseModel):
+    """A figure and the ends of its interval: percentiles over bootstrap replicates by card; None where not known."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+class RankEstimates(BaseModel):
+    """How scores rank all banks' validation payments; see `RankFigures` in model.proto."""
+
+    average_precision: Estimate
+    roc_auc: Estimate
+    recall_at_tenth_percent: Estimate
+    recall_at_half_percent: Estimate
+    recall_at_one_percent: Estimate
+    precision_at_tenth_percent: Estimate
+    precision_at_half_percent: Estimate
+    precision_at_one_percent: Estimate
+    recall_at_one_percent_false_alarms: Estimate
+    recall_at_five_percent_false_alarms: Estimate
+    brier: Estimate
+    calibration: Estimate
+
+
+class BudgetEstimates(BaseModel):
+    """What the headline budget comes to; see `BudgetFigures` in model.proto."""
+
+    card_precision: Estimate
+    card_recall: Estimate
+    precision: Estimate
+    recall: Estimate
+    false_alarms_per_hit: Estimate
+    value_detection_rate: Estimate
+    savings: Estimate
+
+
+class PaymentFacts(BaseModel):
+    """Validation payments of all banks, in all or on one day."""
+
+    payments: int
+    frauds: int
+    euro: float
+    fraud_euro: float
+
+
+class AlertFacts(BaseModel):
+    """What one budget came to. `false_alarms` are alerts without a fraud; `found_cards` had a fraud on the day on which
+    they were alerted, and `fraud_cards` are those that had one and were not found on a day before."""
+
+    alerts: int
+    hits: int
+    false_alarms: int
+    stopped_euro: float
+    alerted_cards: int
+    found_cards: int
+    fraud_cards: int
+    card_precision: float | None = None
+    card_recall: float | None = None
+    precision: float | None = None
+    recall: float | None = None
+    false_alarms_per_hit: float | None = None
+    value_detection_rate: float | None = None
+    savings: float | None = None
+
+
+class TradeBudgetFacts(AlertFacts):
+    """All days under one budget of alerts, and of cards, a day and bank."""
+
+    budget: int
+
+
+class TradeDayFacts(PaymentFacts):
+    """One test day, from 1, and what the headline budget came to on it."""
+
+    day: int
+    cards: int
+    headline: AlertFacts
+
+
+class TradeFacts(BaseModel):
+    """All banks' validation payments together under the final model. A budget is of each bank: that many alerts and
+    that many cards a day. An alert is taken to cost `admin_euro`."""
+
+    headline_budget: int
+    admin_euro: float
+    replicate_count: int
+    day_count: int
+    total: PaymentFacts
+    rank: RankEstimates
+    headline: BudgetEstimates
+    budgets: list[TradeBudgetFacts]
+    days: list[TradeDayFacts]
+
+
+def trade_facts(trade: TradeFigures) -> TradeFacts:
+    """The figures of a final round as facts."""
+    days, spent = trade.counts.days, trade.counts.budgets
+    place, admin = trade.budgets.index(trade.headline_budget), trade.admin_cents
+    return TradeFacts(
+        headline_budget=trade.headline_budget,
+        admin_euro=admin / 100,
+        replicate_count=trade.replicate_count,
+        day_count=len(days),
+        total=PaymentFacts(**_payments(days.sum(axis=0))),
+        rank=RankEstimates(**_estimates(trade.rank, trade.rank_low, trade.rank_high)),
+        headline=BudgetEstimates(**_estimates(trade.budget, trade.budget_low, trade.budget_high)),
+        budgets=[
+            TradeBudgetFacts(budget=budget, **_alerts(days, spent[:, number], admin))
+            for number, budget in enumerate(trade.budgets)
+        ],
+        days=[
+            TradeDayFacts(
+                day=number + 1,
+                cards=int(day[DayField.CARDS]),
+                headline=AlertFacts(**_alerts(day[None], spent[number, place][None], admin)),
+                **_payments(day),
+            )
+            for number, day in enumerate(days)
+        ],
+    )
+
+
+def _payments(day: Integers) -> dict[str, Any]:
+    return {
+        "payments": int(day[DayField.PAYMENTS]),
+        "frauds": int(day[DayField.FRAUDS]),
+        "euro": int(day[DayField.CENTS]) / 100,
+        "fraud_euro": int(day[DayField.FRAUD_CENTS]) / 100,
+    }
+
+
+def _alerts(days: Integers, budgets: Integers, admin_cents: int) -> dict[str, Any]:
+    """Of (days, day fields) and (days, budget fields)."""
+    total = np.asarray(budgets.sum(axis=0))
+    alerts, hits = int(total[BudgetField.ALERTS]), int(total[BudgetField.HITS])
+    return {
+        "alerts": alerts,
+        "hits": hits,
+        "false_alarms": alerts - hits,
+        "stopped_euro": int(total[BudgetField.STOPPED_CENTS]) / 100,
+        "alerted_cards": int(total[BudgetField.CARDS_ALERTED]),
+        "found_cards": int(total[BudgetField.CARDS_FOUND]),
+        "fraud_cards": int(total[BudgetField.FRAUD_CARDS_LEFT]),
+        **asdict(budget_figures(days, budgets, admin_cents)),
+    }
+
+
+_Kind = TypeVar("_Kind", RankFigures, BudgetFigures)
+
+
+def _estimates(value: _Kind, low: _Kind, high: _Kind) -> dict[str, Estimate]:
+    ends = asdict(low), asdict(high)
+    return {
+        name: Estimate(value=figure, low=ends[0][name], high=ends[1][name]) for name, figure in asdict(value).items()
+    }
