@@ -81,17 +81,25 @@ class TradeFigures:
     budget_low: BudgetFigures
     budget_high: BudgetFigures
     replicate_count: int
-    budgets: tuple[int, ...] = ALERT_BUDGETS
-    headline_budget: int = HEADLINE_BUDGET
+    budgets: tuple[int, ...]
+    headline_budget: int
     admin_cents: int = ADMIN_CENTS
 
 
-def trade_figures(logits: NDArray[np.float64], legitimate: Counts, fraud: Counts, trade: Trade) -> TradeFigures:
-    """Of the (bins,) counts of an evaluate segment, whose bins score (bins,) `logits`, and a trade segment."""
+def trade_figures(
+    logits: NDArray[np.float64],
+    legitimate: Counts,
+    fraud: Counts,
+    trade: Trade,
+    budgets: tuple[int, ...] = ALERT_BUDGETS,
+    headline_budget: int = HEADLINE_BUDGET,
+) -> TradeFigures:
+    """Of the (bins,) counts of an evaluate segment, whose bins score (bins,) `logits`, and a trade segment under these
+    budgets."""
     coarse, drawn = EvaluateCodec(trade.histograms.shape[-1]).centres(), trade.replicates
     ranks = [rank_figures(coarse, good, bad) for good, bad in trade.histograms]
-    spent = [budget_figures(days, budgets[:, 0]) for days, budgets in zip(drawn.days, drawn.budgets, strict=True)]
-    headline = trade.counts.budgets[:, ALERT_BUDGETS.index(HEADLINE_BUDGET)]
+    spent = [budget_figures(days, of_days[:, 0]) for days, of_days in zip(drawn.days, drawn.budgets, strict=True)]
+    headline = trade.counts.budgets[:, budgets.index(headline_budget)]
     return TradeFigures(
         trade.counts,
         rank_figures(logits, legitimate, fraud),
@@ -99,6 +107,8 @@ def trade_figures(logits: NDArray[np.float64], legitimate: Counts, fraud: Counts
         budget_figures(trade.counts.days, headline),
         *_interval(BudgetFigures, spent),
         len(ranks),
+        budgets,
+        headline_budget,
     )
 
 

@@ -17,7 +17,7 @@ from fedfraud.masking_policy import Inputs
 from fedfraud.model import RunState, Vector
 from fedfraud.recipe import Recipe
 from fedfraud.wire import Disclosure, RoundKey
-from services.bank_client import evaluation, trade
+from services.bank_client import evaluation, own_trade, trade
 from services.bank_client.dataset import Rows
 from services.bank_client.examples import Dataset
 from services.bank_client.outbox import Outbox
@@ -137,12 +137,20 @@ class Contributor:
             elif segment is Segment.EVALUATE:
                 door.evaluate(*self._scored(task, task.run_state, task.vector))
             elif segment is Segment.TRADE:
-                logits, _ = self._scored(task, task.run_state, task.vector)
-                seed = trade.replicate_seed(self._dataset.sha256, task.model_sha256)
-                door.trade(trade.trade_of(self._dataset.judged(), logits, trade_codec(self._manifest), seed))
+                self._trade(task, self._scored(task, task.run_state, task.vector)[0], door)
             else:
                 self._train(task, task.run_state, task.vector, door, cancelled)
         return door.release(self._disclosure(task, cancelled))
+
+    def _trade(self, task: Task, logits: Vector, door: ReleaseDoor) -> None:
+        """What alerts come to: for the sum, and under the bank's own budget for itself."""
+        if not task.final:
+            raise Invalid(f"a trade segment must be of a run's final round, {task.key} is none")
+        judged, codec = self._dataset.judged(), trade_codec(self._manifest)
+        seed = trade.replicate_seed(self._dataset.sha256, task.model_sha256)
+        door.trade(trade.trade_of(judged, logits, codec, seed))
+        budget, folder = self._settings.alert_budget, self._settings.data_dir
+        own_trade.keep(folder, task.key.run_id, task.model_sha256, judged, logits, codec, budget, seed)
 
     def _scored(self, task: Task, state: RunState, vector: Vector) -> tuple[Vector, NDArray[np.bool_]]:
         """(rows,) logits and labels of the validation rows."""

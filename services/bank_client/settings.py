@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fedfraud.fixed_point import MAX_SEATS
 from fedfraud.thresholds import LEAST_BANKS
+from fedfraud.trade import HEADLINE_BUDGET
 
 DISCLOSURES = ("rows", "fraud_rate", "alone", "federated")
 
@@ -44,6 +45,8 @@ class Settings(BaseSettings):
     """The public hold-out's file in the volume, where there is one (simulation only)."""
     disclose: str = ",".join(DISCLOSURES)
     """What the bank gives in its own name: rows, fraud_rate, alone, federated, separated by commas; or none."""
+    alert_budget: int = Field(default=HEADLINE_BUDGET, ge=1)
+    """Alerts, and cards, that the bank can look at in a day: what its own threshold is for, where it has payments."""
     aggregation: Literal["plain", "secure"] = "secure"
     """What the bank insists on: secure contributes to masked rounds alone, plain lets the aggregator see integers."""
     min_cohort: int = Field(default=LEAST_BANKS, ge=LEAST_BANKS, le=MAX_SEATS)

@@ -60,6 +60,7 @@ def test_counters_are_the_sum_of_the_banks_payments_and_every_mode_gives_one_mod
             assert facts["final"]["holdout"] is None
             assert facts["final"]["pooled"]["fraud_count"] > 0
             trades[mode] = facts["final"]["trade"]
+            assert_own_figures(tmp_path / mode, trades[mode])
             present.stop()
             verified = verify(tmp_path / mode / "aggregator", None)
             assert verified.faults == []
@@ -104,6 +105,15 @@ def assert_trade(trade: dict[str, Any]) -> None:
         for name, figure in estimates.items():
             assert figure["low"] <= figure["value"] <= figure["high"], name
             assert figure["low"] < figure["high"], name
+
+
+def assert_own_figures(folder: Path, trade: dict[str, Any]) -> None:
+    """Each bank has its own on its own volume; they add up to what all banks have together."""
+    own = [json.loads((folder / f"bank-{number:02}" / "trade.json").read_text()) for number in BANKS]
+    assert sum(bank["payments"] for bank in own) == trade["total"]["payments"]
+    assert sum(bank["frauds"] for bank in own) == trade["total"]["frauds"]
+    for bank in own:
+        assert 0 < bank["threshold"]["alerts_a_day"] <= bank["alert_budget"] == 10
 
 
 def test_a_bank_that_counts_other_days_does_not_join_and_says_which(tmp_path: Path) -> None:

@@ -29,8 +29,8 @@ def sums(seeds: tuple[int, ...] = (7, 8)) -> np.ndarray:
     return total
 
 
-def figures() -> TradeFigures:
-    """What the sum of two banks says."""
-    evaluate, total = EvaluateCodec(), sums()
+def figures(total: np.ndarray | None = None) -> TradeFigures:
+    """What a sum says, of two banks without one."""
+    evaluate, total = EvaluateCodec(), sums() if total is None else total
     counts = evaluate.decode(total[: evaluate.length])
     return trade_figures(evaluate.centres(), *counts, CODEC.decode(total[evaluate.length :]))

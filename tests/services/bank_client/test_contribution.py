@@ -1,5 +1,6 @@
 """What a bank answers to each kind of round, from 100 rows of its own."""
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -212,6 +213,16 @@ def test_a_bank_with_payments_counts_its_validation_rows_in_the_trades_terms(tmp
     assert released.disclosure is not None
     assert released.disclosure.alone is not None  # as in every final round
     assert "trade, 1774816 bytes: counts of validation payments" in released.record
+    own = json.loads((tmp_path / "trade.json").read_text())
+    assert own["model_sha256"] == asked.model_sha256.hex()
+    assert own["frauds"] == fraud.sum()
+
+
+def test_figures_of_the_trade_leave_in_a_final_round_alone(tmp_path: Path) -> None:
+    contributor, asked = of_payments(tmp_path)
+    with pytest.raises(Invalid, match=r"^a trade segment must be of a run's final round, run/4/1 is none$"):
+        contributor.contribute(replace(asked, final=False), never)
+    assert not (tmp_path / "trade.json").exists()
 
 
 def test_a_bank_compares_itself_once_a_run_and_after_its_rounds_alone(tmp_path: Path) -> None:

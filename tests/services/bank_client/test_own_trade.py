@@ -1,0 +1,62 @@
+"""A bank's own threshold and figures: for its own alert budget, on its own volume."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedfraud.fixed_point import TradeCodec
+from services.bank_client.own_trade import FILE, keep, own_figures, threshold
+from tests.fedfraud.trades import figures, payments, sums
+
+SEED = bytes(32)
+
+
+def test_a_threshold_gives_as_many_alerts_as_the_budget_and_no_more() -> None:
+    logits = np.array([0.5, 3.0, 1.0, -2.0, 2.0, 0.0], np.float32)
+    fraud = np.array([0, 1, 0, 1, 1, 0], np.bool_)
+    found = threshold(logits, fraud, 2, 2)  # four alerts in two days
+    assert found is not None
+    assert (found.logit, found.alerts_a_day, found.precision, found.recall) == (0.5, 2.0, 0.5, 2 / 3)
+    assert found.probability == pytest.approx(1 / (1 + np.exp(-0.5)))
+    every = threshold(logits, fraud, 2, 100)
+    assert every is not None
+    assert (every.logit, every.alerts_a_day) == (-2.0, 3.0)
+
+
+def test_payments_of_one_score_are_all_alerts_or_none() -> None:
+    logits, fraud = np.array([2.0, 1.0, 1.0, 0.0]), np.array([True, False, False, False])
+    found = threshold(logits, fraud, 1, 2)
+    assert found is not None
+    assert (found.logit, found.alerts_a_day) == (2.0, 1.0)
+    assert threshold(np.ones(4), fraud, 1, 2) is None
+    assert threshold(np.empty(0), np.empty(0, np.bool_), 1, 2) is None
+
+
+def test_a_bank_alone_has_the_figures_that_a_sum_over_it_alone_would_have() -> None:
+    judged, scores = payments(7)
+    own = own_figures(judged, scores, 3, 10, bytes([7]) * 32)
+    total = figures(sums((7,)))
+    assert own.budget == total.budget
+    assert own.rank == total.rank
+    assert (own.budget_low, own.rank_high) == (total.budget_low, total.rank_high)
+    assert own_figures(judged, scores, 3, 40, SEED).budget.recall > own.budget.recall  # type: ignore[operator]
+
+
+def test_the_file_has_threshold_and_figures_with_their_intervals(tmp_path: Path) -> None:
+    judged, scores = payments(7)
+    keep(tmp_path, "run", bytes(32), judged, scores, TradeCodec(3), 10, SEED)
+    kept = json.loads((tmp_path / FILE).read_text())
+    assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
+    assert (kept["run_id"], kept["alert_budget"], kept["days"], kept["payments"]) == ("run", 10, 3, 600)
+    assert kept["threshold"]["alerts_a_day"] == pytest.approx(10, abs=0.5)
+    for name, figure in kept["figures"].items():
+        assert figure["low"] <= figure["value"] <= figure["high"], name
+    assert {"card_precision", "savings", "average_precision", "brier"} < kept["figures"].keys()
+
+
+def test_a_disk_that_fails_costs_the_file_and_nothing_else(tmp_path: Path) -> None:
+    judged, scores = payments(7)
+    keep(tmp_path / "none", "run", bytes(32), judged, scores, TradeCodec(3), 10, SEED)
+    assert not (tmp_path / "none").exists()
