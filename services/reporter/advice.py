@@ -5,10 +5,12 @@ Each item has its cause in the facts, and figures stand in it by key.
 
 from collections import Counter
 
+from services.reporter import gaps
 from services.reporter.derived import CLIPPED, FALLEN, FEW_FRAUDS, SHIFTED, curve, headline, middle_budget, series
 from services.reporter.fact_table import SEAT
 from services.reporter.facts import BankFacts, RunFacts, Summary
 from services.reporter.reading import plural, put, weak
+from services.reporter.summary import sign
 
 SIMULATED = frozenset({"tutorial", "cards"})
 """Populations that are made up: no result on them is a reason to deploy."""
@@ -47,12 +49,12 @@ def compared(run: RunFacts) -> Summary | None:
 
 def gainers(run: RunFacts) -> list[BankFacts]:
     """Banks whose own validation rows the federated model ranks better than their own model does, the most first."""
-    return sorted((b for b in run.banks if (b.uplift or 0) > 0), key=lambda bank: -(bank.uplift or 0))
+    return sorted((b for b in run.banks if sign(b.uplift) > 0), key=lambda bank: -(bank.uplift or 0))
 
 
 def losers(run: RunFacts) -> list[BankFacts]:
     """Banks that their own model would serve better, the worst first."""
-    return sorted((b for b in run.banks if (b.uplift or 0) < 0), key=lambda bank: bank.uplift or 0)
+    return sorted((b for b in run.banks if sign(b.uplift) < 0), key=lambda bank: bank.uplift or 0)
 
 
 def refused(run: RunFacts) -> list[str]:
@@ -99,21 +101,31 @@ def conditions(run: RunFacts) -> list[str]:
 
 def uplift(run: RunFacts) -> str:
     """Who gains and who loses, in a sentence or two."""
-    gain, lose = gainers(run), losers(run)
     if not run.final.banks_compared:
         return "No bank discloses how it fares alone and federated on its own rows, so nobody can say who gains."
+    gain, lose = [bank.seat for bank in gainers(run)], losers(run)
+    same = [bank.seat for bank in run.banks if bank.uplift is not None and not sign(bank.uplift)]
+    unknown = [bank.seat for bank in run.banks if bank.uplift is None]
     text = f"Of {plural(run.final.banks_compared, 'final.banks_compared', 'bank')} that disclose both figures on own "
     text += f"rows, {plural(len(gain), 'final.banks_gaining', 'gains', 'gain')} by the federation"
-    text += f" ({names(run, [bank.seat for bank in gain])})" if gain else ""
-    if not lose:
-        return text + " and none loses."
-    return text + f"; **{plural(len(lose), 'final.banks_losing', 'loses', 'lose')} by it: {_with_uplift(run, lose)}**."
+    text += f" ({names(run, gain)})" if gain else ""
+    if same:
+        text += f"; {plural(len(same), 'final.banks_unchanged', 'is', 'are')} as before at the printed precision"
+        text += f" ({names(run, same)})"
+    by_it = f"**{plural(len(lose), 'final.banks_losing', 'loses', 'lose')} by it: {_with_uplift(run, lose)}**"
+    text += f"; {by_it}" if lose else "; none loses"
+    return text + (f"; of {put('final.banks_uncompared')} it is not known ({names(run, unknown)})." if unknown else ".")
 
 
 def risks(run: RunFacts) -> list[str]:
     """What a reader has to know before using the model."""
-    found = (_worse(run), _losing(run), _silent(run), _fallen(run), _shifted(run), _unsteady(run), _undisclosed(run))
-    return [text for text in (*found, _trouble(run), _clipping(run), _visible(run)) if text]
+
+    def seats(found: list[str]) -> str:
+        return names(run, found)
+
+    found = (_worse(run), _losing(run), _silent(run), _fallen(run), _shifted(run), _unsteady(run), _central(run))
+    lacking = (gaps.not_compared(run, seats), *gaps.stuck(run, seats))
+    return [text for text in (*found, *lacking, _trouble(run), _clipping(run), _visible(run)) if text]
 
 
 def next_steps(run: RunFacts) -> list[str]:
@@ -189,25 +201,19 @@ def _unsteady(run: RunFacts) -> str:
     return f"Fewer than {least} frauds at {names(run, few)}: their own validation figures can be chance."
 
 
-def _undisclosed(run: RunFacts) -> str:
-    unknown = [bank.seat for bank in run.banks if bank.uplift is None]
-    return f"Not known whether {names(run, unknown)} gain: {_why_unknown(run, unknown)}." if unknown else ""
-
-
-def _why_unknown(run: RunFacts, unknown: list[str]) -> str:
-    """What the facts say of it: a bank compares itself in the final round, which evaluates only, if it gets there."""
-    last = run.rounds[-1] if run.rounds else None
-    if last is None or "evaluate" not in last.segments or "train" in last.segments:
-        return "the run ended before the final round, in which banks compare"
-    missing = [name for name in unknown if name in last.dropped]
-    before = [name for name in unknown if name not in last.dropped and name in _dropped(run)]
-    silent = [name for name in unknown if name not in _dropped(run)]
-    parts = (
-        ("answers were missing in the last round (from {})", missing),
-        ("answers were missing in earlier rounds (from {})", before),
-        ("no comparison disclosed, no time for it, or validation rows that define none ({})", silent),
+def _central(run: RunFacts) -> str:
+    against = run.final.against_central
+    if against is None:
+        return ""
+    if against.ahead == "central":
+        return (
+            f"A model of all rows in one place ranks better by {put('final.against_central.by')} in average precision "
+            "on the hold-out: the price of leaving the rows where they are, in this run."
+        )
+    return (
+        f"Central, with {put('final.central.average_precision')} no better here, is no bound: it has the same recipe, "
+        "and another may suit pooled rows better."
     )
-    return "; ".join(text.format(names(run, seats)) for text, seats in parts if seats)
 
 
 def _trouble(run: RunFacts) -> str:

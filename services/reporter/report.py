@@ -72,6 +72,7 @@ def _summary(run: RunFacts, facts: Mapping[str, Fact], prose: Prose) -> list[Blo
         Paragraph(reading.verdict(run), "lead"),
         Paragraph(f"{reading.ending(run)} {who}, recipe {put('run.recipe')}."),
         *map(Paragraph, prose or (parts.compared(run),)),
+        *([Paragraph(beside)] if (beside := reading.central(run)) else []),
         *parts.decision(run),
         *parts.at_a_budget(run, facts),
         *parts.banks(run, facts, said=prose is None),
