@@ -74,8 +74,8 @@ def _no_uplift(run: RunFacts, bank: BankFacts) -> str:
         return f"{asked} the final round, in which banks compare"
     if bank.alone_holdout is not None and bank.federated_holdout is not None:
         frauds = round(bank.rows * bank.fraud_rate) if bank.rows and bank.fraud_rate is not None else None
-        kind = "no frauds among its" if frauds is not None and frauds <= 1 else "a single class among its"
-        return f"{kind} validation rows, so average precision is not defined there"
+        kind = "no frauds" if frauds is not None and frauds <= 1 else "a single class"
+        return f"{kind} among the bank's validation rows, so average precision is not defined there"
     if bank.federated is not None or bank.federated_holdout is not None:
         return "no time to train alone in the final round, or not disclosed"
     return "not disclosed"

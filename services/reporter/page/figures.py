@@ -1,6 +1,5 @@
 """Prints a fact by its key, marked with that key: nothing else on the page prints a figure."""
 
-import math
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -22,17 +21,10 @@ def byte_size(value: float) -> str:
     return f"{value / 1e6:.2f} MB" if value < 1e9 else f"{value / 1e9:.2f} GB"
 
 
-def probability(value: float) -> str:
-    """Five decimals, and as many more as two figures of what it is off 0 or 1 need: 0.50000, 0.0000012, 0.9999988."""
-    off = min(value, 1 - value)
-    return f"{value:.{min(max(5, 1 - math.floor(math.log10(off))) if off > 0 else 5, 16)}f}"
-
-
 FORMS: dict[str, Callable[[Any], str]] = {
     "text": lambda value: str(value) if not isinstance(value, bool) else "yes" if value else "no",
     "score": lambda value: f"{value:.3f}",
     "prevalence": lambda value: f"{value:.4f}",
-    "probability": probability,
     "logit": lambda value: f"{value:+.3f}",
     "signed": lambda value: f"{value:+.3f}",
     "percent": lambda value: f"{100 * value:.1f} %",

@@ -165,9 +165,9 @@ def test_a_bank_whose_rows_define_no_comparison_is_told_apart_from_one_that_is_s
     journal.accepted(1, "bank-03").committed(1, 2, ["bank-01", "bank-02", "bank-03"], FINAL, holdout=scores(0.7))
     risks = sections(render(journal.finished().facts()))["Risks"]
     assert (
-        "Not known whether bank-01 gains: no frauds among its validation rows, so average precision is not defined "
-        "there; whether bank-02 gains: a single class among its validation rows, so average precision is not defined "
-        "there; whether bank-03 gains: not disclosed."
+        "Not known whether bank-01 gains: no frauds among the bank's validation rows, so average precision is not "
+        "defined there; whether bank-02 gains: a single class among the bank's validation rows, so average precision "
+        "is not defined there; whether bank-03 gains: not disclosed."
     ) in risks
 
 

@@ -154,7 +154,9 @@ def test_who_gains_is_counted_so_that_it_adds_up_and_why_a_comparison_lacks_is_s
     said = text(sections["gain"])
     assert "0 gain, 1 is as before at the printed precision, 1 loses; of 1 it is not known." in said
     assert "Uplift of 2 banks: 0 gain, 1 is as before, 1 loses" in sections["gain"]
-    assert "Not known of bank-02: no frauds among its validation rows, so average precision is not defined" in said
+    assert (
+        "Not known of bank-02: no frauds among the bank's validation rows, so average precision is not defined" in said
+    )
     assert sections["gain"].count('class="gain"') == 0
     assert "Of 2 banks that compare, 0 gain on their own rows, 1 is as before, 1 would do better alone; of 1 more" in (
         text(sections["verdict"])
