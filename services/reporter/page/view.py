@@ -117,6 +117,7 @@ def _context(shown: Shown) -> dict[str, object]:
         "lead": lead_budget(run) if run else None,
         "agreed": agreed,
         "change": lambda uplift: {1: "gain", -1: "loss", 0: ""}[sign(uplift)],
+        "doing": doing(run) if run else {},
         "uncompared": uncompared(run) if run else [],
         "gains": gains(run) if run else [],
         "silent": silent(run) if run else set(),
@@ -170,13 +171,25 @@ def lead_budget(run: RunFacts) -> tuple[str, Budget] | None:
     return f"{found[0]}.budgets.{place}", found[1].budgets[place]
 
 
-def uncompared(run: RunFacts) -> list[tuple[int, str]]:
-    """The first bank of each reason why a comparison is not known, by its place, and the reason."""
-    reasons: dict[str, int] = {}
+def doing(run: RunFacts) -> dict[str, str]:
+    """What each seat of the open round's cohort does, in a word or two."""
+    if run.open is None:
+        return {}
+    return {
+        **dict.fromkeys(run.open.cohort, "dropped out"),
+        **dict.fromkeys(run.open.sat_out, "sat out"),
+        **dict.fromkeys(run.open.awaited, "waited for" if run.open.stage else "working"),
+        **dict.fromkeys(run.open.answered, "answered"),
+    }
+
+
+def uncompared(run: RunFacts) -> list[list[int]]:
+    """The places of the banks whose comparison is not known, those of one reason together."""
+    reasons: dict[str, list[int]] = {}
     for place, bank in enumerate(run.banks):
         if bank.no_uplift:
-            reasons.setdefault(bank.no_uplift, place)
-    return [(place, reason) for reason, place in reasons.items()]
+            reasons.setdefault(bank.no_uplift, []).append(place)
+    return list(reasons.values())
 
 
 def gains(run: RunFacts) -> list[tuple[int, BankFacts]]:

@@ -5,8 +5,11 @@ from collections.abc import Callable
 import pytest
 
 from fedfraud.v1 import history_pb2, masking_pb2, model_pb2
+from services.reporter import markdown
 from services.reporter.facts import MissingAnswer, OpenRound, RunFacts
 from services.reporter.fold import Facts
+from services.reporter.grounding import figure_faults
+from services.reporter.report import compose
 from tests.services.reporter.journals import FAILED, RUN, TRAINING, Journal
 
 FOUR = ["bank-01", "bank-02", "bank-03", "bank-04"]
@@ -132,6 +135,12 @@ def test_an_abandoned_round_names_whom_it_waited_for_where_it_got_stuck_and_why(
         "No answer in time from bank-02, bank-04 at stage consent.",
         "bank-03 sat out: lost at stage consent.",
     ]
+    made = compose(run)
+    assert (
+        "Training round 1 was abandoned at stage consent, where answers were missing (bank-02, bank-04: no answer in "
+        "time; bank-03: sat out: lost)."
+    ) in markdown.render(made)
+    assert [fault for text in made.document.texts() for fault in figure_faults(text, made.facts)] == []
 
 
 def test_a_void_masked_round_blames_nobody_who_answered() -> None:
