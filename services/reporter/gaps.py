@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from services.reporter.facts import RunFacts
+from services.reporter.facts import RoundFacts, RunFacts
 from services.reporter.reading import agreed, put
 
 Names = Callable[[list[str]], str]
@@ -22,11 +22,17 @@ def stuck(run: RunFacts, names: Names) -> Iterator[str]:
                 groups.setdefault(one.reason, []).append(one.seat)
         if not groups:
             continue
-        what = f"Training round {put(f'{key}.number')}" if "train" in done.segments else "The round"
-        what = "The preparing round" if not done.number else what
         where = f" at stage {put(f'{key}.stage')}" if done.stage else ""
         whom = "; ".join(f"{names(seats)}: {reason}" for reason, seats in groups.items())
-        yield f"{what} was {done.outcome}{where}, where answers were missing ({whom})."
+        yield f"{_name(done, key)} was {done.outcome}{where}, where answers were missing ({whom})."
+
+
+def _name(done: RoundFacts, key: str) -> str:
+    if "train" in done.segments:
+        return f"Training round {put(f'{key}.number')}"
+    if "count" in done.segments:
+        return "The counting round"
+    return "The final round" if done.number else "The preparing round"
 
 
 def not_compared(run: RunFacts, names: Names) -> str:

@@ -72,13 +72,16 @@ def _no_uplift(run: RunFacts, bank: BankFacts) -> str:
     if bank.last_answered_round != last.round:
         asked = "no answer in" if bank.seat in last.dropped else "not asked in"
         return f"{asked} the final round, in which banks compare"
-    if bank.alone_holdout is not None and bank.federated_holdout is not None:
-        frauds = round(bank.rows * bank.fraud_rate) if bank.rows and bank.fraud_rate is not None else None
+    frauds = round(bank.rows * bank.fraud_rate) if bank.rows and bank.fraud_rate is not None else None
+    both = bank.alone_holdout is not None and bank.federated_holdout is not None
+    if both or frauds == 0:
         kind = "no frauds" if frauds is not None and frauds <= 1 else "a single class"
         return f"{kind} among the bank's validation rows, so average precision is not defined there"
     if bank.federated is not None or bank.federated_holdout is not None:
         return "no time to train alone in the final round, or not disclosed"
-    return "not disclosed"
+    # Without a hold-out nothing tells a bank that is silent from one whose rows define no figure.
+    single = "" if run.final.holdout else ", or a single class among the bank's validation rows"
+    return f"not disclosed{single}"
 
 
 def curve(points: tuple[CurvePoint, ...]) -> CurveFacts | None:

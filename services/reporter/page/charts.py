@@ -160,6 +160,8 @@ def _rounds(
 
 
 def _round_name(run: RunFacts, number: int, segments: list[str]) -> str:
+    if "count" in segments:
+        return "count"
     return "prep" if number == 0 else str(number) if "train" in segments else "final"
 
 

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from fedfraud import wire
 from fedfraud.build import build
+from fedfraud.fixed_point import Segment
 from fedfraud.metrics import CurvePoint
 from services.reporter import grounding, html, markdown
 from services.reporter.facts import RunFacts
@@ -191,6 +193,21 @@ def test_a_round_without_a_result_names_whom_it_waited_for() -> None:
     journal = Journal().started().opened(1, ["bank-01", "bank-02"]).void(1, 1, ["bank-01"], "1 answered, 2 are needed")
     risks = sections(render(journal.finished(FAILED).facts()))["Risks"]
     assert "Training round 1 was void, where answers were missing (bank-02: no answer in time)." in risks
+
+
+@pytest.mark.parametrize(
+    ("step", "segments", "name"),
+    [
+        (0, (Segment.COUNT,), "The counting round"),
+        (0, PREPARING, "The preparing round"),
+        (3, FINAL, "The final round"),
+    ],
+)
+def test_a_round_without_a_result_is_called_what_it_is(step: int, segments: tuple[Segment, ...], name: str) -> None:
+    journal = Journal().started().opened(1, ["bank-01"]).void(1, step, [], "nobody answered")
+    journal.entries[-1].round_void.segments[:] = wire.segments_to_proto(segments)
+    risks = sections(render(journal.finished(FAILED).facts()))["Risks"]
+    assert f"{name} was void, where answers were missing (bank-01: no answer in time)." in risks
 
 
 def test_banks_that_disclose_nothing_are_dashes_and_nobody_is_said_to_gain() -> None:

@@ -6,7 +6,7 @@ from fedfraud import wire
 from fedfraud.metrics import CurvePoint
 from services.reporter.fold import Facts
 from services.reporter.summary import curve, sign
-from tests.services.reporter.journals import FINAL, TRAINING, Journal, two_banks, with_central
+from tests.services.reporter.journals import FINAL, TRAINING, Journal, scores, two_banks, with_central
 
 # 1,000 rows and 20 frauds: 5 alerts hit 4, 10 hit 6, 100 hit 15.
 POINTS = (
@@ -83,6 +83,17 @@ def test_why_an_uplift_is_not_known_is_said_when_the_run_has_ended() -> None:
     ended = journal.finished().facts()
     assert {bank.no_uplift for bank in ended.banks} == {"the final round, in which banks compare, had no result"}
     assert [bank.no_uplift for bank in two_banks().facts().banks] == [None, None]
+
+
+def test_without_a_hold_out_a_bank_that_says_nothing_may_have_rows_that_define_nothing() -> None:
+    seats = ["bank-01", "bank-02"]
+    journal = Journal().started(rounds=1).opened(1, seats).accepted(1, "bank-01", row_count=900, fraud_rate=0.0)
+    journal.accepted(1, "bank-02", row_count=900, fraud_rate=0.1)
+    run = journal.committed(1, 2, seats, FINAL, pooled=scores(0.5)).finished().facts()
+    assert [bank.no_uplift for bank in run.banks] == [
+        "no frauds among the bank's validation rows, so average precision is not defined there",
+        "not disclosed, or a single class among the bank's validation rows",
+    ]
 
 
 def test_who_gains_and_who_loses_is_counted_and_how_different_banks_are_is_spread() -> None:

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from fedfraud import wire
 from fedfraud.build import build
+from fedfraud.fixed_point import Segment
 from fedfraud.metrics import CurvePoint
 from fedfraud.v1 import history_pb2, masking_pb2
 from services.reporter import markdown
@@ -87,6 +89,17 @@ def test_during_a_run_it_says_which_round_and_how_good_the_model_is_so_far() -> 
     assert "average precision of 0.400" in text(sections["verdict"])
     assert "bank-01 answered" in text(sections["banks"])
     assert "bank-02 working" in text(sections["banks"])
+
+
+def test_a_round_of_counters_is_called_that() -> None:
+    journal = Journal().started().opened(1, ["bank-01"])
+    journal.entries[-1].round_opened.segments[:] = wire.segments_to_proto((Segment.COUNT,))
+    said = text(view.sections(Shown(connected=True, run=standing(journal)))["verdict"])
+    assert "Preparing: the banks count payments by merchant" in said
+    run = standing(journal.committed(1, 0, ["bank-01"], (Segment.COUNT,)))
+    sections = view.sections(Shown(connected=True, run=run))
+    assert "counters committed 1 of 1" in text(sections["cost"])
+    assert ">count<" in sections["cost"]
 
 
 def test_after_a_round_without_a_result_it_says_so_and_why() -> None:
