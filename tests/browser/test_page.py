@@ -176,7 +176,20 @@ def test_every_number_on_the_page_of_a_finished_run_is_a_fact(finished: tuple[Ne
     keys = {figure.fact for figure in found}
     for shown in ("final.alone_holdout.mean", "final.holdout.average_precision", "banks.0.uplift", "rounds.2.seconds"):
         assert shown in keys
-    assert {"final.central.average_precision", "final.against_central.by", "code.commit"} <= keys
+    assert {"final.central.average_precision", "code.commit"} <= keys
+
+
+def test_the_verdict_says_which_of_federated_and_central_is_ahead(
+    finished: tuple[Network, str], browser: Browser
+) -> None:
+    against = facts_of(finished[0])["final"]["against_central"]
+    words = {
+        "federated": f"and the federated model is ahead by {against['by']:.3f}",
+        "central": f"and central is ahead by {against['by']:.3f}",
+        "neither": "and neither side is ahead",
+    }
+    with watched(browser, finished[1]) as seen:
+        expect(seen.page.locator("#verdict .lead")).to_contain_text(words[against["ahead"]])
 
 
 def test_a_wrong_figure_would_be_found(finished: tuple[Network, str], browser: Browser) -> None:
