@@ -66,6 +66,7 @@ def _summary(run: RunFacts, facts: Mapping[str, Fact], prose: Prose) -> list[Blo
         Paragraph(reading.verdict(run), "lead"),
         Paragraph(f"{reading.ending(run)} {who}, recipe {put('run.recipe')}."),
         Paragraph(" ".join(prose) if prose else parts.compared(run)),
+        *map(Paragraph, _standing(run, facts, "executive_summary", prose)),
         *parts.decision(run),
         *parts.at_a_budget(run, facts),
         *parts.banks(run, facts, said=prose is None),
