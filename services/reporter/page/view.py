@@ -10,7 +10,7 @@ from markupsafe import Markup
 from services.reporter.derived import middle_budget
 from services.reporter.facts import BankFacts, Budget, CurveFacts, Event, RunFacts, ScoreFacts, SeatState
 from services.reporter.page import charts
-from services.reporter.page.archive import EarlierRun
+from services.reporter.page.archive import Beside, EarlierRun
 from services.reporter.page.figures import Figures
 from services.reporter.reading import agreed
 from services.reporter.summary import seat_order, sign
@@ -27,6 +27,7 @@ SECTIONS = (
     "heterogeneity",
     "release",
     "settings",
+    "report",
     "runs",
 )
 """In the order in which the page has them; each is a template."""
@@ -62,6 +63,7 @@ class Shown:
     seats: dict[str, SeatState] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     earlier: list[EarlierRun] = field(default_factory=list)
+    beside: Beside = field(default_factory=Beside)
     live: bool = True
     """False for an earlier run, of which nothing changes any more."""
 
@@ -106,6 +108,7 @@ def _context(shown: Shown) -> dict[str, object]:
         "label": LABELS[shown.state],
         "connected": shown.connected,
         "live": shown.live,
+        "beside": shown.beside,
         "run": run,
         "fig": Figures(run) if run else None,
         "seats": dict(sorted(shown.seats.items(), key=lambda item: seat_order(item[0]))),

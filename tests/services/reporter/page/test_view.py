@@ -14,7 +14,9 @@ from fedfraud.v1 import history_pb2, masking_pb2
 from services.reporter import markdown
 from services.reporter.facts import RunFacts, SeatState
 from services.reporter.fold import Facts
+from services.reporter.origin import Origin
 from services.reporter.page import view
+from services.reporter.page.archive import Beside
 from services.reporter.page.view import Shown
 from services.reporter.report import compose
 from tests.services.reporter.journals import FAILED, FINAL, STOPPED, Journal, scores, two_banks, with_central
@@ -257,3 +259,22 @@ def test_the_newest_events_come_first_and_those_after_the_run_are_told_too() -> 
         ("Run", "events.1"),
         ("Run", "events.0"),
     ]
+
+
+def test_the_page_says_which_sections_a_model_chose_and_that_the_check_passed() -> None:
+    origin = Origin(model=HOSTILE, chosen=["Risks"], template=["Next steps"], reason="the model would not")
+    shown = Shown(connected=True, run=two_banks().facts(), beside=Beside(("report.html",), origin))
+    drawn = view.sections(shown)["report"]
+    assert f"Chosen by the model {HOSTILE}: sentences under Risks. It wrote no text. The check passed" in text(drawn)
+    assert "By template: Next steps: the model would not." in text(drawn)
+    assert {"script", "img"} & set(read(drawn).tags) == set()
+    assert '/report.html">report.html</a>' in drawn
+
+
+def test_a_report_by_template_is_said_to_be_and_one_that_is_not_written_is_not_there() -> None:
+    run = two_banks().facts()
+    origin = Origin(template=["Risks"], reason="the API could not be reached")
+    drawn = view.sections(Shown(connected=True, run=run, beside=Beside(("report.md",), origin)))["report"]
+    assert "Narrative by template: the API could not be reached." in text(drawn)
+    assert "model" not in text(drawn)
+    assert "It is written when the run has ended." in text(view.sections(Shown(connected=True, run=None))["report"])
