@@ -122,8 +122,9 @@ def thresholds(run: RunFacts, facts: Facts) -> list[Block]:
         "precision",
         "recall",
         "false positives",
+        "from log-odds",
     )
-    names = ("alerts", "hits", "precision", "recall", "false_alerts")
+    names = ("alerts", "hits", "precision", "recall", "false_alerts", "logit")
     rows = [
         (put(f"{key}.budget_per_thousand"), *(cell(facts, f"{key}.{name}") for name in names))
         for key in (f"{found[0]}.budgets.{number}" for number in range(1, len(found[1].budgets) + 1))
@@ -262,8 +263,9 @@ def monitoring(run: RunFacts) -> list[Block]:
     if found := curve(run):
         key = f"{found[0]}.budgets.{middle_budget(found[1]) + 1}"
         items.append(
-            f"At the threshold for {put(f'{key}.budget_per_thousand')} alerts in {put('derived.rule.thousand')} there "
-            f"are fewer than {put('derived.trigger.fewest_alerts')} or more than {put('derived.trigger.most_alerts')} "
+            f"At the threshold for {put(f'{key}.budget_per_thousand')} alerts in {put('derived.rule.thousand')} "
+            f"transactions there are fewer than {put('derived.trigger.fewest_alerts')} or more than "
+            f"{put('derived.trigger.most_alerts')} alerts in {put('derived.rule.thousand')} transactions "
             f"({put('derived.rule.alert_swing')} either way)."
         )
     else:
@@ -287,6 +289,8 @@ def lineage(run: RunFacts, facts: Facts) -> list[Block]:
         ("Ended", "run.ended_time"),
         ("Model's hash", "run.model_sha256"),
         ("Weights' hash", "run.vector_sha256"),
+        ("Code's version", "code.version"),
+        ("Code's commit", "code.commit"),
         ("Journal entry", "run.journal_sequence"),
         ("Journal head", "run.journal_head"),
         ("Seed", "run.seed"),

@@ -10,6 +10,7 @@ from fedfraud.metrics import CurvePoint, Scores
 from fedfraud.recipe import recipe_named
 from fedfraud.transactions import Feature
 from fedfraud.v1 import history_pb2, model_pb2
+from services.reporter import summary
 from services.reporter.facts import RunFacts
 from services.reporter.fold import Facts
 
@@ -126,6 +127,13 @@ class Journal:
             last = facts.apply(entry) or last
         assert last is not None
         return last
+
+
+def with_central(run: RunFacts, precision: float) -> RunFacts:
+    """The run with a central model of this average precision on the hold-out."""
+    assert run.final.holdout is not None
+    run.final.central = run.final.holdout.model_copy(update={"average_precision": precision})
+    return summary.complete(run, run.rounds[-1])
 
 
 def two_banks(
