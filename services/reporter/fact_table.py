@@ -60,7 +60,7 @@ _NAMES = {
     "budget_per_thousand": "budget in alerts a thousand rows",
 }
 _PLACES = {"holdout": "hold-out", "pooled": "pooled", "holdout_curve": "hold-out", "pooled_curve": "pooled"}
-_PLACES |= {"central": "central, hold-out"}
+_PLACES |= {"central": "central"}
 
 
 @dataclass(frozen=True)

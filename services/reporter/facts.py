@@ -151,9 +151,9 @@ class AgainstCentral(Part):
 class FinalFacts(Part):
     """The last committed model, and the banks' average precision alone and with it.
 
-    `central` is the same recipe on all rows in one place, scored on the hold-out (simulation only). Banks gain or lose
-    on their own validation rows, of those `banks_compared` that disclose both figures, at the printed precision: the
-    others are unchanged. `banks_uncompared` are the rest of the run's banks.
+    `central` is the same recipe on all rows in one place, scored on the hold-out, or without one on all validation rows
+    (simulation only). Banks gain or lose on their own validation rows, of those `banks_compared` that disclose both
+    figures, at the printed precision: the others are unchanged. `banks_uncompared` are the rest of the run's banks.
     """
 
     holdout: ScoreFacts | None = None

@@ -138,7 +138,8 @@ def _scores(run: RunFacts, facts: Table) -> str:
     """Printed as the report prints them."""
     found = [(f"final.{name}", title) for name, title in _SETS.items() if getattr(run.final, name)]
     if run.final.central:
-        found.append(("final.central", "the public hold-out, trained on all rows in one place"))
+        place = _SETS["holdout" if run.final.holdout else "pooled"]
+        found.append(("final.central", f"{place}, trained on all rows in one place"))
     if not found:
         return "No model was measured."
     names = (*_METRICS, "row_count", "fraud_count")

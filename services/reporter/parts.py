@@ -68,17 +68,17 @@ def at_a_budget(run: RunFacts, facts: Facts) -> list[Block]:
     rows = [row for row in rows if set(row[1:]) != {NONE}]
     central = cell(facts, "final.central.average_precision")
     if central != NONE:
-        rows.append(("All rows in one place, hold-out", NONE, central, NONE))
+        place = "hold-out" if run.final.holdout else "all validation rows"
+        rows.append((f"All rows in one place, {place}", NONE, central, NONE))
     if rows:
         blocks += [
             Paragraph("Average precision:"),
             Table(("Model and rows", "worst bank", "mean", "best bank"), tuple(rows)),
         ]
-    if central != NONE and run.final.holdout:
-        change = cell(facts, "derived.change.central")
-        blocks.append(
-            Paragraph(f"Federated minus all rows in one place, on the hold-out: {change} in average precision.")
-        )
+    change = cell(facts, "derived.change.central")
+    if change != NONE and (head := headline(run)):
+        text = f"Federated minus all rows in one place, on {head.where}: {change} in average precision."
+        blocks.append(Paragraph(text))
     return blocks if len(blocks) > 1 else []
 
 

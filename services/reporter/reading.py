@@ -50,12 +50,13 @@ def _judgement(head: Headline | None) -> str:
 
 def central(run: RunFacts) -> str:
     """Which side is ahead, federated or all rows in one place, and by how much; empty where nobody knows."""
-    if run.final.against_central is None:
+    head = headline(run)
+    if run.final.against_central is None or head is None:
         return ""
     reached = (
         "The same recipe on all rows in one place reaches an average precision of "
-        f"{put('final.central.average_precision')} on the hold-out, the federated model "
-        f"{put('final.holdout.average_precision')}"
+        f"{put('final.central.average_precision')} on {head.where}, the federated model "
+        f"{put(f'{head.key}.average_precision')}"
     )
     if run.final.against_central.ahead == "neither":
         return f"{reached}: neither is ahead at the printed precision."

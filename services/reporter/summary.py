@@ -44,7 +44,7 @@ def complete(run: RunFacts, last: RoundFacts | None) -> RunFacts:
     signs = [sign(bank.uplift) for bank in run.banks if bank.uplift is not None]
     final.banks_compared, final.banks_uncompared = len(signs), len(run.banks) - len(signs)
     final.banks_gaining, final.banks_losing, final.banks_unchanged = signs.count(1), signs.count(-1), signs.count(0)
-    final.against_central = _against(final.holdout, final.central)
+    final.against_central = _against(final.holdout or final.pooled, final.central)
     for bank in run.banks:
         bank.no_uplift = _no_uplift(run, bank) if run.run.outcome and bank.uplift is None else None
     run.totals = _totals(run)

@@ -124,13 +124,13 @@ def _unsteady(run: RunFacts) -> str:
 
 
 def _central(run: RunFacts) -> str:
-    against = run.final.against_central
-    if against is None:
+    against, head = run.final.against_central, headline(run)
+    if against is None or head is None:
         return ""
     if against.ahead == "central":
         return (
             f"A model of all rows in one place ranks better by {put('final.against_central.by')} in average precision "
-            "on the hold-out: the price of leaving the rows where they are, in this run."
+            f"on {head.where}: the price of leaving the rows where they are, in this run."
         )
     return (
         f"Central, with {put('final.central.average_precision')} no better here, is no bound: it has the same recipe, "

@@ -320,7 +320,7 @@ def test_the_central_model_is_a_line_of_the_comparison_where_there_is_one() -> N
     run.final.central = run.final.holdout.model_copy(update={"average_precision": 0.8})
     text = render(run)
     assert "| All rows in one place, hold-out | – | 0.800 | – |" in text
-    assert "Federated minus all rows in one place, on the hold-out: -0.100 in average precision." in text
+    assert "Federated minus all rows in one place, on the public hold-out: -0.100 in average precision." in text
 
 
 @pytest.mark.parametrize(

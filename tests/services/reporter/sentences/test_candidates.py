@@ -91,7 +91,8 @@ CLAIMS: dict[str, tuple[str, Callable[..., str]]] = {
         ),
     ),
     r"(summary|metrics)\.central": (
-        rf"of {_N} on the hold-out, the federated model {_N}: (the federated model is .*? it|neither is ahead)",
+        rf"of {_N} on (?:the public hold-out|all banks' validation rows), "
+        rf"the federated model {_N}: (the federated model is .*? it|neither is ahead)",
         lambda central, federated: _sign(
             federated,
             central,

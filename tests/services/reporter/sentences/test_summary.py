@@ -21,8 +21,8 @@ def test_the_comparison_names_both_figures_and_the_difference() -> None:
 
 def test_central_is_ahead_and_is_said_to_be() -> None:
     assert MADE["summary.central"] == (
-        "The same recipe on all rows in one place reaches an average precision of 0.800 on the hold-out, the federated "
-        "model 0.700: the federated model is behind it by 0.100."
+        "The same recipe on all rows in one place reaches an average precision of 0.800 on the public hold-out, the "
+        "federated model 0.700: the federated model is behind it by 0.100."
     )
     assert "summary.central" not in texts(two_banks().facts())
 
