@@ -5,10 +5,13 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from datetime import UTC
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
@@ -17,6 +20,7 @@ from fedfraud.errors import Invalid
 from fedfraud.transactions import BAF, Feature
 from services.bank_client import files, sources
 from services.bank_client.column_map import ColumnMap
+from services.bank_client.findings import Findings
 from services.bank_client.own_data import OwnData, load, read, read_table
 from services.bank_client.settings import Settings
 from services.bank_client.transactions import NEVER, UNKNOWN
@@ -332,3 +336,87 @@ def test_a_source_is_read_without_settings_too(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_text(GOOD)
     found = read(sources.file_source(tmp_path / "d.csv", ","), TABLE, ColumnMap("table"), NOW)
     assert found.table().fraud_count == 1
+
+
+def drawn_payments(count: int) -> pa.Table:
+    """Payments of ten days in April 2018, labels known a week later."""
+    draws = np.random.default_rng(3)
+    seconds = np.sort(draws.integers(0, 10 * 86_400, count)) + 1_522_540_800
+    return pa.table(
+        {
+            "transaction_id": np.arange(count),
+            "time": pa.array(seconds, pa.timestamp("s")),
+            "customer_id": draws.integers(0, 50, count),
+            "merchant_id": draws.integers(0, 20, count),
+            "amount": np.round(draws.gamma(2.0, 30.0, count), 2),
+            "fraud": (draws.random(count) < 0.1).astype(np.int8),
+            "fraud_known_at": pa.array(seconds + 7 * 86_400, pa.timestamp("s")),
+        }
+    )
+
+
+def test_the_same_payments_in_any_form_are_the_same_transactions(tmp_path: Path) -> None:
+    table = drawn_payments(2_000)
+    pq.write_table(table, tmp_path / "p.parquet")
+    handbook = table.drop_columns(["fraud_known_at"]).rename_columns(
+        ["TRANSACTION_ID", "TX_DATETIME", "CUSTOMER_ID", "TERMINAL_ID", "TX_AMOUNT", "TX_FRAUD"]
+    )
+    pa.csv.write_csv(handbook, tmp_path / "h.csv")
+    (tmp_path / "drops").mkdir()
+    for day in range(10):
+        drop = table.filter(pc.equal(pc.day(table["time"]), day + 1))
+        pq.write_table(drop, tmp_path / "drops" / f"2018-04-{day + 1:02}.parquet")
+    with closing(sqlite3.connect(tmp_path / "b.sqlite3")) as database:
+        database.execute("CREATE TABLE p (id, seconds, card, shop, cents, verdict)")
+        rows = [
+            (
+                *(row["transaction_id"], int(row["time"].replace(tzinfo=UTC).timestamp())),
+                *(str(row["customer_id"]), str(row["merchant_id"])),
+                *(f"€{row['amount']:,.2f}", ["fine", "fraud"][row["fraud"]]),
+            )
+            for row in table.to_pylist()
+        ]
+        database.executemany("INSERT INTO p VALUES (?, ?, ?, ?, ?, ?)", rows)
+        database.commit()
+    (tmp_path / "m.toml").write_text(
+        "[columns]\n"
+        'transaction_id = "id"\ncustomer_id = "card"\nmerchant_id = "shop"\n'
+        'time = { column = "seconds", form = "seconds" }\n'
+        'amount = { column = "cents", form = "money" }\n'
+        'fraud = { column = "verdict", values = { fraud = 1, fine = 0 } }\n'
+        "fraud_known_at = { days_after_payment = 7 }\n"
+    )
+    forms: list[dict[str, str]] = [
+        {"dataset": "p.parquet"},
+        {"dataset": "h.csv", "data_preset": "handbook"},
+        {"dataset": "drops"},
+        {"dataset": "b.sqlite3", "dataset_query": "SELECT * FROM p ORDER BY id DESC", "column_map": "m.toml"},
+    ]
+    made = []
+    for form in forms:
+        found = own(tmp_path, CARDS, **form)
+        assert sentences(found) == []
+        assert found.payments is not None
+        made.append(found.payments)
+    for each in made:
+        for name in ("time", "amount", "label", "known_at"):
+            assert np.array_equal(getattr(each, name), getattr(made[0], name))
+        for code, ids in (("customer", "customer_ids"), ("merchant", "merchant_ids")):
+            named = [[getattr(one, ids)[place] for place in getattr(one, code)] for one in (each, made[0])]
+            assert named[0] == named[1]
+
+
+@pytest.mark.parametrize("name", ["p.parquet", "p.csv"])
+def test_little_of_a_file_is_held_at_a_time_however_the_file_is_written(tmp_path: Path, name: str) -> None:
+    table = drawn_payments(1_500_000)
+    if name == "p.csv":
+        pa.csv.write_csv(table, tmp_path / name)
+    else:
+        pq.write_table(table, tmp_path / name, row_group_size=1 << 30, compression="none", use_dictionary=False)
+    del table
+    assert (tmp_path / name).stat().st_size > 70_000_000
+    before, most = pa.total_allocated_bytes(), 0
+    for chunk in sources.file_source(tmp_path / name, ",").chunks(["time", "amount"], Findings()):
+        assert len(chunk) > 0
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert most < 40_000_000  # of CSV 32 blocks of 1 MiB are read ahead
