@@ -35,6 +35,9 @@ COPY fedfraud fedfraud
 COPY simulation simulation
 COPY services services
 RUN python -m compileall -q --invalidation-mode unchecked-hash fedfraud simulation services
+# Which commit this is, for reports to name. The pattern matches nothing where there is no git, and the build goes on.
+COPY pyproject.toml .gi[t] .git/
+RUN python -c 'from fedfraud.build import build; print(build().commit)' > fedfraud/COMMIT
 
 # The folders are made here, so that a fresh volume on one of them belongs to the service.
 FROM base AS aggregator

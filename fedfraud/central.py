@@ -18,6 +18,7 @@ class Purpose(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     population: str
+    preset: str = ""
     seed: int = Field(ge=0, lt=2**32)
     recipe: str
     rounds: int = Field(ge=1)
@@ -25,7 +26,7 @@ class Purpose(BaseModel):
 
 
 class Central(BaseModel):
-    """The file: the scores are on the public hold-out, and None while the model is trained."""
+    """The file: the scores are on the public hold-out, else on all banks' validation rows; None while it is trained."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

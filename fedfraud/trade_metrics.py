@@ -26,6 +26,8 @@ from fedfraud.trade import (
 
 INTERVAL = (2.5, 97.5)
 """The percentiles of the replicates that an interval goes from and to."""
+FALSE_ALARM_RATES = (0.01, 0.05)
+"""Shares of the legitimate payments that are alerts."""
 Figure = float | None
 
 
@@ -130,8 +132,8 @@ def rank_figures(logits: NDArray[np.float64], legitimate: Counts, fraud: Counts)
         precision_at_tenth_percent=precisions[0],
         precision_at_half_percent=precisions[1],
         precision_at_one_percent=precisions[2],
-        recall_at_one_percent_false_alarms=recall_at_false_alarm_rate(legitimate, fraud, 0.01),
-        recall_at_five_percent_false_alarms=recall_at_false_alarm_rate(legitimate, fraud, 0.05),
+        recall_at_one_percent_false_alarms=recall_at_false_alarm_rate(legitimate, fraud, FALSE_ALARM_RATES[0]),
+        recall_at_five_percent_false_alarms=recall_at_false_alarm_rate(legitimate, fraud, FALSE_ALARM_RATES[1]),
         brier=float((fraud * (1 - probability) ** 2 + legitimate * probability**2).sum() / payments),
         calibration=expected / frauds,
     )

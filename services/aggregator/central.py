@@ -14,13 +14,14 @@ _POLL_SECONDS = 0.05
 _log = Log("aggregator")
 
 
-def purpose_of(progress: Progress, seats: Seats) -> Purpose | None:
+def purpose_of(progress: Progress, seats: Seats, preset: str) -> Purpose | None:
     """What it must have been trained for; None where the model does not have the first slots' rows, and no others."""
     slots = {seats.record(seat).slot for seat in progress.trainers}
     if not slots or slots != set(range(1, len(slots) + 1)):
         return None
     return Purpose(
         population=progress.manifest.population,
+        preset=preset,
         seed=progress.seed,
         recipe=progress.recipe.name,
         rounds=progress.round_count,

@@ -50,6 +50,8 @@ class Surroundings:
     federation_id: bytes
     """SHA-256 of the CA's certificate."""
     seats: Seats
+    preset: str
+    """The simulated population's variant; empty where it has none."""
     central_file: Path | None
     """Where the scores of a model trained on all rows in one place appear (simulation only)."""
     central_wait: float

@@ -96,8 +96,9 @@ class Run:
 
     async def _central(self) -> Scores | None:
         """How the same recipe does with all rows in one place, if the simulation has computed that for this run."""
-        path, purpose = self._around.central_file, central.purpose_of(self.progress, self._around.seats)
-        return await central.central_scores(path, purpose, self._around.central_wait) if path and purpose else None
+        around = self._around
+        path, purpose = around.central_file, central.purpose_of(self.progress, around.seats, around.preset)
+        return await central.central_scores(path, purpose, around.central_wait) if path and purpose else None
 
     async def _prepare(self) -> None:
         """The count round, where features follow from counters, and the standardise round: the run state, and the

@@ -16,7 +16,7 @@ from fedfraud.health import HealthServer
 from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
 from fedfraud.masking_journal import federation_id
-from fedfraud.transactions import HAVE_HOLDOUT, SCHEMAS, SIMULATED
+from fedfraud.transactions import HAVE_HOLDOUT, SCHEMAS, SIMULATED, preset_of
 from fedfraud.v1 import enrolment_pb2_grpc, federation_pb2_grpc, history_pb2, history_pb2_grpc, operation_pb2_grpc
 from services.aggregator.authority import Authority
 from services.aggregator.conductor import Conductor, check_settings
@@ -97,6 +97,7 @@ async def _serve(
         stage_deadline=settings.stage_deadline,
         federation_id=federation_id(authority.ca_pem),
         seats=seats,
+        preset=preset_of(settings.population, settings.preset),
         central_file=settings.central_file,
         central_wait=settings.central_wait,
     )

@@ -14,6 +14,8 @@ from fedfraud.central import Purpose
 from fedfraud.enrolment import JoinFolder
 from fedfraud.errors import FedfraudError, setting_faults
 from fedfraud.logs import Log, configure
+from fedfraud.recipe import DEFAULTS
+from fedfraud.transactions import SIMULATED, preset_of
 from services.bank_client import check_data
 from services.bank_client.enrol import ensure_enrolled
 from services.bank_client.participant import BankClient
@@ -37,10 +39,11 @@ def main() -> int:
     central = commands.add_parser(
         "write-central", help="simulation: train on all rows in one place, and write its scores"
     )
-    central.add_argument("--population", default="tutorial", help="which population (default: tutorial)")
+    central.add_argument("--population", choices=SIMULATED, default="tutorial", help="which one (default: tutorial)")
+    central.add_argument("--preset", default="", help="how the population is dealt out to banks (default: its first)")
     central.add_argument("--seed", type=int, default=7, help="the seed of population and run (default: 7)")
-    central.add_argument("--recipe", default="default", help="the run's recipe (default: default)")
-    central.add_argument("--rounds", type=int, default=10, help="the run's training rounds (default: 10)")
+    central.add_argument("--recipe", default="", help="the run's recipe (default: the population's)")
+    central.add_argument("--rounds", type=int, default=0, help="the run's training rounds (default: the population's)")
     central.add_argument("--banks", type=int, default=10, help="the banks whose rows it has (default: 10)")
     central.add_argument("file", type=Path, help="the JSON file to write")
     commands.add_parser("serve", help="answer rounds until SIGTERM; every setting is an environment variable")
@@ -82,8 +85,16 @@ async def _command(arguments: argparse.Namespace, settings: Settings) -> int:
         case "write-central":
             from services.bank_client.write_central import write_central
 
-            names = ("population", "seed", "recipe", "rounds", "banks")
-            write_central(Purpose(**{name: getattr(arguments, name) for name in names}), arguments.file)
+            recipe, rounds = DEFAULTS[arguments.population]
+            purpose = Purpose(
+                population=arguments.population,
+                preset=preset_of(arguments.population, arguments.preset),
+                seed=arguments.seed,
+                recipe=arguments.recipe or recipe,
+                rounds=arguments.rounds or rounds,
+                banks=arguments.banks,
+            )
+            write_central(purpose, arguments.file)
         case "check-data":
             return check_data.check_data(settings, arguments.contract, arguments.json)
         case "verify":

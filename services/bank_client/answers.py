@@ -17,7 +17,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from fedfraud import fixed_point, model
 from fedfraud.errors import Conflict, FedfraudError, Invalid, NotStored
-from fedfraud.fixed_point import count_codec, train_codec
+from fedfraud.fixed_point import Segment, count_codec, train_codec
 from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
 from fedfraud.masking_policy import OpenedBefore
@@ -158,9 +158,8 @@ class Answers:
 
     async def _contribute(self, instruction: federation_pb2.RoundInstruction, work: Work, session: Session) -> None:
         """The answer to a plain round."""
-        self._prepare(instruction, work, session)
-        assert work.prepared is not None  # noqa: S101  # for the type checker: it was just prepared
-        await self._submit(await asyncio.shield(work.prepared), work, session)
+        prepared = self._prepare(self._begin_task(instruction, work, session), work, session)
+        await self._submit(await asyncio.shield(prepared), work, session)
 
     async def _submit(self, released: Released, work: Work, session: Session) -> None:
         answer = await session.stub.SubmitContribution(
@@ -170,16 +169,16 @@ class Answers:
         self._log.info("contributed", seat=self._seat, round=work.key, left=released.record)
 
     async def _advertise(self, instruction: federation_pb2.RoundInstruction, work: Work, session: Session) -> None:
-        """Stage advertise; what is asked for is computed meanwhile."""
-        self._prepare(instruction, work, session)
-        assert work.task is not None  # noqa: S101  # for the type checker: it was just prepared
-        task = await asyncio.shield(work.task)
+        """Stage advertise; what is asked for is computed from then on, so that nobody waits for a bank that is busy."""
+        asked = self._begin_task(instruction, work, session)
+        task = await asyncio.shield(asked)
         async with self._declining(work, session):
             parameters, roster = parameters_from_proto(instruction), roster_from_proto(instruction.roster)
             inputs = await asyncio.to_thread(self._contributor.inputs, task)
             wanted = functools.partial(self._is_wanted, work)
             answer = await asyncio.to_thread(self._attempts.advertise, parameters, roster, inputs, wanted)
         await self._answer(answer_to_proto(answer), work, session)
+        self._prepare(asked, work, session)
         work.advertised.set()
 
     def _is_wanted(self, work: Work) -> bool:
@@ -196,7 +195,7 @@ class Answers:
     async def _mask(self, told: federation_pb2.StageInstruction, work: Work, session: Session) -> None:
         """Stage mask: the contribution under its masks."""
         await work.advertised.wait()
-        assert work.prepared is not None  # noqa: S101  # for the type checker: it was prepared before it advertised
+        assert work.prepared is not None  # noqa: S101  # for the type checker: it is prepared once it has advertised
         async with self._declining(work, session):
             released = await asyncio.shield(work.prepared)
             masked = await asyncio.to_thread(self._attempts.mask, told, released)
@@ -228,15 +227,23 @@ class Answers:
         )
         await session.stub.AnswerStage(request, timeout=_TIMEOUT)
 
-    def _prepare(self, instruction: federation_pb2.RoundInstruction, work: Work, session: Session) -> None:
-        """Begins to compute what a round asks for, unless that goes on or is done."""
+    def _begin_task(
+        self, instruction: federation_pb2.RoundInstruction, work: Work, session: Session
+    ) -> asyncio.Task[Task]:
+        """Begins to fetch what a round is about, unless that goes on or is done."""
         if work.task is None or _failed(work.task):
             work.task = asyncio.create_task(self._task(instruction, work, session))
-        if work.prepared is None or _failed(work.prepared):
-            work.prepared = asyncio.create_task(self._prepared(work.task, work))
+        return work.task
 
-    async def _prepared(self, asked: asyncio.Task[Task], work: Work) -> Released:
+    def _prepare(self, asked: asyncio.Task[Task], work: Work, session: Session) -> asyncio.Task[Released]:
+        """Begins to compute what a round asks for, unless that goes on or is done."""
+        if work.prepared is None or _failed(work.prepared):
+            work.prepared = asyncio.create_task(self._prepared(asked, work, session))
+        return work.prepared
+
+    async def _prepared(self, asked: asyncio.Task[Task], work: Work, session: Session) -> Released:
         task = await asked
+        await self._learn(task, session, work.ends)
         contribute, cancelled = self._contributor.contribute, work.cancelled.is_set
         return await asyncio.get_running_loop().run_in_executor(self._training, contribute, task, cancelled)
 
@@ -251,7 +258,7 @@ class Answers:
                     f"a model must have the hash it came with, {instruction.model.model_sha256.hex()[:12]}, "
                     f"got {sha256.hex()[:12]}"
                 )
-        await self._learn(instruction, state, session, work.ends)
+        self._check_counters(instruction, state)
         recipe = recipe_from_proto(instruction.recipe)
         train_codec(self.manifest, recipe).check_capacity()
         if min(instruction.seed, instruction.step, instruction.retry) < 0:
@@ -279,10 +286,8 @@ class Answers:
             task_sha256=task_sha256(instruction, self.manifest),
         )
 
-    async def _learn(
-        self, instruction: federation_pb2.RoundInstruction, state: RunState | None, session: Session, ends: float
-    ) -> None:
-        """Has the counters that a round's features follow from, which the run state names too."""
+    def _check_counters(self, instruction: federation_pb2.RoundInstruction, state: RunState | None) -> None:
+        """The counters that a round's features follow from are named, and the run state names them too."""
         sha256, counts = instruction.counters_sha256, model_pb2.SEGMENT_KIND_COUNT in instruction.segments
         if counts and sha256:
             raise Invalid(f"a round that counts must not follow from counters, got {sha256.hex()[:12]}")
@@ -292,7 +297,11 @@ class Answers:
             )
         if not counts:
             check_counters_sha256(sha256, self.manifest)
-        if counts or await asyncio.to_thread(self._contributor.knows, sha256):
+
+    async def _learn(self, task: Task, session: Session, ends: float) -> None:
+        """Has the counters that a round's features follow from."""
+        sha256 = task.counters_sha256
+        if task.segments == (Segment.COUNT,) or await asyncio.to_thread(self._contributor.knows, sha256):
             return
         codec = count_codec(self.manifest)
         words = fixed_point.from_bytes(await self._fetched(sha256, 8 * codec.length, session, ends))

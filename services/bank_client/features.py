@@ -74,11 +74,11 @@ def split(transactions: Transactions, plan: FeaturePlan) -> tuple[Which, Which]:
 
 def examples(transactions: Transactions, plan: FeaturePlan, buckets: Integers, counters: Integers) -> tuple[Rows, Rows]:
     """Training and validation rows, with their features."""
-    training, validation = (
-        Rows(features(transactions, plan, buckets, counters, rows), transactions.label[rows] == 1)
-        for rows in split(transactions, plan)
-    )
-    return training, validation
+    parts = split(transactions, plan)
+    rows = np.concatenate(parts)
+    both = Rows(features(transactions, plan, buckets, counters, rows), transactions.label[rows] == 1)
+    edge = len(parts[0])
+    return Rows(both.features[:edge], both.labels[:edge]), Rows(both.features[edge:], both.labels[edge:])
 
 
 def features(
@@ -106,13 +106,14 @@ def _customer_columns(transactions: Transactions, plan: FeaturePlan, rows: Which
     span = elapsed[-1] + max(plan.windows) * DAY + 1  # so that no window reaches into another customer's rows
     moments = (transactions.customer * span + elapsed)[order]
     spent = np.concatenate([[0], np.cumsum(transactions.amount[order])])
-    columns: list[Floats] = []
-    for days in plan.windows:
-        last = place[rows]
+    visit = np.argsort(place[rows])  # a customer's rows one after the other, so that look-ups are near each other
+    last = place[rows][visit]
+    columns = np.empty((2 * len(plan.windows), len(rows)))
+    for i, days in enumerate(plan.windows):
         first = np.searchsorted(moments, moments[last] - days * DAY, side="right")
         number = last + 1 - first
-        columns += [number, (spent[last + 1] - spent[first]) / number / 100]
-    return columns
+        columns[2 * i, visit], columns[2 * i + 1, visit] = number, (spent[last + 1] - spent[first]) / number / 100
+    return list(columns)
 
 
 def _merchant_columns(day: Integers, bucket: Integers, plan: FeaturePlan, counters: Integers) -> list[Floats]:

@@ -78,6 +78,12 @@ def holdout_rows(population: str, seed: int) -> dataset.Rows:
     return dataset.Rows(*tutorial.holdout(seed))
 
 
+def shard_transactions(seed: int, preset: str, slot: int) -> Transactions:
+    """The payments of one slot, as its bank would have them."""
+    world = _world(seed)
+    return transactions_of(cards.shard(world, preset_of("cards", preset), slot), world)
+
+
 def transactions_of(payments: cards.Payments, world: cards.World) -> Transactions:
     """Simulated payments as a bank reads them from its dataset."""
     time = _start(world) + payments.seconds

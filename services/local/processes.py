@@ -23,7 +23,7 @@ from fedfraud.central import Central, Purpose
 from fedfraud.errors import FedfraudError, Misconfigured
 from fedfraud.identity import seat_name
 from fedfraud.logs import Log, configure
-from fedfraud.transactions import HAVE_HOLDOUT
+from fedfraud.transactions import HAVE_HOLDOUT, preset_of
 from services.aggregator import server
 from services.aggregator.settings import Settings as AggregatorSettings
 from services.bank_client.settings import Settings as BankSettings
@@ -113,10 +113,9 @@ class LocalNetwork:
     def announce_central(self) -> None:
         """Tells the aggregator that a model of all rows in one place will come for the run that its settings start."""
         settings, path = self._settings, self.run_dir / "central" / "central.json"
-        if settings.population not in HAVE_HOLDOUT:
-            return  # what it scores is the hold-out
         purpose = Purpose(
             population=settings.population,
+            preset=preset_of(settings.population, settings.preset),
             seed=settings.seed,
             recipe=settings.recipe,
             rounds=settings.rounds,

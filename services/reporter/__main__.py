@@ -39,8 +39,8 @@ async def serve(settings: Settings, stop: asyncio.Event, on_page: Callable[[int]
     """
     os.umask(0o002)  # the host's user shares the reports folder's group and may change and delete what appears
     counts = Counts()
-    reports = desk.Desk(settings, counts)
     feed = Feed(Archive(settings.reports_dir))
+    reports = desk.Desk(settings, counts, feed.refresh)
 
     async def write_run(run: RunFacts, stub: "history_pb2_grpc.HistoryServiceAsyncStub") -> None:
         await model_out.write(run, stub, settings.reports_dir)  # first: whoever sees the report finds the model too

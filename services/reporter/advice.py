@@ -7,6 +7,7 @@ from services.reporter.derived import curve, headline, middle_budget
 from services.reporter.fact_table import SEAT
 from services.reporter.facts import BankFacts, RunFacts, Summary
 from services.reporter.reading import plural, put, weak
+from services.reporter.summary import sign
 
 SIMULATED = frozenset({"tutorial", "cards"})
 """Populations that are made up: no result on them is a reason to deploy."""
@@ -45,12 +46,22 @@ def compared(run: RunFacts) -> Summary | None:
 
 def gainers(run: RunFacts) -> list[BankFacts]:
     """Banks whose own validation rows the federated model ranks better than their own model does, the most first."""
-    return sorted((b for b in run.banks if (b.uplift or 0) > 0), key=lambda bank: -(bank.uplift or 0))
+    return sorted((b for b in run.banks if sign(b.uplift) > 0), key=lambda bank: -(bank.uplift or 0))
 
 
 def losers(run: RunFacts) -> list[BankFacts]:
     """Banks that their own model would serve better, the worst first."""
-    return sorted((b for b in run.banks if (b.uplift or 0) < 0), key=lambda bank: bank.uplift or 0)
+    return sorted((b for b in run.banks if sign(b.uplift) < 0), key=lambda bank: bank.uplift or 0)
+
+
+def unchanged(run: RunFacts) -> list[str]:
+    """Seats that are as before at the printed precision."""
+    return [bank.seat for bank in run.banks if bank.uplift is not None and not sign(bank.uplift)]
+
+
+def uncompared(run: RunFacts) -> list[str]:
+    """Seats of which nobody knows whether they gain."""
+    return [bank.seat for bank in run.banks if bank.uplift is None]
 
 
 def refused(run: RunFacts) -> list[str]:
@@ -97,15 +108,19 @@ def conditions(run: RunFacts) -> list[str]:
 
 def uplift(run: RunFacts) -> str:
     """Who gains and who loses, in a sentence or two."""
-    gain, lose = gainers(run), losers(run)
     if not run.final.banks_compared:
         return "No bank discloses how it fares alone and federated on its own rows, so nobody can say who gains."
+    gain, lose = [bank.seat for bank in gainers(run)], losers(run)
+    same, unknown = unchanged(run), uncompared(run)
     text = f"Of {plural(run.final.banks_compared, 'final.banks_compared', 'bank')} that disclose both figures on own "
     text += f"rows, {plural(len(gain), 'final.banks_gaining', 'gains', 'gain')} by the federation"
-    text += f" ({names(run, [bank.seat for bank in gain])})" if gain else ""
-    if not lose:
-        return text + " and none loses."
-    return text + f"; **{plural(len(lose), 'final.banks_losing', 'loses', 'lose')} by it: {with_uplift(run, lose)}**."
+    text += f" ({names(run, gain)})" if gain else ""
+    if same:
+        text += f"; {plural(len(same), 'final.banks_unchanged', 'is', 'are')} as before at the printed precision"
+        text += f" ({names(run, same)})"
+    by_it = f"**{plural(len(lose), 'final.banks_losing', 'loses', 'lose')} by it: {with_uplift(run, lose)}**"
+    text += f"; {by_it}" if lose else "; none loses"
+    return text + (f"; of {put('final.banks_uncompared')} it is not known ({names(run, unknown)})." if unknown else ".")
 
 
 def with_uplift(run: RunFacts, banks: list[BankFacts], most: int = 10) -> str:

@@ -127,9 +127,10 @@ def _changes(run: RunFacts) -> Iterator[Derived]:
         label = f"AP of the last model minus that of the best round, {place}"
         yield Derived("change.since_best", last - best[1], "{:+.3f}", label)
     held, pooled, central = (_precision(one) for one in (run.final.holdout, run.final.pooled, run.final.central))
-    if held is not None and central is not None:
-        label = "AP federated minus central, hold-out"
-        yield Derived("change.central", held - central, "{:+.3f}", label)
+    scored = pooled if run.final.holdout is None else held
+    if scored is not None and central is not None:
+        label = f"AP federated minus central, {'pooled' if run.final.holdout is None else 'hold-out'}"
+        yield Derived("change.central", scored - central, "{:+.3f}", label)
     if held is not None and pooled is not None:
         label = "AP on the hold-out minus AP on the banks' rows"
         yield Derived("change.holdout_pooled", held - pooled, "{:+.3f}", label)

@@ -1,4 +1,5 @@
-"""The reports folder: `<run id>/facts.json`, then `report.html` and `report.md`, each whole or not at all.
+"""The reports folder: `<run id>/facts.json`, then `narrative.json`, `report.html` and `report.md`, each whole or not at
+all.
 
 The template's report is there before a model is asked for its narrative, so that no API can lose a report.
 """
@@ -6,6 +7,7 @@ The template's report is there before a model is asked for its narrative, so tha
 import asyncio
 import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -16,6 +18,7 @@ from fedfraud.logs import Log
 from services.reporter import html, markdown, narrative, report
 from services.reporter.exposition import Counts
 from services.reporter.facts import RunFacts
+from services.reporter.origin import Origin
 from services.reporter.settings import Settings
 
 log = Log("reporter")
@@ -49,6 +52,14 @@ def read_run(folder: Path) -> RunFacts | None:
         return None
 
 
+def read_origin(folder: Path) -> Origin | None:
+    """Who made the narrative of a run's report, or None if nothing that can be read says so."""
+    try:
+        return Origin.model_validate_json((folder / "narrative.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
 def last_run(reports: Path) -> RunFacts | None:
     """The run that started last, of those in the reports folder."""
     runs = [run for path in reports.glob("*/facts.json") if (run := read_run(path.parent))]
@@ -56,7 +67,8 @@ def last_run(reports: Path) -> RunFacts | None:
 
 
 def write_report(folder: Path, made: report.Report) -> Path:
-    """Puts `report.html` and then `report.md`, whose path it returns, in place of any former ones."""
+    """Puts `narrative.json`, `report.html`, then `report.md`, whose path it returns, in place of any former ones."""
+    _put(folder / "narrative.json", made.origin.model_dump_json(indent=2) + "\n")
     _put(folder / "report.html", html.render(made))
     path = folder / "report.md"
     _put(path, markdown.render(made))
@@ -66,8 +78,12 @@ def write_report(folder: Path, made: report.Report) -> Path:
 class Desk:
     """Writes each finished run once; narratives are asked for one at a time, in the background."""
 
-    def __init__(self, settings: Settings, counts: Counts | None = None) -> None:
+    def __init__(
+        self, settings: Settings, counts: Counts | None = None, replaced: Callable[[], None] = lambda: None
+    ) -> None:
+        """`replaced` is called when a report has got its narrative."""
         self._settings = settings
+        self._replaced = replaced
         self._counts = counts or Counts()
         self._key = settings.key()
         self._turn = asyncio.Lock()
@@ -105,6 +121,7 @@ class Desk:
             async with self._turn:
                 made = await narrated(run, self._settings, key, self._counts)
             write_report(folder, made)  # not in a thread: a stop must not find it half done
+            self._replaced()
         except asyncio.CancelledError:
             write_report(folder, report.compose(run, note="the reporter was stopped before the model answered"))
             raise

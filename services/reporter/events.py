@@ -4,7 +4,8 @@ from datetime import UTC
 from typing import Literal
 
 from fedfraud.v1 import history_pb2, model_pb2
-from services.reporter.facts import Event
+from services.reporter.attempt import SILENT, Attempt
+from services.reporter.facts import Event, MissingAnswer
 
 Kind = Literal["run", "round", "bank", "missing", "refusal", "aggregator"]
 Level = Literal["info", "warning", "error"]
@@ -21,13 +22,15 @@ class Wording:
     """Follows the journal, because what a sentence says depends on what came before it."""
 
     def __init__(self) -> None:
-        self._cohort: list[str] = []
+        self._attempt: Attempt | None = None
         self._revoked: set[str] = set()
         self._leases: dict[str, int] = {}
 
     def events(self, entry: history_pb2.Entry) -> list[Event]:
         """What the entry has to say; nothing for most of them."""
         time = entry.time.ToDatetime(UTC)
+        if self._attempt is not None:
+            self._attempt.take(entry)
         return [Event(time=time, kind=kind, level=level, text=text) for kind, level, text in self._say(entry)]
 
     def _say(self, entry: history_pb2.Entry) -> list[tuple[Kind, Level, str]]:
@@ -41,7 +44,7 @@ class Wording:
             case "run_finished":
                 return [_finished(entry.run_finished)]
             case "round_opened":
-                self._cohort = list(entry.round_opened.cohort)
+                self._attempt = Attempt(entry.round_opened, entry.time.ToDatetime(UTC))
             case "round_committed":
                 return self._committed(entry.round_committed)
             case "round_void":
@@ -75,7 +78,7 @@ class Wording:
         return []
 
     def _committed(self, done: history_pb2.RoundCommitted) -> list[tuple[Kind, Level, str]]:
-        asked = len(self._cohort) or len(done.seats)
+        asked = len(self._attempt.facts.cohort) if self._attempt else len(done.seats)
         words = f"{_name(done)} is committed with {len(done.seats)} of {asked} banks."
         return [("round", "info", words), *self._missing(done)]
 
@@ -86,12 +89,25 @@ class Wording:
         return [("round", "warning", words), *self._missing(ended)]
 
     def _missing(self, ended: _Ended) -> list[tuple[Kind, Level, str]]:
-        seats = sorted(set(self._cohort) - set(ended.seats), key=lambda seat: (len(seat), seat))
-        self._cohort = []
-        if not seats:
+        attempt, self._attempt = self._attempt, None
+        if attempt is None:
             return []
-        shown = ", ".join(map(_cut, seats[:10])) + (f" and {len(seats) - 10} more" if len(seats) > 10 else "")
-        return [("missing", "warning", f"No answer in time from {shown}.")]
+        committed = isinstance(ended, history_pb2.RoundCommitted)
+        return _told(attempt.missing(list(ended.seats), committed=committed))
+
+
+def _told(missing: list[MissingAnswer]) -> list[tuple[Kind, Level, str]]:
+    """One line a stage and a reason."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for one in sorted(missing, key=lambda one: (len(one.seat), one.seat)):
+        groups.setdefault((one.reason, one.stage or ""), []).append(_cut(one.seat))
+    found: list[tuple[Kind, Level, str]] = []
+    for (reason, stage), seats in groups.items():
+        shown = ", ".join(seats[:10]) + (f" and {len(seats) - 10} more" if len(seats) > 10 else "")
+        where = f" at stage {stage}" if stage else ""
+        words = f"No answer in time from {shown}{where}." if reason == SILENT else f"{shown} {reason}{where}."
+        found.append(("missing", "warning", words))
+    return found
 
 
 def _started(started: history_pb2.RunStarted) -> str:

@@ -2,10 +2,11 @@
 keeps no state."""
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Info, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from fedfraud.build import build
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -37,8 +38,4 @@ class Counts:
 
 
 def _build() -> dict[str, str]:
-    try:
-        own = version("fedfraud")
-    except PackageNotFoundError:
-        own = "unknown"
-    return {"version": own, "python": platform.python_version()}
+    return {"version": build().version, "commit": build().commit, "python": platform.python_version()}

@@ -28,6 +28,7 @@ _FORMATS = {
     **dict.fromkeys(("seconds", "expected_hits"), "{:.2f}"),
     **dict.fromkeys(("ratio", "alerts_per_thousand"), "{:.1f}"),
     **dict.fromkeys(("budget_per_thousand", "round_deadline_seconds", "weight_scale"), "{:g}"),
+    **dict.fromkeys(("logit",), "{:+.3f}"),
     **dict.fromkeys(("seed",), "{:d}"),
 }
 _NAMES = {
@@ -52,11 +53,14 @@ _NAMES = {
     "banks_gaining": "banks that gain",
     "banks_losing": "banks that lose",
     "banks_compared": "banks that disclose both figures",
+    "banks_unchanged": "banks that neither gain nor lose at the printed precision",
+    "banks_uncompared": "banks of which it is not known",
+    "by": "difference in AP between federated and central",
     "alerts_per_thousand": "alerts a thousand rows",
     "budget_per_thousand": "budget in alerts a thousand rows",
 }
 _PLACES = {"holdout": "hold-out", "pooled": "pooled", "holdout_curve": "hold-out", "pooled_curve": "pooled"}
-_PLACES |= {"central": "central, hold-out"}
+_PLACES |= {"central": "central"}
 
 
 @dataclass(frozen=True)

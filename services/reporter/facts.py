@@ -9,7 +9,7 @@ import math
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from services.reporter.trade_facts import TradeFacts
 
@@ -20,9 +20,17 @@ def _finite(value: object) -> object:
 
 Figure = Annotated[float | None, BeforeValidator(_finite)]
 """A finite number, or None where it is not known."""
+Stage = Literal["advertise", "share", "mask", "consent", "unmask"]
+"""Of a masked round; see masking.proto."""
 
 
-class ScoreFacts(BaseModel):
+class Part(BaseModel):
+    """A part of the facts: the schema names all that may be in it. Facts of a later version are read all the same."""
+
+    model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
+
+
+class ScoreFacts(Part):
     """How well one model did on one set of labelled rows; see `Scores` in model.proto."""
 
     average_precision: Figure = None
@@ -38,11 +46,12 @@ class ScoreFacts(BaseModel):
     flagged_count: int
 
 
-class Threshold(BaseModel):
-    """All rows that score at least `probability` are alerts; `expected_hits` are the frauds that the model expects
-    among them."""
+class Threshold(Part):
+    """All rows that score at least `probability` are alerts; `logit` is the same as log-odds, which tells scores near 1
+    apart; `expected_hits` are the frauds that the model expects among them."""
 
     probability: Figure
+    logit: Figure = None
     alerts: int
     hits: int
     false_alerts: int
@@ -58,7 +67,7 @@ class Budget(Threshold):
     budget_per_thousand: float
 
 
-class CalibrationBand(BaseModel):
+class CalibrationBand(Part):
     """Rows between two thresholds, the highest scores first: the share of frauds that the model expects, and the one
     there is."""
 
@@ -67,7 +76,7 @@ class CalibrationBand(BaseModel):
     observed_rate: Figure
 
 
-class CurveFacts(BaseModel):
+class CurveFacts(Part):
     """The final model's thresholds on one set of rows, by rising number of alerts; the last one has every row."""
 
     points: list[Threshold]
@@ -75,7 +84,7 @@ class CurveFacts(BaseModel):
     calibration: list[CalibrationBand]
 
 
-class FeatureFacts(BaseModel):
+class FeatureFacts(Part):
     """An input of the model; mean and deviation over all banks' training rows, in its unit."""
 
     name: str
@@ -84,7 +93,7 @@ class FeatureFacts(BaseModel):
     deviation: Figure = None
 
 
-class RunStateFacts(BaseModel):
+class RunStateFacts(Part):
     """What the preparing round computed from all banks' training rows."""
 
     training_rows: int
@@ -93,7 +102,7 @@ class RunStateFacts(BaseModel):
     weight_scale: Figure
 
 
-class RunIdentity(BaseModel):
+class RunIdentity(Part):
     """What the run is and how it ended; `outcome` is None while it goes on. `layers` are widths, input to output;
     `roster` says how banks know each other's signing keys where contributions are masked. `journal_head` is the
     SHA-256 chain's head after entry `journal_sequence`, the run's last one so far."""
@@ -124,7 +133,7 @@ class RunIdentity(BaseModel):
     journal_head: str | None = None
 
 
-class Summary(BaseModel):
+class Summary(Part):
     """One figure over the banks that disclose it: `count` of them."""
 
     best: float
@@ -133,16 +142,26 @@ class Summary(BaseModel):
     count: int
 
 
-class FinalFacts(BaseModel):
+class AgainstCentral(Part):
+    """Which model has the higher average precision on the hold-out, and by how much; neither where the difference is
+    nothing at the printed precision."""
+
+    ahead: Literal["federated", "central", "neither"]
+    by: float
+
+
+class FinalFacts(Part):
     """The last committed model, and the banks' average precision alone and with it.
 
-    `central` is the same recipe on all rows in one place, scored on the hold-out (simulation only). Banks gain or lose
-    on their own validation rows, of those that disclose both figures.
+    `central` is the same recipe on all rows in one place, scored on the hold-out, or without one on all validation rows
+    (simulation only). Banks gain or lose on their own validation rows, of those `banks_compared` that disclose both
+    figures, at the printed precision: the others are unchanged. `banks_uncompared` are the rest of the run's banks.
     """
 
     holdout: ScoreFacts | None = None
     pooled: ScoreFacts | None = None
     central: ScoreFacts | None = None
+    against_central: AgainstCentral | None = None
     holdout_curve: CurveFacts | None = None
     pooled_curve: CurveFacts | None = None
     trade: TradeFacts | None = None
@@ -155,10 +174,15 @@ class FinalFacts(BaseModel):
     banks_compared: int = 0
     banks_gaining: int = 0
     banks_losing: int = 0
+    banks_unchanged: int = 0
+    banks_uncompared: int = 0
 
 
-class OpenRound(BaseModel):
-    """The round that is going on; `answered` are the seats whose contributions are in; `stage` is that of its masks."""
+class OpenRound(Part):
+    """The round that is going on: who has answered, is waited for, or sits it out; of the cohort, others are out.
+
+    In a masked round that is said of its present `stage`. `contributed` are the seats whose contributions are in.
+    """
 
     number: int
     round: int
@@ -168,15 +192,27 @@ class OpenRound(BaseModel):
     cohort: list[str]
     quorum: int
     answered: list[str] = []
+    awaited: list[str] = []
+    sat_out: list[str] = []
+    contributed: list[str] = []
     bytes: int = 0
-    stage: Literal["advertise", "share", "mask", "consent", "unmask"] | None = None
+    stage: Stage | None = None
 
 
-class RoundFacts(BaseModel):
+class MissingAnswer(Part):
+    """A seat whose answer a round lacked: at which stage, where the round was masked, and why."""
+
+    seat: str
+    stage: Stage | None = None
+    reason: str
+
+
+class RoundFacts(Part):
     """One round. `number` is the training round, 0 when preparing; `round` counts every round of the run from 1.
 
-    `banks` answered; `dropped` are the seats of the cohort that did not. `holdout` and `pooled` describe the model that
-    the round produced. `contributions` and `bytes` count what banks sent and the aggregator accepted.
+    `banks` answered; `dropped` are the seats of the cohort that did not, `missing` says why. `stage` is that at which a
+    masked round ended without a result. `holdout` and `pooled` describe the model that the round produced.
+    `contributions` and `bytes` count what banks sent and the aggregator accepted.
     """
 
     number: int
@@ -185,10 +221,12 @@ class RoundFacts(BaseModel):
     segments: list[str]
     outcome: Literal["committed", "void", "abandoned"]
     reason: str = ""
+    stage: Stage | None = None
     seconds: Figure = None
     banks: int
     cohort: int
     dropped: list[str] = []
+    missing: list[MissingAnswer] = []
     clipped_share: Figure = None
     holdout: ScoreFacts | None = None
     pooled: ScoreFacts | None = None
@@ -201,11 +239,12 @@ class RoundFacts(BaseModel):
 SeatState = Literal["present", "absent", "lapsed", "revoked"]
 
 
-class BankFacts(BaseModel):
+class BankFacts(Part):
     """What a bank disclosed, the latest of each figure; uplift is federated minus alone, in average precision.
 
     `state` is that of its seat; it was asked in `rounds_asked` rounds, has answered `rounds_answered` of them, the last
-    time `last_answered_round`, which counts every round of the run.
+    time `last_answered_round`, which counts every round of the run. `no_uplift` says why its uplift is not known when
+    the run has ended.
     """
 
     seat: str
@@ -222,9 +261,10 @@ class BankFacts(BaseModel):
     federated_holdout: Figure = None
     uplift: Figure = None
     uplift_holdout: Figure = None
+    no_uplift: str | None = None
 
 
-class Refusal(BaseModel):
+class Refusal(Part):
     """A contribution that did not count."""
 
     seat: str
@@ -232,14 +272,14 @@ class Refusal(BaseModel):
     reason: str
 
 
-class Refusals(BaseModel):
+class Refusals(Part):
     """All of them counted, the last few in full."""
 
     count: int = 0
     last: list[Refusal] = []
 
 
-class Totals(BaseModel):
+class Totals(Part):
     """Sums over the run's rounds; `answers_missing` counts the seats of a cohort that did not answer, each round."""
 
     rounds_committed: int = 0
@@ -252,7 +292,7 @@ class Totals(BaseModel):
     answers_missing: int = 0
 
 
-class Spread(BaseModel):
+class Spread(Part):
     """A disclosed figure over the `count` banks that disclose it; `ratio` is most by least, None if that is 0."""
 
     least: float
@@ -262,14 +302,14 @@ class Spread(BaseModel):
     count: int
 
 
-class Heterogeneity(BaseModel):
+class Heterogeneity(Part):
     """How different the banks are, as far as they disclose it."""
 
     rows: Spread | None = None
     fraud_rate: Spread | None = None
 
 
-class SegmentFacts(BaseModel):
+class SegmentFacts(Part):
     """A segment of this run's contributions: `words` integers of 64 bits, and what they are."""
 
     name: str
@@ -278,7 +318,7 @@ class SegmentFacts(BaseModel):
     content: str
 
 
-class SegmentRelease(BaseModel):
+class SegmentRelease(Part):
     """How often a bank's accepted contributions had a segment, and its bytes in all."""
 
     name: str
@@ -286,7 +326,7 @@ class SegmentRelease(BaseModel):
     bytes: int
 
 
-class BankRelease(BaseModel):
+class BankRelease(Part):
     """What left a bank: its accepted contributions, the messages that keep their masks (keys, sealed shares, consents:
     nothing that follows from transactions) and the names of the figures that it disclosed."""
 
@@ -299,7 +339,7 @@ class BankRelease(BaseModel):
     disclosed: list[str] = []
 
 
-class ReleaseRecord(BaseModel):
+class ReleaseRecord(Part):
     """Exactly what left each bank, as the aggregator's journal has it; `protection` is how contributions travelled."""
 
     protection: Literal["masked", "plain", "unknown"] = "unknown"
@@ -307,7 +347,7 @@ class ReleaseRecord(BaseModel):
     banks: list[BankRelease] = []
 
 
-class Event(BaseModel):
+class Event(Part):
     """Something that happened, in words."""
 
     time: datetime
@@ -316,11 +356,20 @@ class Event(BaseModel):
     text: str
 
 
-class RunFacts(BaseModel):
+class CodeFacts(Part):
+    """The code that read the journal and made these facts: the package's version, and the git commit that it was
+    built from or is checked out at."""
+
+    version: str = "unknown"
+    commit: str = "unknown"
+
+
+class RunFacts(Part):
     """Everything that the journal says of one run; all but `rounds`, `banks`, `refusals`, `events` and `open` is final
     when the run has ended. `events` are the last few hundred, `events_omitted` counts those before."""
 
     run: RunIdentity
+    code: CodeFacts = CodeFacts()
     final: FinalFacts = FinalFacts()
     totals: Totals = Totals()
     rounds: list[RoundFacts] = []

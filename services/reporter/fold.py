@@ -6,19 +6,21 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from fedfraud import chain, wire
+from fedfraud.build import build
 from fedfraud.fixed_point import Segment, codec_for
 from fedfraud.manifest import Manifest
 from fedfraud.recipe import Recipe
 from fedfraud.trade_wire import trade_from_proto
-from fedfraud.v1 import history_pb2, masking_pb2, model_pb2
+from fedfraud.v1 import history_pb2, model_pb2
 from services.reporter import summary
+from services.reporter.attempt import Attempt
 from services.reporter.events import Wording
 from services.reporter.facts import (
     BankFacts,
     BankRelease,
+    CodeFacts,
     Event,
     FeatureFacts,
-    OpenRound,
     Refusal,
     Refusals,
     ReleaseRecord,
@@ -56,14 +58,6 @@ _OUTCOMES: dict[int, Literal["finished", "stopped", "failed"]] = {
     history_pb2.RUN_OUTCOME_STOPPED: "stopped",
     history_pb2.RUN_OUTCOME_FAILED: "failed",
 }
-_STAGES: dict[int, Literal["advertise", "share", "mask", "consent", "unmask"]] = {
-    masking_pb2.MASKING_STAGE_ADVERTISE: "share",
-    masking_pb2.MASKING_STAGE_SHARE: "mask",
-    masking_pb2.MASKING_STAGE_MASK: "consent",
-    masking_pb2.MASKING_STAGE_CONSENT: "unmask",
-    masking_pb2.MASKING_STAGE_UNMASK: "unmask",
-}
-"""The stage that follows one that is over."""
 _Ended = history_pb2.RoundCommitted | history_pb2.RoundVoid | history_pb2.RoundAbandoned
 
 
@@ -86,6 +80,7 @@ class Facts:
         self._banks: dict[str, BankFacts] = {}
         self._released: dict[str, BankRelease] = {}
         self._layouts: tuple[Manifest, Recipe] | None = None
+        self._attempt: Attempt | None = None  # of the open round
         self._last: RoundFacts | None = None  # the last committed round that left a model
 
     def apply(self, entry: history_pb2.Entry) -> RunFacts | None:
@@ -137,13 +132,17 @@ class Facts:
                 model_bytes=4 * manifest.parameter_count,
                 features=[FeatureFacts(name=feature.name, unit=feature.unit) for feature in manifest.features],
             ),
+            code=CodeFacts(**asdict(build())),
             release=ReleaseRecord(protection=protection, segments=segments),
         )
+        self._attempt = None
         self._banks, self._released, self._last, self._layouts = {}, {}, None, (manifest, recipe)
         if started.HasField("run_state"):
             _take_run_state(self.current, started.run_state)
 
     def _continue(self, run: RunFacts, kind: str | None, entry: history_pb2.Entry) -> None:
+        if self._attempt is not None:
+            self._attempt.take(entry)
         # A refusal names whatever round its sender liked, so it belongs to the run that was going on.
         if kind == "contribution_refused":
             self._refuse(run, entry.contribution_refused)
@@ -155,8 +154,6 @@ class Facts:
             released = self._release(entry.stage_answered.seat)
             released.mask_messages += 1
             released.mask_bytes += entry.stage_answered.answer.ByteSize()
-        elif kind == "stage_closed" and run.open and entry.stage_closed.key.run_id == run.run.id:
-            run.open.stage = _STAGES.get(entry.stage_closed.stage)
         elif kind == "round_committed" and entry.round_committed.key.run_id == run.run.id:
             self._commit(run, entry.round_committed, entry.time.ToDatetime(UTC))
         elif kind == "round_void" and entry.round_void.key.run_id == run.run.id:
@@ -167,16 +164,8 @@ class Facts:
             )
 
     def _open(self, run: RunFacts, opened: history_pb2.RoundOpened, time: datetime) -> None:
-        run.open = OpenRound(
-            number=opened.step,
-            round=opened.key.round,
-            attempt=opened.key.attempt,
-            segments=_segments(opened.segments),
-            opened_time=time,
-            cohort=list(opened.cohort),
-            quorum=opened.quorum,
-            stage="advertise" if opened.task_sha256 else None,
-        )
+        self._attempt = Attempt(opened, time)
+        run.open = self._attempt.facts
         for seat in opened.cohort:
             self._bank(run, seat).rounds_asked += 1
 
@@ -204,8 +193,6 @@ class Facts:
         released.contributions += 1
         released.bytes += accepted.size_bytes
         if run.open is not None:
-            run.open.answered.append(accepted.seat)
-            run.open.bytes += accepted.size_bytes
             for name in run.open.segments:
                 self._count_segment(run, released, name)
 
@@ -252,10 +239,11 @@ class Facts:
         outcome: Literal["committed", "void", "abandoned"],
         reason: str = "",
     ) -> RoundFacts:
-        opened, run.open = run.open, None
-        if opened is not None and (opened.round, opened.attempt) != (ended.key.round, ended.key.attempt):
-            opened = None
-        cohort = opened.cohort if opened else list(ended.seats)
+        attempt, self._attempt, run.open = self._attempt, None, None
+        if attempt is not None and (attempt.facts.round, attempt.facts.attempt) != (ended.key.round, ended.key.attempt):
+            attempt = None
+        opened, seats, committed = attempt.facts if attempt else None, list(ended.seats), outcome == "committed"
+        missing = attempt.missing(seats, committed=committed) if attempt else []
         done = RoundFacts(
             number=ended.step,
             round=ended.key.round,
@@ -263,12 +251,14 @@ class Facts:
             segments=_segments(ended.segments),
             outcome=outcome,
             reason=reason,
+            stage=opened.stage if opened and not committed else None,
             seconds=ended.seconds,
-            banks=len(ended.seats),
-            cohort=len(cohort),
-            dropped=sorted(set(cohort) - set(ended.seats)),
+            banks=len(seats),
+            cohort=len(opened.cohort if opened else seats),
+            dropped=sorted((one.seat for one in missing), key=summary.seat_order),
+            missing=missing,
             clipped_share=ended.clipped_share if isinstance(ended, history_pb2.RoundCommitted) else None,
-            contributions=len(opened.answered) if opened else 0,
+            contributions=len(opened.contributed) if opened else 0,
             bytes=opened.bytes if opened else 0,
             opened_time=opened.opened_time if opened else None,
             ended_time=time,

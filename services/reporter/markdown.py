@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from services.reporter import grounding
 from services.reporter.document import Block, Bullets, Heading, Paragraph, Table
+from services.reporter.reading import agreed
 from services.reporter.report import Report
 
 _SPECIAL = re.compile(r"([\\`*_\[\]#|~$])")
@@ -31,7 +32,7 @@ def _block(block: Block) -> str:
 
 def count(number: int, one: str, many: str = "") -> str:
     """1 round, 2 rounds."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+    return f"{number:,} {agreed(number, one, many)}"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, prose: bool = False) -> str:

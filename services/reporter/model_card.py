@@ -5,10 +5,12 @@ Front matter as the Hugging Face Hub reads it; its values are JSON, which YAML i
 
 import json
 
-from services.reporter import grounding, reading
+from services.reporter import grounding, parts, reading
+from services.reporter.fact_table import Table
 from services.reporter.fact_table import table as table_of
-from services.reporter.facts import CurveFacts, RunFacts, ScoreFacts
+from services.reporter.facts import CurveFacts, RunFacts
 from services.reporter.markdown import bullets, count, inline, table
+from services.reporter.reading import agreed
 
 _METRICS = {
     "average_precision": "Average precision",
@@ -33,7 +35,8 @@ def render(run: RunFacts, logit_adjustment: bool) -> str:
         _probabilities(run, logit_adjustment),
         "## How good it is",
         reading.verdict(run),
-        _scores(run),
+        reading.central(run),
+        _scores(run, table_of(run)),
         _banks(run),
         "## Training data and privacy",
         _data(run),
@@ -69,6 +72,8 @@ def _front_matter(run: RunFacts) -> str:
         "vector_sha256": run.run.vector_sha256,
         "journal_sequence": run.run.journal_sequence,
         "journal_head": run.run.journal_head,
+        "code_version": run.code.version,
+        "code_commit": run.code.commit,
     }
     lines = [f"{name}: {json.dumps(value)}" for name, value in fields.items()]
     return "\n".join(["---", *lines, "---"])
@@ -129,29 +134,32 @@ def _bands(curve: CurveFacts | None, title: str) -> str:
     return f"{lead}\n\n{table(['Rows', 'expected', 'observed'], rows)}"
 
 
-def _scores(run: RunFacts) -> str:
-    found: list[tuple[str, ScoreFacts]] = [
-        (title, scores) for name, title in _SETS.items() if (scores := getattr(run.final, name))
-    ]
+def _scores(run: RunFacts, facts: Table) -> str:
+    """Printed as the report prints them."""
+    found = [(f"final.{name}", title) for name, title in _SETS.items() if getattr(run.final, name)]
     if run.final.central:
-        found.append(("the public hold-out, trained on all rows in one place", run.final.central))
+        place = _SETS["holdout" if run.final.holdout else "pooled"]
+        found.append(("final.central", f"{place}, trained on all rows in one place"))
     if not found:
         return "No model was measured."
-    header = ["", *_METRICS.values(), "rows", "frauds"]
-    rows = [
-        [title, *(_figure(getattr(s, metric)) for metric in _METRICS), f"{s.row_count:,}", f"{s.fraud_count:,}"]
-        for title, s in found
-    ]
-    return table(header, rows)
+    names = (*_METRICS, "row_count", "fraud_count")
+    rows = [[title, *(parts.cell(facts, f"{key}.{name}") for name in names)] for key, title in found]
+    return table(["", *_METRICS.values(), "rows", "frauds"], rows)
 
 
 def _banks(run: RunFacts) -> str:
     final = run.final
     if not final.banks_compared:
         return "No bank disclosed how it fares alone and with the model."
+    counts = (
+        f"{final.banks_gaining} {agreed(final.banks_gaining, 'gains', 'gain')} against training alone",
+        f"{final.banks_unchanged} {agreed(final.banks_unchanged, 'is', 'are')} as before at the printed precision",
+        f"{final.banks_losing} {agreed(final.banks_losing, 'loses', 'lose')}",
+    )
+    unknown = f" Of {count(final.banks_uncompared, 'bank')} it is not known." if final.banks_uncompared else ""
     return (
-        f"Of {count(final.banks_compared, 'bank')} that disclose both figures, {final.banks_gaining} gain against "
-        f"training alone and {final.banks_losing} lose, in average precision on their own validation rows."
+        f"Of {count(final.banks_compared, 'bank')} that {agreed(final.banks_compared, 'discloses', 'disclose')} both "
+        f"figures, {', '.join(counts)}, in average precision on their own validation rows.{unknown}"
     )
 
 
@@ -185,6 +193,7 @@ def _lineage(run: RunFacts) -> str:
         ["Model SHA-256", r.model_sha256 or "none"],
         ["Vector SHA-256", r.vector_sha256 or "none"],
         ["Journal", f"entry {r.journal_sequence}, head {r.journal_head}"],
+        ["Code", f"version {inline(run.code.version)}, commit {inline(run.code.commit)}"],
         ["Run", inline(r.id)],
         ["Seed", str(r.seed)],
         ["Recipe", f"{inline(r.recipe)}: {inline(', '.join(f'{k} {v}' for k, v in r.hyperparameters.items()), 400)}"],

@@ -68,17 +68,17 @@ def at_a_budget(run: RunFacts, facts: Facts) -> list[Block]:
     rows = [row for row in rows if set(row[1:]) != {NONE}]
     central = cell(facts, "final.central.average_precision")
     if central != NONE:
-        rows.append(("All rows in one place, hold-out", NONE, central, NONE))
+        place = "hold-out" if run.final.holdout else "all validation rows"
+        rows.append((f"All rows in one place, {place}", NONE, central, NONE))
     if rows:
         blocks += [
             Paragraph("Average precision:"),
             Table(("Model and rows", "worst bank", "mean", "best bank"), tuple(rows)),
         ]
-    if central != NONE and run.final.holdout:
-        change = cell(facts, "derived.change.central")
-        blocks.append(
-            Paragraph(f"Federated minus all rows in one place, on the hold-out: {change} in average precision.")
-        )
+    change = cell(facts, "derived.change.central")
+    if change != NONE and (head := headline(run)):
+        text = f"Federated minus all rows in one place, on {head.where}: {change} in average precision."
+        blocks.append(Paragraph(text))
     return blocks if len(blocks) > 1 else []
 
 
@@ -122,8 +122,9 @@ def thresholds(run: RunFacts, facts: Facts) -> list[Block]:
         "precision",
         "recall",
         "false positives",
+        "from log-odds",
     )
-    names = ("alerts", "hits", "precision", "recall", "false_alerts")
+    names = ("alerts", "hits", "precision", "recall", "false_alerts", "logit")
     rows = [
         (put(f"{key}.budget_per_thousand"), *(cell(facts, f"{key}.{name}") for name in names))
         for key in (f"{found[0]}.budgets.{number}" for number in range(1, len(found[1].budgets) + 1))
@@ -262,8 +263,9 @@ def monitoring(run: RunFacts) -> list[Block]:
     if found := curve(run):
         key = f"{found[0]}.budgets.{middle_budget(found[1]) + 1}"
         items.append(
-            f"At the threshold for {put(f'{key}.budget_per_thousand')} alerts in {put('derived.rule.thousand')} there "
-            f"are fewer than {put('derived.trigger.fewest_alerts')} or more than {put('derived.trigger.most_alerts')} "
+            f"At the threshold for {put(f'{key}.budget_per_thousand')} alerts in {put('derived.rule.thousand')} "
+            f"transactions there are fewer than {put('derived.trigger.fewest_alerts')} or more than "
+            f"{put('derived.trigger.most_alerts')} alerts in {put('derived.rule.thousand')} transactions "
             f"({put('derived.rule.alert_swing')} either way)."
         )
     else:
@@ -287,6 +289,8 @@ def lineage(run: RunFacts, facts: Facts) -> list[Block]:
         ("Ended", "run.ended_time"),
         ("Model's hash", "run.model_sha256"),
         ("Weights' hash", "run.vector_sha256"),
+        ("Code's version", "code.version"),
+        ("Code's commit", "code.commit"),
         ("Journal entry", "run.journal_sequence"),
         ("Journal head", "run.journal_head"),
         ("Seed", "run.seed"),

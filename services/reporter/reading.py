@@ -9,9 +9,14 @@ def put(key: str) -> str:
     return f"{{{{{key}}}}}"
 
 
+def agreed(number: int, one: str, many: str = "") -> str:
+    """The word that goes with the number: 1 round gains, 2 rounds gain."""
+    return one if number == 1 else many or one + "s"
+
+
 def plural(number: int, key: str, one: str, many: str = "") -> str:
     """1 round, 2 rounds; the number by its key."""
-    return f"{put(key)} {one if number == 1 else many or one + 's'}"
+    return f"{put(key)} {agreed(number, one, many)}"
 
 
 def ending(run: RunFacts) -> str:
@@ -43,6 +48,33 @@ def _judgement(head: Headline | None) -> str:
     )
 
 
+def central(run: RunFacts) -> str:
+    """Which side is ahead, federated or all rows in one place, and by how much; empty where nobody knows."""
+    head = headline(run)
+    if run.final.against_central is None or head is None:
+        return ""
+    reached = (
+        "The same recipe on all rows in one place reaches an average precision of "
+        f"{put('final.central.average_precision')} on {head.where}, the federated model "
+        f"{put(f'{head.key}.average_precision')}"
+    )
+    if run.final.against_central.ahead == "neither":
+        return f"{reached}: neither is ahead at the printed precision."
+    place = "ahead of" if run.final.against_central.ahead == "federated" else "behind"
+    return f"{reached}: the federated model is {place} it by {put('final.against_central.by')}."
+
+
+def _beside_central(run: RunFacts) -> str:
+    if not (compared := central(run)):
+        return ""
+    meaning = {
+        "federated": "Pooling the rows, which banks may not do, would not have ranked better here.",
+        "central": "That is what it costs here to leave the rows where they are.",
+        "neither": "To leave the rows where they are costs nothing here.",
+    }[run.final.against_central.ahead if run.final.against_central else "neither"]
+    return f"**Against central**: {compared[0].lower()}{compared[1:]} {meaning}"
+
+
 def weak(scores: ScoreFacts) -> bool:
     """Whether the ranking is too near to chance to be used."""
     if scores.average_precision is None or scores.prevalence is None:
@@ -70,7 +102,8 @@ def named_metrics(run: RunFacts) -> dict[str, str]:
     """The same by the metric's name."""
     if (head := headline(run)) is None:
         return {}
-    return {name: text for name, reading in _READINGS.items() if (text := reading(head))}
+    found = {name: reading(head) for name, reading in _READINGS.items()} | {"central": _beside_central(run)}
+    return {name: text for name, text in found.items() if text}
 
 
 def _precision(head: Headline) -> str:

@@ -12,6 +12,7 @@ from services.reporter.choice import SECTIONS
 from services.reporter.document import Block, Bullets, Document, Heading, Paragraph
 from services.reporter.fact_table import Fact, table
 from services.reporter.facts import RunFacts
+from services.reporter.origin import Origin
 from services.reporter.reading import put
 from services.reporter.sentences.candidates import candidates
 from services.reporter.sentences.sentence import Sentence
@@ -36,10 +37,11 @@ class Written:
 
 @dataclass(frozen=True)
 class Report:
-    """A document and all facts that its placeholders name."""
+    """A document, all facts that its placeholders name, and who made its narrative."""
 
     document: Document
     facts: Mapping[str, Fact]
+    origin: Origin
 
 
 def compose(run: RunFacts, written: Written | None = None, note: str = "") -> Report:
@@ -54,7 +56,9 @@ def compose(run: RunFacts, written: Written | None = None, note: str = "") -> Re
     title = f"Fraud-risk report: {put('run.id')}"
     printed = sum(len(grounding.keys(text)) for text in Document(title, tuple(body)).texts())
     facts["report.figures"] = Fact("report.figures", printed, f"{printed:,}")
-    return Report(Document(title, (*body, Heading("How this text was written", 3), _origin(written))), facts)
+    origin = _origin(written)
+    body += [Heading("How this text was written", 3), _told(origin)]
+    return Report(Document(title, tuple(body)), facts, origin)
 
 
 Prose = tuple[str, ...] | None
@@ -66,6 +70,7 @@ def _summary(run: RunFacts, facts: Mapping[str, Fact], prose: Prose) -> list[Blo
         Paragraph(reading.verdict(run), "lead"),
         Paragraph(f"{reading.ending(run)} {who}, recipe {put('run.recipe')}."),
         Paragraph(" ".join(prose) if prose else parts.compared(run)),
+        *map(Paragraph, _standing(run, facts, "executive_summary", prose)),
         *parts.decision(run),
         *parts.at_a_budget(run, facts),
         *parts.banks(run, facts, said=prose is None),
@@ -138,19 +143,26 @@ def _of_the_text(written: Written) -> list[Fact]:
     ]
 
 
-def _origin(written: Written) -> Paragraph:
+def _origin(written: Written) -> Origin:
+    return Origin(
+        model=written.model if written.sections else "",
+        chosen=[heading for name, heading in SECTIONS.items() if name in written.sections],
+        template=[heading for name, heading in SECTIONS.items() if name not in written.sections],
+        reason=written.reason.rstrip("."),
+    )
+
+
+def _told(origin: Origin) -> Paragraph:
     """Who chose what, and what the check found. This narrative is words over checked figures, and no model of risk."""
-    because = f": {put('narrative.reason')}" if written.reason else ""
-    if written.sections:
-        by = ", ".join(heading for name, heading in SECTIONS.items() if name in written.sections)
-        rest = [heading for name, heading in SECTIONS.items() if name not in written.sections]
+    because = f": {put('narrative.reason')}" if origin.reason else ""
+    if origin.chosen:
         text = (
-            f"Chosen by the model {put('narrative.model')}: sentences under {by}. It wrote no "
+            f"Chosen by the model {put('narrative.model')}: sentences under {', '.join(origin.chosen)}. It wrote no "
             f"text: checked was that its {put('narrative.sentences')} sentences, with {put('narrative.figures')} "
             f"figures, are among the {put('narrative.offered')} that code made of the facts, and that those stand "
             "which must. "
         )
-        text += f"By template: {', '.join(rest)}{because}. " if rest else ""
+        text += f"By template: {', '.join(origin.template)}{because}. " if origin.template else ""
         text += "Verdict, recommendation and tables are the template's."
     else:
         text = f"Narrative by template{because}."

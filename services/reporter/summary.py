@@ -1,15 +1,19 @@
 """What follows from a run's facts by arithmetic: sums, spreads, who gains, thresholds. Pure."""
 
 import math
+from typing import Literal
 
 from fedfraud.metrics import ALERT_RATES, CurvePoint
 from services.reporter.facts import (
+    AgainstCentral,
+    BankFacts,
     Budget,
     CalibrationBand,
     CurveFacts,
     Heterogeneity,
     RoundFacts,
     RunFacts,
+    ScoreFacts,
     Spread,
     Summary,
     Threshold,
@@ -25,20 +29,59 @@ def seat_order(seat: str) -> tuple[int, str]:
     return len(seat), seat
 
 
+def sign(change: float | None) -> int:
+    """1 for up, -1 for down, 0 for neither at the printed precision of three decimals, and for what is not known."""
+    printed = round(change or 0.0, 3)
+    return (printed > 0) - (printed < 0)
+
+
 def complete(run: RunFacts, last: RoundFacts | None) -> RunFacts:
     """The run with all that follows from the rest; `last` is the last committed round that left a model."""
     final = run.final
     final.holdout, final.pooled = (last.holdout, last.pooled) if last else (None, None)
     for name in ("alone", "federated", "alone_holdout", "federated_holdout", "uplift", "uplift_holdout"):
         setattr(final, name, _summary([getattr(bank, name) for bank in run.banks]))
-    uplifts = [bank.uplift for bank in run.banks if bank.uplift is not None]
-    final.banks_compared = len(uplifts)
-    final.banks_gaining, final.banks_losing = sum(u > 0 for u in uplifts), sum(u < 0 for u in uplifts)
+    signs = [sign(bank.uplift) for bank in run.banks if bank.uplift is not None]
+    final.banks_compared, final.banks_uncompared = len(signs), len(run.banks) - len(signs)
+    final.banks_gaining, final.banks_losing, final.banks_unchanged = signs.count(1), signs.count(-1), signs.count(0)
+    final.against_central = _against(final.holdout or final.pooled, final.central)
+    for bank in run.banks:
+        bank.no_uplift = _no_uplift(run, bank) if run.run.outcome and bank.uplift is None else None
     run.totals = _totals(run)
     run.heterogeneity = Heterogeneity(
         rows=_spread([bank.rows for bank in run.banks]), fraud_rate=_spread([bank.fraud_rate for bank in run.banks])
     )
     return run
+
+
+def _against(federated: ScoreFacts | None, central: ScoreFacts | None) -> AgainstCentral | None:
+    if federated is None or central is None or None in (federated.average_precision, central.average_precision):
+        return None
+    change = (federated.average_precision or 0.0) - (central.average_precision or 0.0)
+    ahead: dict[int, Literal["federated", "central", "neither"]] = {1: "federated", -1: "central", 0: "neither"}
+    return AgainstCentral(ahead=ahead[sign(change)], by=abs(change))
+
+
+def _no_uplift(run: RunFacts, bank: BankFacts) -> str:
+    """Why nobody can say whether the bank gains: what follows from what it discloses, and when it answered."""
+    last = run.rounds[-1] if run.rounds else None
+    if last is None or last.segments != ["evaluate"]:
+        return "the run ended before the final round, in which banks compare"
+    if last.outcome != "committed":
+        return "the final round, in which banks compare, had no result"
+    if bank.last_answered_round != last.round:
+        asked = "no answer in" if bank.seat in last.dropped else "not asked in"
+        return f"{asked} the final round, in which banks compare"
+    frauds = round(bank.rows * bank.fraud_rate) if bank.rows and bank.fraud_rate is not None else None
+    both = bank.alone_holdout is not None and bank.federated_holdout is not None
+    if both or frauds == 0:
+        kind = "no frauds" if frauds is not None and frauds <= 1 else "a single class"
+        return f"{kind} among the bank's validation rows, so average precision is not defined there"
+    if bank.federated is not None or bank.federated_holdout is not None:
+        return "no time to train alone in the final round, or not disclosed"
+    # Without a hold-out nothing tells a bank that is silent from one whose rows define no figure.
+    single = "" if run.final.holdout else ", or a single class among the bank's validation rows"
+    return f"not disclosed{single}"
 
 
 def curve(points: tuple[CurvePoint, ...]) -> CurveFacts | None:
@@ -51,6 +94,7 @@ def curve(points: tuple[CurvePoint, ...]) -> CurveFacts | None:
 
 def _threshold(point: CurvePoint, every: CurvePoint) -> Threshold:
     return Threshold(
+        logit=point.logit,
         probability=1 / (1 + math.exp(-max(min(point.logit, 700.0), -700.0))),
         alerts=point.alert_count,
         hits=point.hit_count,

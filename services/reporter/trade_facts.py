@@ -4,13 +4,20 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 import numpy as np
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
+from fedfraud.metrics import ALERT_RATES
 from fedfraud.trade import BudgetField, DayField, Integers
-from fedfraud.trade_metrics import BudgetFigures, RankFigures, TradeFigures, budget_figures
+from fedfraud.trade_metrics import FALSE_ALARM_RATES, INTERVAL, BudgetFigures, RankFigures, TradeFigures, budget_figures
 
 
-class Estimate(BaseModel):
+class Part(BaseModel):
+    """As `facts.Part`, which knows these."""
+
+    model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
+
+
+class Estimate(Part):
     """A figure and the ends of its interval: percentiles over bootstrap replicates by card; None where not known."""
 
     value: float | None = None
@@ -18,24 +25,34 @@ class Estimate(BaseModel):
     high: float | None = None
 
 
-class RankEstimates(BaseModel):
-    """How scores rank all banks' validation payments; see `RankFigures` in model.proto."""
+class AlertRateFacts(Part):
+    """Where this share of all payments, those with the highest scores, are alerts."""
+
+    rate: float
+    recall: Estimate
+    precision: Estimate
+
+
+class FalseAlarmRateFacts(Part):
+    """Where this share of the legitimate payments, those with the highest scores, are alerts."""
+
+    rate: float
+    recall: Estimate
+
+
+class RankEstimates(Part):
+    """How scores rank all banks' validation payments, and fit: `calibration` is the frauds that the model expects for
+    each that there is; see `RankFigures` in model.proto."""
 
     average_precision: Estimate
     roc_auc: Estimate
-    recall_at_tenth_percent: Estimate
-    recall_at_half_percent: Estimate
-    recall_at_one_percent: Estimate
-    precision_at_tenth_percent: Estimate
-    precision_at_half_percent: Estimate
-    precision_at_one_percent: Estimate
-    recall_at_one_percent_false_alarms: Estimate
-    recall_at_five_percent_false_alarms: Estimate
     brier: Estimate
     calibration: Estimate
+    alert_rates: list[AlertRateFacts]
+    false_alarm_rates: list[FalseAlarmRateFacts]
 
 
-class BudgetEstimates(BaseModel):
+class BudgetEstimates(Part):
     """What the headline budget comes to; see `BudgetFigures` in model.proto."""
 
     card_precision: Estimate
@@ -47,7 +64,7 @@ class BudgetEstimates(BaseModel):
     savings: Estimate
 
 
-class PaymentFacts(BaseModel):
+class PaymentFacts(Part):
     """Validation payments of all banks, in all or on one day."""
 
     payments: int
@@ -56,7 +73,7 @@ class PaymentFacts(BaseModel):
     fraud_euro: float
 
 
-class AlertFacts(BaseModel):
+class AlertFacts(Part):
     """What one budget came to. `false_alarms` are alerts without a fraud; `found_cards` had a fraud on the day on which
     they were alerted, and `fraud_cards` are those that had one and were not found on a day before."""
 
@@ -90,13 +107,14 @@ class TradeDayFacts(PaymentFacts):
     headline: AlertFacts
 
 
-class TradeFacts(BaseModel):
+class TradeFacts(Part):
     """All banks' validation payments together under the final model. A budget is of each bank: that many alerts and
-    that many cards a day. An alert is taken to cost `admin_euro`."""
+    that many cards a day. An alert is taken to cost `admin_euro`; intervals hold `interval_share` of the replicates."""
 
     headline_budget: int
     admin_euro: float
     replicate_count: int
+    interval_share: float
     day_count: int
     total: PaymentFacts
     rank: RankEstimates
@@ -113,9 +131,10 @@ def trade_facts(trade: TradeFigures) -> TradeFacts:
         headline_budget=trade.headline_budget,
         admin_euro=admin / 100,
         replicate_count=trade.replicate_count,
+        interval_share=(INTERVAL[1] - INTERVAL[0]) / 100,
         day_count=len(days),
         total=PaymentFacts(**_payments(days.sum(axis=0))),
-        rank=RankEstimates(**_estimates(trade.rank, trade.rank_low, trade.rank_high)),
+        rank=_rank(_estimates(trade.rank, trade.rank_low, trade.rank_high)),
         headline=BudgetEstimates(**_estimates(trade.budget, trade.budget_low, trade.budget_high)),
         budgets=[
             TradeBudgetFacts(budget=budget, **_alerts(days, spent[:, number], admin))
@@ -129,6 +148,26 @@ def trade_facts(trade: TradeFigures) -> TradeFacts:
                 **_payments(day),
             )
             for number, day in enumerate(days)
+        ],
+    )
+
+
+def _rank(known: dict[str, Estimate]) -> RankEstimates:
+    names = {"tenth": ALERT_RATES[0], "half": ALERT_RATES[1], "one": ALERT_RATES[2]}
+    return RankEstimates(
+        average_precision=known["average_precision"],
+        roc_auc=known["roc_auc"],
+        brier=known["brier"],
+        calibration=known["calibration"],
+        alert_rates=[
+            AlertRateFacts(
+                rate=rate, recall=known[f"recall_at_{name}_percent"], precision=known[f"precision_at_{name}_percent"]
+            )
+            for name, rate in names.items()
+        ],
+        false_alarm_rates=[
+            FalseAlarmRateFacts(rate=rate, recall=known[f"recall_at_{name}_percent_false_alarms"])
+            for name, rate in zip(("one", "five"), FALSE_ALARM_RATES, strict=True)
         ],
     )
 

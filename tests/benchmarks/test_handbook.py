@@ -11,9 +11,12 @@ from benchmarks.handbook import (
     book_table,
     card_precision,
     dealt,
+    federated_logits,
     published_days,
     replicated,
 )
+from fedfraud.metrics import scores_from_logits
+from fedfraud.recipe import recipe_named
 from services.bank_client.dataset import Rows
 from simulation.cards import Payments
 
@@ -43,6 +46,17 @@ def test_ten_banks_have_the_published_rows_and_learn_of_more_payments_from_summe
     for one, other in zip(own, shared, strict=True):  # what customers did is the bank's own
         assert np.array_equal(one.training.features[:, :9], other.training.features[:, :9])
         assert (one.training.features[:, 13] <= other.training.features[:, 13]).all()
+
+
+def test_a_few_rounds_of_the_recipe_need_summed_counters_where_all_banks_meet(full: Payments) -> None:
+    recipe, precisions = recipe_named("cards"), {}
+    for shared in (False, True):
+        banks = dealt("national", full, shared=shared)
+        scores = np.concatenate(federated_logits(banks, recipe, 5, 7))
+        labels = np.concatenate([bank.judged.rows.labels for bank in banks])
+        precisions[shared] = scores_from_logits(scores, labels).average_precision or 0.0
+    assert precisions[True] > 0.55  # .007 is no skill; twenty rounds reach .60
+    assert precisions[False] < 0.35
 
 
 def judged(*rows: tuple[int, int, bool]) -> Judged:

@@ -46,11 +46,13 @@ def is_sound(seen: Watched) -> None:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[tuple[Network, str]]:
-    """Four banks with masks after a run of three rounds, and where their page is."""
+    """Four banks with masks after a run of three rounds, central beside it, and where their page is."""
     folder = tmp_path_factory.mktemp("finished")
-    settings: dict[str, Any] = {"aggregation": "secure", "autostart": True, "rounds": 3}
+    settings: dict[str, Any] = {"aggregation": "secure", "autostart": True, "rounds": 3, "central_wait": 60.0}
     with network(folder, expected_banks=4, **settings) as present:
         present.write_holdout()
+        present.announce_central()
+        present.start_central()
         present.start_aggregator()
         present.start_reporter(folder / "reports")
         for number in range(1, 5):
@@ -97,6 +99,29 @@ def test_the_page_follows_a_run_from_an_empty_journal_to_the_verdict(tmp_path: P
             expect(page.locator("#events")).to_contain_text(f"Run {run_id} finished.", timeout=PATIENCE)
             assert page.title().startswith("Finished")
             assert page.evaluate("window.stayed") is True  # all of it without loading the page again
+            is_sound(seen)
+
+
+def test_at_each_stage_of_a_masked_round_the_page_says_what_the_operators_status_says(
+    tmp_path: Path, browser: Browser
+) -> None:
+    settings: dict[str, Any] = {"aggregation": "secure", "rounds": 500, "stage_deadline": 60.0}
+    with network(tmp_path, expected_banks=5, **settings) as present:
+        present.start_aggregator()
+        present.start_reporter(tmp_path / "reports")
+        present.start_banks(1, 2, 3, 4, 5)
+        with watched(browser, present.page_url()) as seen:
+            aside(present.start_run)
+            headline(seen.page, "Training round")
+            present.pause(5)
+            expect(seen.page.locator("#banks li.asked")).to_have_count(1, timeout=PATIENCE)
+            expect(seen.page.locator("#banks li.asked")).to_contain_text(["bank-05"])
+            expect(seen.page.locator("#banks li.there")).to_have_count(4)
+            status = aside(present.status)["round"]
+            assert status["awaited"] == ["bank-05"]
+            assert status["answered"] == [f"bank-{number:02d}" for number in range(1, 5)]
+            expect(seen.page.locator("#banks .note")).to_contain_text(f"at stage {status['stage']}")
+            present.resume(5)
             is_sound(seen)
 
 
@@ -151,6 +176,20 @@ def test_every_number_on_the_page_of_a_finished_run_is_a_fact(finished: tuple[Ne
     keys = {figure.fact for figure in found}
     for shown in ("final.alone_holdout.mean", "final.holdout.average_precision", "banks.0.uplift", "rounds.2.seconds"):
         assert shown in keys
+    assert {"final.central.average_precision", "code.commit"} <= keys
+
+
+def test_the_verdict_says_which_of_federated_and_central_is_ahead(
+    finished: tuple[Network, str], browser: Browser
+) -> None:
+    against = facts_of(finished[0])["final"]["against_central"]
+    words = {
+        "federated": f"and the federated model is ahead by {against['by']:.3f}",
+        "central": f"and central is ahead by {against['by']:.3f}",
+        "neither": "and neither side is ahead",
+    }
+    with watched(browser, finished[1]) as seen:
+        expect(seen.page.locator("#verdict .lead")).to_contain_text(words[against["ahead"]])
 
 
 def test_a_wrong_figure_would_be_found(finished: tuple[Network, str], browser: Browser) -> None:
@@ -183,6 +222,39 @@ def test_the_page_fits_a_phone(finished: tuple[Network, str], browser: Browser, 
         assert not seen.page.locator(".chart-convergence .wide").is_visible()
         assert seen.page.evaluate(TOO_WIDE) == []
         is_sound(seen)
+
+
+def test_a_table_that_does_not_fit_a_phone_says_on_which_side_there_is_more(
+    finished: tuple[Network, str], browser: Browser
+) -> None:
+    with watched(browser, finished[1], PHONE, phone=True) as seen:
+        for name in ("Release record of each bank", "Banks, the largest gain first", "Three budgets"):
+            box = seen.page.get_by_role("region", name=name)
+            expect(box).to_have_attribute("data-more", re.compile("right"))
+            hint = box.locator("xpath=following-sibling::*[1]")
+            assert "sideways" in hint.evaluate("each => getComputedStyle(each, '::before').content")
+            assert hint.is_visible()
+            box.evaluate("each => { each.scrollLeft = each.scrollWidth; }")
+            expect(box).not_to_have_attribute("data-more", re.compile("right"))
+        seen.page.locator("#rounds-table summary").click()
+        expect(seen.page.get_by_role("region", name="Every round")).to_have_attribute("data-more", re.compile("right"))
+        is_sound(seen)
+    with watched(browser, finished[1]) as seen:  # where it fits there is nothing to say
+        box = seen.page.get_by_role("region", name="Banks, the largest gain first")
+        expect(box).not_to_have_attribute("data-more", re.compile("."))
+        assert not box.locator("xpath=following-sibling::*[1]").is_visible()
+
+
+def test_no_tile_stands_beside_an_empty_place(finished: tuple[Network, str], browser: Browser) -> None:
+    with watched(browser, finished[1], PHONE, phone=True) as seen:
+        tiles = [tile.bounding_box() for tile in seen.page.locator(".tile").all()]
+        whole = seen.page.locator(".tiles").bounding_box()
+    assert len(tiles) == 5
+    assert tiles[-1]
+    assert whole
+    assert abs(tiles[-1]["width"] - whole["width"]) < 1
+    assert tiles[0]
+    assert tiles[0]["width"] < whole["width"] / 2
 
 
 TOO_WIDE = """() => [...document.querySelectorAll("main *")]

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from fedfraud.build import UNKNOWN, build
 from tests.compose.network import (
     BANKS,
     HOST_GROUP,
     HOST_USER,
+    ROOT,
     ROUNDS,
     SERVICES,
     Network,
@@ -56,6 +58,11 @@ def test_every_bank_is_in_every_round(facts: dict[str, Any]) -> None:
         (number, "committed", BANKS) for number in range(ROUNDS + 2)
     ]
     assert [bank["seat"] for bank in facts["banks"]] == SEATS
+
+
+def test_the_facts_name_the_commit_that_the_images_were_built_from(facts: dict[str, Any]) -> None:
+    commit = build().commit if (ROOT / ".git").is_dir() else UNKNOWN  # a worktree's git is elsewhere
+    assert facts["code"] == {"version": build().version, "commit": commit}
 
 
 def test_the_model_is_that_of_a_plain_computation_bit_for_bit(network: Network, facts: dict[str, Any]) -> None:

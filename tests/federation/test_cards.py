@@ -101,10 +101,10 @@ def assert_trade(trade: dict[str, Any]) -> None:
         assert 0.8 * sum(np.count_nonzero(on) for _, on in of_day) < day["payments"]
         assert day["payments"] < sum(np.count_nonzero(on) for _, on in of_day)
         assert 0 < day["frauds"] <= sum(np.count_nonzero(on & one.fraud) for one, on in of_day)
-    for estimates in (trade["rank"], trade["headline"]):
-        for name, figure in estimates.items():
-            assert figure["low"] <= figure["value"] <= figure["high"], name
-            assert figure["low"] < figure["high"], name
+    figures = {**trade["headline"], "average_precision": trade["rank"]["average_precision"]}
+    for name, figure in figures.items():
+        assert figure["low"] <= figure["value"] <= figure["high"], name
+        assert figure["low"] < figure["high"], name
 
 
 def assert_own_figures(folder: Path, trade: dict[str, Any]) -> None:

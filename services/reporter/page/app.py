@@ -18,7 +18,7 @@ from fedfraud.errors import Invalid
 from services.reporter import desk
 from services.reporter.exposition import CONTENT_TYPE, Counts
 from services.reporter.page import view
-from services.reporter.page.archive import REPORTS
+from services.reporter.page.archive import REPORTS, beside
 from services.reporter.page.feed import Feed
 
 POLICY = (
@@ -102,7 +102,7 @@ class _Pages:
         run = desk.read_run(self._folder(request))
         if run is None:
             raise HTTPException(404, "There is no such run in the reports folder.")
-        shown = view.Shown(connected=True, run=run, live=False)
+        shown = view.Shown(connected=True, run=run, live=False, beside=beside(self._reports, run.run.id))
         return HTMLResponse(view.page(view.sections(shown), ""))
 
     async def file(self, request: Request) -> Response:

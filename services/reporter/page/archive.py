@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedfraud.errors import Invalid
 from services.reporter import desk
 from services.reporter.facts import FinalFacts, RunFacts
+from services.reporter.origin import Origin
 
 MOST = 20
 """How many runs are listed, the newest."""
@@ -20,6 +22,23 @@ class EarlierRun:
     files: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What lies in a run's folder: the files that the page hands out, and who made the report's narrative."""
+
+    files: tuple[str, ...] = ()
+    origin: Origin | None = None
+
+
+def beside(reports: Path, run_id: str) -> Beside:
+    """What lies in the run's folder now; nothing where there is none."""
+    try:
+        folder = desk.run_folder(reports, run_id)
+    except Invalid:
+        return Beside()
+    return Beside(_files(folder), desk.read_origin(folder))
+
+
 class Archive:
     """The newest runs in the reports folder. A run's facts are read again only when their file has changed."""
 
@@ -33,6 +52,10 @@ class Archive:
         self._known = {path: self._read(path) for path in paths}
         found = [EarlierRun(run, _files(path.parent)) for path, (_, run) in self._known.items() if run]
         return sorted(found, key=lambda entry: (entry.run.run.started_time, entry.run.run.id), reverse=True)
+
+    def beside(self, run_id: str) -> Beside:
+        """What lies in the folder of a run now."""
+        return beside(self._reports, run_id)
 
     def _read(self, path: Path) -> tuple[tuple[int, ...], RunFacts | None]:
         try:

@@ -1,5 +1,6 @@
 """The page's charts: SVG that pygal draws and the page's own style sheet colours. Each twice, for wide and narrow."""
 
+import math
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,6 +17,9 @@ _DOTS_UP_TO = 30
 """Points of a line up to which each is a dot."""
 _BARS_UP_TO = 60
 """Rounds up to which each is a bar; more are a line, which is drawn in a tenth of the time."""
+_COMPRESSED_FROM = 5
+"""Times the middle bank's uplift from which the largest flattens the others."""
+_TICKS = (0.01, 0.1, 0.25, 0.5, 1.0)
 _LABELS_UP_TO = {"wide": 20, "narrow": 10}
 _Point = tuple[float, float | None]
 
@@ -76,23 +80,43 @@ def precision_recall(curve: CurveFacts, prevalence: float | None, label: str) ->
     return _both(draw, "precision-recall", label, (_HALF, _NARROW))
 
 
+def is_compressed(run: RunFacts) -> bool:
+    """Whether one bank's uplift is so much larger than most banks' that theirs would not be seen beside it."""
+    sizes = sorted(abs(bank.uplift) for bank in run.banks if bank.uplift is not None)
+    return bool(sizes) and sizes[-1] > _COMPRESSED_FROM * sizes[(len(sizes) - 1) // 2]
+
+
 def uplift(run: RunFacts, label: str) -> Markup:
-    """Federated minus alone of each bank that discloses both, the largest gain first."""
+    """Federated minus alone of each bank that discloses both, the largest gain first; heights by the square root where
+    a few banks would flatten all others."""
     known = sorted(((b.uplift, b.seat) for b in run.banks if b.uplift is not None), reverse=True)
+    height = _root if is_compressed(run) else float
+    limit = max((abs(value) for value, _ in known), default=0.0)
+
+    def bar(value: float, seat: str) -> dict[str, object]:
+        return {"value": height(value), "label": seat, "formatter": lambda _: _signed(value)}
 
     def draw(size: tuple[int, int], name: str) -> Any:  # noqa: ANN401
         chart = _chart(pygal.StackedBar, (size[0], 240), spacing=4, rounded_bars=2)
         numbers = [seat.removeprefix("bank-") for _, seat in known]
         chart.x_labels = _few(numbers, _LABELS_UP_TO[name])
-        chart.add("gain", [{"value": u, "label": seat} if u >= 0 else None for u, seat in known], formatter=_signed)
-        chart.add("loss", [{"value": u, "label": seat} if u < 0 else None for u, seat in known], formatter=_signed)
+        chart.add("gain", [bar(u, seat) if u >= 0 else None for u, seat in known], formatter=_signed)
+        chart.add("loss", [bar(u, seat) if u < 0 else None for u, seat in known], formatter=_signed)
+        if is_compressed(run):
+            ticks = [0.0, *(sign * size for size in _TICKS if size <= limit for sign in (1, -1))]
+            ticks = [tick for tick in ticks if known[-1][0] <= tick <= known[0][0]]
+            chart.y_labels = [{"value": _root(tick), "label": f"{tick:+g}" if tick else "0"} for tick in sorted(ticks)]
         return chart
 
     return _both(draw, "uplift", label) if known else Markup()
 
 
+def _root(value: float) -> float:
+    return math.copysign(math.sqrt(abs(value)), value)
+
+
 def _signed(value: float) -> str:
-    return f"{value:+.2f}"
+    return f"{value:+.3f}"
 
 
 def _scores(run: RunFacts, number: int) -> Any:  # noqa: ANN401  ScoreFacts or None
@@ -136,6 +160,8 @@ def _rounds(
 
 
 def _round_name(run: RunFacts, number: int, segments: list[str]) -> str:
+    if "count" in segments:
+        return "count"
     return "prep" if number == 0 else str(number) if "train" in segments else "final"
 
 

@@ -7,7 +7,7 @@ from secrets import token_hex
 
 from services.reporter.fold import Facts
 from services.reporter.page import view
-from services.reporter.page.archive import Archive
+from services.reporter.page.archive import Archive, Beside
 
 PAUSE = 0.2
 """Seconds between two updates at least: what the journal says in between goes out together."""
@@ -58,12 +58,14 @@ class Feed:
     def shown(self) -> view.Shown:
         """The state of things."""
         facts = self._facts
+        run = facts.completed() if facts else None
         return view.Shown(
             connected=self._connected,
-            run=facts.completed() if facts else None,
+            run=run,
             seats=dict(facts.seats) if facts else {},
             events=list(facts.events) if facts else [],
             earlier=self._archive.runs(),
+            beside=self._archive.beside(run.run.id) if run and run.run.outcome else Beside(),
         )
 
     def sections(self) -> dict[str, str]:

@@ -24,7 +24,8 @@ def byte_size(value: float) -> str:
 FORMS: dict[str, Callable[[Any], str]] = {
     "text": lambda value: str(value) if not isinstance(value, bool) else "yes" if value else "no",
     "score": lambda value: f"{value:.3f}",
-    "probability": lambda value: f"{value:.5f}",
+    "prevalence": lambda value: f"{value:.4f}",
+    "logit": lambda value: f"{value:+.3f}",
     "signed": lambda value: f"{value:+.3f}",
     "percent": lambda value: f"{100 * value:.1f} %",
     "rate": lambda value: f"{100 * value:.2f} %",

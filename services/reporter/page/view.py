@@ -7,10 +7,13 @@ from typing import Literal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from services.reporter.facts import BankFacts, CurveFacts, Event, RunFacts, ScoreFacts, SeatState
+from services.reporter.derived import middle_budget
+from services.reporter.facts import BankFacts, Budget, CurveFacts, Event, RunFacts, ScoreFacts, SeatState
 from services.reporter.page import charts
-from services.reporter.page.archive import EarlierRun
+from services.reporter.page.archive import Beside, EarlierRun
 from services.reporter.page.figures import Figures
+from services.reporter.reading import agreed
+from services.reporter.summary import seat_order, sign
 
 SECTIONS = (
     "status",
@@ -24,6 +27,7 @@ SECTIONS = (
     "heterogeneity",
     "release",
     "settings",
+    "report",
     "runs",
 )
 """In the order in which the page has them; each is a template."""
@@ -59,6 +63,7 @@ class Shown:
     seats: dict[str, SeatState] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     earlier: list[EarlierRun] = field(default_factory=list)
+    beside: Beside = field(default_factory=Beside)
     live: bool = True
     """False for an earlier run, of which nothing changes any more."""
 
@@ -103,14 +108,20 @@ def _context(shown: Shown) -> dict[str, object]:
         "label": LABELS[shown.state],
         "connected": shown.connected,
         "live": shown.live,
+        "beside": shown.beside,
         "run": run,
         "fig": Figures(run) if run else None,
-        "seats": dict(sorted(shown.seats.items(), key=lambda item: (len(item[0]), item[0]))),
+        "seats": dict(sorted(shown.seats.items(), key=lambda item: seat_order(item[0]))),
         "present": sum(state == "present" for state in shown.seats.values()),
         "head": head,
         "rows": {"holdout": "the public hold-out", "pooled": "all banks’ validation rows"},
         "comparison": comparison(run) if run else None,
         "curve": curve(run) if run else None,
+        "lead": lead_budget(run) if run else None,
+        "agreed": agreed,
+        "change": lambda uplift: {1: "gain", -1: "loss", 0: ""}[sign(uplift)],
+        "doing": doing(run) if run else {},
+        "uncompared": uncompared(run) if run else [],
         "gains": gains(run) if run else [],
         "silent": silent(run) if run else set(),
         "news": news(shown),
@@ -154,6 +165,36 @@ def curve(run: RunFacts) -> tuple[str, CurveFacts, ScoreFacts | None] | None:
     return ("final.pooled_curve", run.final.pooled_curve, run.final.pooled) if run.final.pooled_curve else None
 
 
+def lead_budget(run: RunFacts) -> tuple[str, Budget] | None:
+    """The key of the alert budget that the page leads with, and it: the one that the report speaks of."""
+    found = curve(run)
+    if found is None or not found[1].budgets:
+        return None
+    place = middle_budget(found[1])
+    return f"{found[0]}.budgets.{place}", found[1].budgets[place]
+
+
+def doing(run: RunFacts) -> dict[str, str]:
+    """What each seat of the open round's cohort does, in a word or two."""
+    if run.open is None:
+        return {}
+    return {
+        **dict.fromkeys(run.open.cohort, "dropped out"),
+        **dict.fromkeys(run.open.sat_out, "sat out"),
+        **dict.fromkeys(run.open.awaited, "waited for" if run.open.stage else "working"),
+        **dict.fromkeys(run.open.answered, "answered"),
+    }
+
+
+def uncompared(run: RunFacts) -> list[list[int]]:
+    """The places of the banks whose comparison is not known, those of one reason together."""
+    reasons: dict[str, list[int]] = {}
+    for place, bank in enumerate(run.banks):
+        if bank.no_uplift:
+            reasons.setdefault(bank.no_uplift, []).append(place)
+    return list(reasons.values())
+
+
 def gains(run: RunFacts) -> list[tuple[int, BankFacts]]:
     """Banks with their place in the facts: the largest gain first, then those that disclose no comparison."""
     order = {True: 1, False: 0}
@@ -161,9 +202,14 @@ def gains(run: RunFacts) -> list[tuple[int, BankFacts]]:
 
 
 def silent(run: RunFacts) -> set[str]:
-    """Banks that have not answered since others last did; none while a round is open."""
+    """Banks that have not answered since others last did, or that the last round waited for in vain; none while a round
+    is open."""
+    if run.open:
+        return set()
     newest = max((bank.last_answered_round or 0 for bank in run.banks), default=0)
-    return set() if run.open else {bank.seat for bank in run.banks if (bank.last_answered_round or 0) < newest}
+    last = run.rounds[-1] if run.rounds else None
+    lost = [one.seat for one in last.missing if one.stage == last.stage] if last and last.stage else []
+    return {*lost, *(bank.seat for bank in run.banks if (bank.last_answered_round or 0) < newest)}
 
 
 def news(shown: Shown) -> list[tuple[Event, str]]:

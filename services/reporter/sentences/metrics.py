@@ -13,7 +13,7 @@ MOST_BANKS = 6
 """Banks that are offered one by one; the table has all."""
 
 _say = partial(Sentence, section="metric_interpretation")
-_TOPICS = {"flagged": "alerts", "loss": "calibration"}
+_TOPICS = {"flagged": "alerts", "loss": "calibration", "central": "comparison"}
 
 
 def sentences(run: RunFacts, facts: Facts) -> Iterator[Sentence]:

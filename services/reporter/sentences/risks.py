@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 
-from services.reporter import advice
+from services.reporter import advice, gaps
 from services.reporter.derived import CLIPPED, FALLEN, FEW_FRAUDS, SHIFTED, curve, headline, series, series_place
 from services.reporter.facts import RunFacts
 from services.reporter.reading import plural, put
-from services.reporter.sentences.sentence import Facts, Sentence, a_budget, known, middle, printed
+from services.reporter.sentences.sentence import Facts, Sentence, a_budget, middle, printed
 
 _say = partial(Sentence, section="risks")
 
@@ -21,9 +21,12 @@ def sentences(run: RunFacts, facts: Facts) -> Iterator[Sentence]:
     yield _say("risks.fallen", topic="rounds", text=_fallen(run), must=True, standing=True)
     yield _say("risks.shifted", topic="data", text=_shifted(run), standing=True)
     yield _say("risks.unsteady", topic="data", text=_unsteady(run), standing=True)
+    yield _say("risks.central", topic="comparison", text=_central(run), standing=True)
     why = "banks of which it is not known whether they gain, and why not"
-    yield _say("risks.undisclosed", topic="banks", text=_undisclosed(run), must=True, standing=True, about=why)
+    text = gaps.not_compared(run, partial(advice.names, run))
+    yield _say("risks.undisclosed", topic="banks", text=text, must=True, standing=True, about=why)
     yield _say("risks.void", topic="rounds", text=_void(run), must=True, standing=True)
+    yield from _stuck(run)
     who = "how many answers were missing, and from which banks"
     yield _say("risks.missing", topic="rounds", text=_missing(run), must=True, standing=True, about=who)
     yield from _told_by_topic(run)
@@ -58,7 +61,6 @@ def _left_open(run: RunFacts, facts: Facts) -> Iterator[Sentence]:
     text = "The facts of a run do not hold the period of its rows, nor how late their labels came."
     yield _say("risks.period", topic="limits", text=text)
     yield _say("risks.false_alarms", topic="alerts", text=_false_alarms(run))
-    yield _say("risks.central", topic="comparison", text=_behind_central(facts))
     yield _say("risks.sizes", topic="data", text=_sizes(run))
 
 
@@ -121,26 +123,28 @@ def _unsteady(run: RunFacts) -> str:
     return f"Fewer than {least} frauds at {advice.names(run, few)}: their own validation figures can be chance."
 
 
-def _undisclosed(run: RunFacts) -> str:
-    unknown = [bank.seat for bank in run.banks if bank.uplift is None]
-    return f"Not known whether {advice.names(run, unknown)} gain: {_why_unknown(run, unknown)}." if unknown else ""
-
-
-def _why_unknown(run: RunFacts, unknown: list[str]) -> str:
-    """What the facts say of it: a bank compares itself in the final round, which evaluates only, if it gets there."""
-    last = run.rounds[-1] if run.rounds else None
-    if last is None or "evaluate" not in last.segments or "train" in last.segments:
-        return "the run ended before the final round, in which banks compare"
-    seen = dropped(run)
-    missing = [name for name in unknown if name in last.dropped]
-    before = [name for name in unknown if name not in last.dropped and name in seen]
-    silent = [name for name in unknown if name not in seen]
-    parts = (
-        ("answers were missing in the last round (from {})", missing),
-        ("answers were missing in earlier rounds (from {})", before),
-        ("no comparison disclosed, no time for it, or validation rows that define none ({})", silent),
+def _central(run: RunFacts) -> str:
+    against, head = run.final.against_central, headline(run)
+    if against is None or head is None:
+        return ""
+    if against.ahead == "central":
+        return (
+            f"A model of all rows in one place ranks better by {put('final.against_central.by')} in average precision "
+            f"on {head.where}: the price of leaving the rows where they are, in this run."
+        )
+    return (
+        f"Central, with {put('final.central.average_precision')} no better here, is no bound: it has the same recipe, "
+        "and another may suit pooled rows better."
     )
-    return "; ".join(text.format(advice.names(run, seats)) for text, seats in parts if seats)
+
+
+def _stuck(run: RunFacts) -> Iterator[Sentence]:
+    """The newest must stand; the others do, whoever writes."""
+    told = list(gaps.stuck(run, partial(advice.names, run)))
+    about = "a round without a result: where it stopped, whom it waited for there, and why"
+    for number, text in enumerate(told, 1):
+        newest = number == len(told)
+        yield _say(f"risks.stuck.{number}", topic="rounds", text=text, must=newest, standing=True, about=about)
 
 
 def _void(run: RunFacts) -> str:
@@ -196,15 +200,6 @@ def _false_alarms(run: RunFacts) -> str:
     return (
         f"Within {a_budget(key)}, false alarms are {put(f'{key}.false_alerts')} of {put(f'{key}.alerts')} alerts: each "
         "takes a reviewer's time and finds no fraud."
-    )
-
-
-def _behind_central(facts: Facts) -> str:
-    if not known(facts, "derived.change.central") or printed(facts, "derived.change.central") >= 0:
-        return ""
-    return (
-        f"Against the same recipe on all rows in one place the federated model has {put('derived.change.central')} in "
-        "average precision on the hold-out: by this measure rows in one place would have done better."
     )
 
 

@@ -6,7 +6,7 @@ from functools import partial
 from services.reporter import advice
 from services.reporter.derived import curve, headline, series, series_place
 from services.reporter.facts import RunFacts
-from services.reporter.reading import plural, put
+from services.reporter.reading import central, plural, put
 from services.reporter.sentences.sentence import Facts, Sentence, a_budget, by_side, known, middle, printed
 
 _say = partial(Sentence, section="executive_summary")
@@ -57,27 +57,7 @@ def _comparison(run: RunFacts, facts: Facts) -> Iterator[Sentence]:
             f"{put(f'{federated}.worst')} with the federated model: {side}."
         )
         yield _say("summary.weakest", topic="comparison", text=text)
-    yield _say("summary.central", topic="comparison", text=_central(facts))
-
-
-def _central(facts: Facts) -> str:
-    held, central, change = (
-        "final.holdout.average_precision",
-        "final.central.average_precision",
-        "derived.change.central",
-    )
-    if not known(facts, held, central, change):
-        return ""
-    side = by_side(
-        printed(facts, change),
-        "the federated model is ahead of it",
-        "the federated model is behind it",
-        "level at this precision",
-    )
-    return (
-        f"The same recipe on all rows in one place reaches an average precision of {put(central)} on the hold-out, the "
-        f"federated model {put(held)}, a difference of {put(change)}: {side}."
-    )
+    yield _say("summary.central", topic="comparison", text=central(run), standing=True)
 
 
 def _who(run: RunFacts, facts: Facts) -> Iterator[Sentence]:
@@ -97,8 +77,22 @@ def _who(run: RunFacts, facts: Facts) -> Iterator[Sentence]:
         yield _say("summary.losing", topic="banks", text=text, must=True)
     else:
         yield _say("summary.none_loses", topic="banks", text=f"{lead} none loses by the federation.")
+    yield from _who_else(run, lead)
     if gain:
         yield _say("summary.most", topic="banks", text=_most(run, facts))
+
+
+def _who_else(run: RunFacts, lead: str) -> Iterator[Sentence]:
+    """Who neither gains nor loses, and of whom it is not known: with the others, all banks."""
+    if same := advice.unchanged(run):
+        counted = plural(len(same), "final.banks_unchanged", "is", "are")
+        text = f"{lead} {counted} as before at the printed precision: {advice.names(run, same)}."
+        yield _say("summary.unchanged", topic="banks", text=text)
+    if unknown := advice.uncompared(run):
+        counted = plural(len(unknown), "final.banks_uncompared", "bank")
+        seats = advice.names(run, unknown)
+        text = f"Of {counted} it is not known whether the federation serves better on own rows: {seats}."
+        yield _say("summary.uncompared", topic="banks", text=text)
 
 
 def _most(run: RunFacts, facts: Facts) -> str:

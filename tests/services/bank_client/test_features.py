@@ -195,7 +195,7 @@ def later_known(seen: Transactions, plan: FeaturePlan, day: int, seed: int) -> T
 def altered(seen: Transactions, kept: int, start: int, seed: int) -> Transactions:
     """Everything after the first so many rows is something else, and another number of it, from `start` on."""
     shape = (len(seen.customer_ids), len(seen.merchant_ids))
-    hours = (0, max(2, (int(seen.time[-1]) - start) // 3_600))
+    hours = (0, max(1, (int(seen.time[-1]) - start) // 3_600))
     new = at_random(seed, start, (0, 1), 30, (0, 2, 7), *shape)
     moved = np.sort(np.random.RandomState(seed).randint(*hours, len(new))) * 3_600 + 1
     known = np.where(new.label == UNKNOWN, NEVER, new.known_at - new.time + start + moved)

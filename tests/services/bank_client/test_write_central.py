@@ -8,13 +8,16 @@ import torch
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
 from fedfraud.central import Central, Purpose, read_central
+from fedfraud.feature_plan import PLANS
 from fedfraud.manifest import Manifest
 from fedfraud.recipe import recipe_named
 from fedfraud.transactions import TUTORIAL
 from services.bank_client import evaluation, write_central
 from services.bank_client.dataset import Rows, split
+from services.bank_client.examples import Payments
 from services.bank_client.training import train_alone
-from services.bank_client.write_central import central_scores, training_rows
+from services.bank_client.write_central import central_scores, examples
+from services.bank_client.write_shard import merchant_key, shard_transactions
 from simulation import tutorial
 from tests.federation.oracle import alone_probabilities
 
@@ -42,14 +45,15 @@ def test_central_is_what_an_independent_computation_gives(recipe: str, tmp_path:
 def test_all_rows_in_one_place_beat_the_mean_of_ten_banks_alone() -> None:
     purpose, recipe = SMALL.model_copy(update={"banks": 10}), recipe_named("default")
     manifest = Manifest("tutorial", TUTORIAL)
-    rows, public = training_rows(purpose), Rows(*tutorial.holdout(7))
+    found = examples(purpose)
+    rows, public = found.training, Rows(*tutorial.holdout(7))
     parts = [split(Rows(*tutorial.shard(7, slot)))[0] for slot in range(1, 11)]
     assert (len(rows), rows.fraud_count) == (sum(map(len, parts)), sum(part.fraud_count for part in parts))
     alone = []
     for number, part in enumerate(parts, start=1):
         state, vector = train_alone(manifest, recipe, 4, part, 7, f"bank-{number:02d}")
         alone.append(evaluation.average_precision(manifest, recipe, state, vector, public) or 0.0)
-    scores = central_scores(purpose, rows)
+    scores = central_scores(purpose, found)
     assert scores.average_precision is not None
     assert scores.average_precision > np.mean(alone) + 0.1
 
@@ -75,9 +79,21 @@ def test_too_much_work_is_left_out_and_takes_away_what_was_of_another_run(tmp_pa
     assert not path.exists()
 
 
-def test_central_is_left_out_where_there_is_no_hold_out_to_score(tmp_path: Path) -> None:
-    write_central.write_central(SMALL.model_copy(update={"population": "cards"}), tmp_path / "central.json")
-    assert not list(tmp_path.iterdir())
+def test_payments_in_one_place_have_the_counters_of_all_banks_and_are_scored_on_all_validation_rows() -> None:
+    purpose = Purpose(population="cards", preset="skewed", seed=7, recipe="cards", rounds=1, banks=2)
+    found = examples(purpose)
+    banks = [Payments(shard_transactions(7, "skewed", slot), PLANS["cards"], merchant_key(7)) for slot in (1, 2)]
+    counters = banks[0].counts() + banks[1].counts()
+    for bank in banks:
+        bank.learn(bytes(32), counters)
+    for part in ("training", "validation"):
+        together = np.concatenate([getattr(bank.under(bytes(32)), part).features for bank in banks])
+        assert np.array_equal(getattr(found, part).features, together)
+    alone = np.concatenate([bank.alone().training.features for bank in banks])
+    assert not np.array_equal(found.training.features, alone)
+    scores = central_scores(purpose, found)
+    assert scores.row_count == len(found.validation)
+    assert (scores.average_precision or 0) > 5 * scores.fraud_count / scores.row_count
 
 
 def test_a_training_that_fails_leaves_nothing_to_wait_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from fedfraud.trade_metrics import TradeFigures
 from fedfraud.trade_wire import trade_to_proto
 from fedfraud.transactions import Feature
 from fedfraud.v1 import history_pb2, model_pb2
+from services.reporter import summary
 from services.reporter.facts import RunFacts
 from services.reporter.fold import Facts
 
@@ -132,6 +133,13 @@ class Journal:
             last = facts.apply(entry) or last
         assert last is not None
         return last
+
+
+def with_central(run: RunFacts, precision: float) -> RunFacts:
+    """The run with a central model of this average precision on the hold-out."""
+    assert run.final.holdout is not None
+    run.final.central = run.final.holdout.model_copy(update={"average_precision": precision})
+    return summary.complete(run, run.rounds[-1])
 
 
 def two_banks(

@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedfraud.metrics import CurvePoint
-from services.reporter import grounding, summary
+from fedfraud.v1 import masking_pb2
+from services.reporter import grounding
 from services.reporter.choice import SECTIONS
 from services.reporter.fact_table import table
 from services.reporter.facts import RunFacts
 from services.reporter.sentences.candidates import candidates
 from services.reporter.sentences.sentence import Sentence
-from tests.services.reporter.journals import FAILED, FINAL, PREPARING, STOPPED, Journal, scores, two_banks
+from tests.services.reporter.journals import FAILED, FINAL, PREPARING, STOPPED, Journal, scores, two_banks, with_central
+from tests.services.reporter.test_attempt import FOUR, THREE, abandoned, advertised, answered, masked, opened, shared
 
 CURVE = tuple(
     CurvePoint(logit, alerts, hits, expected)
@@ -24,10 +26,7 @@ CURVE = tuple(
 
 def whole() -> RunFacts:
     """Two banks, a curve, and the same recipe on all rows in one place, which is ahead by 0.1."""
-    run = two_banks(secure=True, curve=CURVE).facts()
-    assert run.final.holdout is not None
-    run.final.central = run.final.holdout.model_copy(update={"average_precision": 0.8})
-    return run
+    return with_central(two_banks(secure=True, curve=CURVE).facts(), 0.8)
 
 
 def troubled() -> RunFacts:
@@ -36,6 +35,13 @@ def troubled() -> RunFacts:
     journal.refused("bank-02", "weight 12 of 34").opened(2, ["bank-01", "bank-02"])
     journal.accepted(2, "bank-01", alone=0.4, federated=0.5)
     return journal.committed(2, 1, ["bank-01"], holdout=scores(0.5)).finished(FAILED, "3 rounds were void").facts()
+
+
+def stuck() -> RunFacts:
+    """A masked round that is abandoned as a stage waits for two banks in vain."""
+    journal = masked(shared(advertised(opened(FOUR), FOUR), FOUR), FOUR)
+    answered(journal, THREE[:2], consent=masking_pb2.Consent())
+    return abandoned(journal, FOUR, "stage consent must have answers of 3 banks, got 2")
 
 
 def pooled_alone() -> RunFacts:
@@ -109,10 +115,7 @@ def many_banks(seed: int, banks: int = 100) -> RunFacts:
         journal.accepted(9, seat, row_count=drawn.randint(100, 9000), fraud_rate=drawn.random() / 50, **given)
     last = scores(round(drawn.random(), 3), flagged=drawn.choice([0, 15]))
     journal.committed(9, 9, seats, FINAL, pooled=scores(drawn.random()), holdout=last, curve=_curve(drawn))
-    run = journal.finished().facts()
-    assert run.final.holdout is not None
-    run.final.central = run.final.holdout.model_copy(update={"average_precision": drawn.random()})
-    return summary.complete(run, run.rounds[-1])
+    return with_central(journal.finished().facts(), drawn.random())
 
 
 def _curve(drawn: random.Random) -> tuple[CurvePoint, ...]:
@@ -126,10 +129,12 @@ def _curve(drawn: random.Random) -> tuple[CurvePoint, ...]:
 STATES = {
     "finished": two_banks().facts(),
     "whole": whole(),
+    "level with central": with_central(two_banks().facts(), 0.7003),
     "weak": two_banks("tutorial", (0.02, 0.03, 0.06), flagged=0).facts(),
     "fallen": two_banks(precisions=(0.02, 0.7, 0.5)).facts(),
     "failed at once": Journal().started().finished(FAILED, "three rounds in a row were <void>").facts(),
     "troubled": troubled(),
+    "stuck": stuck(),
     "pooled alone": pooled_alone(),
     "one class": one_class(),
     "a hold-out without fraud": held_without_fraud(),

@@ -11,7 +11,9 @@ from pydantic import SecretStr
 
 from fedfraud.errors import Invalid, Misconfigured
 from services.reporter import html, markdown, report
-from services.reporter.desk import Desk, is_written, last_run, read_run, run_folder, write_report
+from services.reporter.choice import SECTIONS
+from services.reporter.desk import Desk, is_written, last_run, read_origin, read_run, run_folder, write_report
+from services.reporter.origin import Origin
 from services.reporter.settings import Settings
 from tests.services.reporter.aggregators import until
 from tests.services.reporter.journals import RUN, Journal, two_banks
@@ -43,7 +45,7 @@ def below(folder: Path) -> list[Path]:
     return list(folder.rglob("*"))
 
 
-FILES = ["facts.json", "report.html", "report.md"]
+FILES = ["facts.json", "narrative.json", "report.html", "report.md"]
 
 
 async def test_facts_and_report_are_written_and_nothing_else(tmp_path: Path) -> None:
@@ -75,7 +77,7 @@ async def test_a_run_that_is_written_stays_as_it_is(tmp_path: Path) -> None:
     assert (tmp_path / RUN / "report.md").read_text() == "changed by hand"
 
 
-@pytest.mark.parametrize("missing", FILES)
+@pytest.mark.parametrize("missing", ["facts.json", "report.html", "report.md"])
 async def test_a_run_that_was_half_written_is_written_again(tmp_path: Path, missing: str) -> None:
     await desk(tmp_path).write(two_banks().facts())
     (tmp_path / RUN / missing).unlink()
@@ -118,6 +120,20 @@ async def test_the_narrative_replaces_the_templates_report(tmp_path: Path) -> No
     for name in ("report.md", "report.html"):
         assert "Chosen by the model" in (tmp_path / RUN / name).read_text()
     assert report.PENDING not in path.read_text()
+
+
+async def test_beside_the_report_is_said_who_chose_what_and_who_looks_is_told_when_that_changes(tmp_path: Path) -> None:
+    told: list[Origin | None] = []
+    assert read_origin(tmp_path / RUN) is None
+    with serving(response()) as api:
+        settings = Settings(reports_dir=tmp_path, openai_api_key=SecretStr("sk-test"), openai_base_url=api.url)
+        await Desk(settings, replaced=lambda: told.append(read_origin(tmp_path / RUN))).write(two_banks().facts())
+        waiting = read_origin(tmp_path / RUN)
+        await until(lambda: len(told) == 1)
+    assert waiting == Origin(template=list(SECTIONS.values()), reason=report.PENDING.rstrip("."))
+    assert told == [Origin(model="gpt-5.2-2026-01-01", chosen=list(SECTIONS.values()))]
+    (tmp_path / RUN / "narrative.json").write_text("[]")
+    assert read_origin(tmp_path / RUN) is None
 
 
 async def test_the_templates_report_is_there_while_the_model_has_not_answered(tmp_path: Path) -> None:

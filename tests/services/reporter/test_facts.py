@@ -36,6 +36,28 @@ def test_what_is_no_facts_does_not(change: dict[str, object]) -> None:
         jsonschema.validate(facts, json.loads(PUBLISHED.read_text()), cls=jsonschema.Draft202012Validator)
 
 
+@pytest.mark.parametrize(
+    "place", [(), ("run",), ("final",), ("final", "holdout"), ("rounds", 0), ("banks", 0), ("events", 0), ("code",)]
+)
+def test_what_the_schema_does_not_name_is_no_facts_and_is_passed_over_when_read(place: tuple[str | int, ...]) -> None:
+    facts = json.loads(two_banks().facts().to_json())
+    part = facts
+    for step in place:
+        part = part[step]
+    part["invented"] = 1
+    with pytest.raises(jsonschema.ValidationError, match="invented"):
+        jsonschema.validate(facts, json.loads(PUBLISHED.read_text()), cls=jsonschema.Draft202012Validator)
+    assert RunFacts.from_json(json.dumps(facts)).run.outcome == "finished"
+
+
+def test_every_object_of_the_schema_says_what_else_may_be_in_it() -> None:
+    described = json.loads(schema())
+    objects = {name: part for name, part in described["$defs"].items() if part.get("type") == "object"}
+    assert [name for name, part in objects.items() if part.get("additionalProperties") is not False] == []
+    assert described["additionalProperties"] is False
+    assert len(objects) > 20
+
+
 def test_facts_of_an_earlier_version_are_read() -> None:
     facts = json.loads(two_banks().facts().to_json())
     for name in ("totals", "heterogeneity", "release", "events", "open"):

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
+from fedfraud.build import build
 from services.reporter import model_card
 from services.reporter.facts import FeatureFacts, RunFacts, RunStateFacts
-from tests.services.reporter.journals import two_banks
+from tests.services.reporter.journals import two_banks, with_central
 
 
 def facts() -> RunFacts:
@@ -82,6 +83,19 @@ def test_the_card_says_plainly_what_makes_the_output_a_probability(logit_adjustm
     card = model_card.render(facts(), logit_adjustment)
     assert told in card
     assert "No further calibration was fitted." in card
+
+
+def test_the_card_counts_as_the_report_does_and_prints_scores_as_it_does() -> None:
+    card = model_card.render(with_central(two_banks().facts(), 0.6), True)
+    assert "1 gains against training alone, 0 are as before at the printed precision, 1 loses, in average" in card
+    assert "| the public hold-out | 0.700 | 0.900 | 0.0500 | 0.0200 | 20.0 % | 30.0 % | 1,000 | 20 |" in card
+    assert "the federated model is ahead of it by 0.100" in card
+
+
+def test_the_card_names_the_code_that_made_it() -> None:
+    card = model_card.render(facts(), True)
+    assert (front_matter(card)["code_version"], front_matter(card)["code_commit"]) == (build().version, build().commit)
+    assert f"| Code | version {build().version}, commit {build().commit} |" in card
 
 
 def test_names_of_others_make_no_headings_links_or_markup() -> None:

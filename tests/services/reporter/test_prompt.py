@@ -22,7 +22,8 @@ ALLOWED = re.compile(
     r"|totals\.training_rounds|derived\.(banks|rounds_without_result)"
     r"|derived\.(chance_multiple|constant_log_loss|trigger\.average_precision|(change|rule)\.[a-z_]+)"
     r"|final\.(holdout|pooled|central)(_curve\.(budgets|calibration)\.\d+)?\.[a-z_]+"
-    r"|final\.(alone|federated|uplift)(_holdout)?\.(best|mean|worst|count)|final\.banks_(compared|gaining|losing)"
+    r"|final\.(alone|federated|uplift)(_holdout)?\.(best|mean|worst|count)|final\.banks_(compared|gaining|losing|unchanged|uncompared)"
+    r"|final\.against_central\.by"
     r"|banks\.bank-\d+\.(seat|rows|fraud_rate|(alone|federated|uplift)(_holdout)?)"
     r"|heterogeneity\.(rows|fraud_rate)\.(least|most|count)"
 )
@@ -79,9 +80,14 @@ def _of_other_secrets(run: RunFacts) -> RunFacts:
     other.events, other.release.banks = [], [BankRelease(seat="bank-99", bytes=999, mask_bytes=999)]
     for bank in other.banks:
         bank.state, bank.rounds_asked, bank.rounds_answered, bank.refusals = "revoked", 99, 99, 99
+        bank.no_uplift = EVIL if bank.no_uplift else None
     for done in other.rounds:
         others = [bank.seat for bank in other.banks if bank.seat not in done.dropped] + done.dropped
         done.dropped = others[: len(done.dropped)]
+        for one in done.missing:
+            one.seat, one.reason, one.stage = other.banks[0].seat, EVIL, None if one.stage else "share"
+        done.missing = done.missing[1:]
+        done.stage = None if done.stage else "mask"
         done.reason, done.seconds, done.bytes, done.contributions, done.clipped_share = EVIL, 99.0, 99, 99, 0.99
     other.totals = summary.complete(other.model_copy(deep=True), None).totals
     return other

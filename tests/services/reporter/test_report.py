@@ -1,14 +1,29 @@
 """The report by template: complete on its own, and plain about what is bad."""
 
+from typing import Any
+
 import pytest
 
+from fedfraud import wire
+from fedfraud.build import build
+from fedfraud.fixed_point import Segment
 from services.reporter import grounding, html, markdown
 from services.reporter.choice import SECTIONS
 from services.reporter.facts import RunFacts
 from services.reporter.report import Written, compose
 from services.reporter.sentences.candidates import offered
 from tests.services.reporter.figures import figures_of_its_own, strays, visible
-from tests.services.reporter.journals import FAILED, FINAL, PREPARING, RUN, STOPPED, Journal, scores, two_banks
+from tests.services.reporter.journals import (
+    FAILED,
+    FINAL,
+    PREPARING,
+    RUN,
+    STOPPED,
+    Journal,
+    scores,
+    two_banks,
+    with_central,
+)
 from tests.services.reporter.states import CURVE, STATES
 
 HEADINGS = ["## Executive summary", "## Metric interpretation", "## Risks", "## Next steps"]
@@ -128,7 +143,7 @@ def test_a_failed_run_says_so_before_it_says_that_the_model_is_good() -> None:
     text = render(journal.finished(FAILED, "three rounds in a row were void").facts())
     summary = sections(text)["Executive summary"].split("\n\n")[1]
     assert summary.startswith("**The run failed after 1 of 9 training rounds.** **The model ranks fraud well**: ")
-    assert "Not known whether bank-01 gain: the run ended before the final round, in which banks compare." in text
+    assert "Not known whether bank-01 gains: the run ended before the final round, in which banks compare." in text
 
 
 def test_banks_without_a_comparison_are_told_apart_by_the_answers_that_were_missing() -> None:
@@ -138,10 +153,63 @@ def test_banks_without_a_comparison_are_told_apart_by_the_answers_that_were_miss
     journal.accepted(2, "bank-01", alone=0.4, federated=0.5).accepted(2, "bank-02", federated=0.5)
     journal.committed(2, 2, ["bank-01", "bank-02"], FINAL, holdout=scores(0.5)).finished()
     assert (
-        "Not known whether bank-02, bank-03, bank-04 gain: answers were missing in the last round (from bank-03); "
-        "answers were missing in earlier rounds (from bank-04); "
-        "no comparison disclosed, no time for it, or validation rows that define none (bank-02)."
+        "Not known whether bank-02 gains: no time to train alone in the final round, or not disclosed; "
+        "whether bank-03 gains: no answer in the final round, in which banks compare; "
+        "whether bank-04 gains: not asked in the final round, in which banks compare."
     ) in sections(render(journal.facts()))["Risks"]
+
+
+def test_a_bank_whose_rows_define_no_comparison_is_told_apart_from_one_that_is_silent() -> None:
+    journal = Journal().started(rounds=1).opened(1, ["bank-01", "bank-02", "bank-03"])
+    hidden: dict[str, Any] = {
+        "alone_holdout": 0.1,
+        "federated_holdout": 0.7,
+    }  # and nothing on its own rows, which have one fraud
+    journal.accepted(1, "bank-01", row_count=1000, fraud_rate=0.001, **hidden).accepted(1, "bank-02", **hidden)
+    journal.accepted(1, "bank-03").committed(1, 2, ["bank-01", "bank-02", "bank-03"], FINAL, holdout=scores(0.7))
+    risks = sections(render(journal.finished().facts()))["Risks"]
+    assert (
+        "Not known whether bank-01 gains: no frauds among the bank's validation rows, so average precision is not "
+        "defined there; whether bank-02 gains: a single class among the bank's validation rows, so average precision "
+        "is not defined there; whether bank-03 gains: not disclosed."
+    ) in risks
+
+
+def test_who_gains_who_loses_who_is_as_before_and_who_is_unknown_add_up_to_the_banks() -> None:
+    figures = {"01": (0.5, 0.6), "02": (0.5, 0.7), "03": (0.5, 0.5004), "04": (0.5, 0.4996), "05": (0.6, 0.5)}
+    seats = [f"bank-{number}" for number in (*figures, "06")]
+    journal = Journal().started(rounds=1).opened(1, seats)
+    for number, (alone, federated) in figures.items():
+        journal.accepted(1, f"bank-{number}", alone=alone, federated=federated)
+    run = journal.accepted(1, "bank-06").committed(1, 2, seats, FINAL, holdout=scores(0.7)).finished().facts()
+    final = run.final
+    assert (final.banks_gaining, final.banks_unchanged, final.banks_losing, final.banks_uncompared) == (2, 2, 1, 1)
+    assert (
+        "Of 5 banks that disclose both figures on own rows, 2 gain by the federation (bank-02, bank-01); 2 are as "
+        "before at the printed precision (bank-03, bank-04); **1 loses by it: bank-05 (-0.100)**; of 1 it is not known "
+        "(bank-06)."
+    ) in render(run)
+
+
+def test_a_round_without_a_result_names_whom_it_waited_for() -> None:
+    journal = Journal().started().opened(1, ["bank-01", "bank-02"]).void(1, 1, ["bank-01"], "1 answered, 2 are needed")
+    risks = sections(render(journal.finished(FAILED).facts()))["Risks"]
+    assert "Training round 1 was void, where answers were missing (bank-02: no answer in time)." in risks
+
+
+@pytest.mark.parametrize(
+    ("step", "segments", "name"),
+    [
+        (0, (Segment.COUNT,), "The counting round"),
+        (0, PREPARING, "The preparing round"),
+        (3, FINAL, "The final round"),
+    ],
+)
+def test_a_round_without_a_result_is_called_what_it_is(step: int, segments: tuple[Segment, ...], name: str) -> None:
+    journal = Journal().started().opened(1, ["bank-01"]).void(1, step, [], "nobody answered")
+    journal.entries[-1].round_void.segments[:] = wire.segments_to_proto(segments)
+    risks = sections(render(journal.finished(FAILED).facts()))["Risks"]
+    assert f"{name} was void, where answers were missing (bank-01: no answer in time)." in risks
 
 
 def test_banks_that_disclose_nothing_are_dashes_and_nobody_is_said_to_gain() -> None:
@@ -150,7 +218,7 @@ def test_banks_that_disclose_nothing_are_dashes_and_nobody_is_said_to_gain() -> 
     text = render(facts)
     assert "| bank-01 | – | – | – | – | – | – | – |" in text
     assert "No bank discloses how it fares alone and federated" in text
-    assert "Not known whether bank-01, bank-02 gain" in text
+    assert "Not known whether bank-01, bank-02 gain: the run ended before" in text
 
 
 def test_rows_of_one_class_give_no_verdict() -> None:
@@ -164,7 +232,11 @@ def test_voids_missing_answers_and_refusals_become_risks_and_next_steps() -> Non
     journal.refused("bank-02", "weight must be 1 to 1048576, got [0](http://x)")
     journal.opened(2, ["bank-01", "bank-02"]).committed(2, 1, ["bank-01"], holdout=scores(0.5)).finished()
     parts = sections(render(journal.facts()))
-    assert "- 1 round had no result.\n- 3 answers were missing (from bank-01, bank-02)." in parts["Risks"]
+    assert (
+        "- 1 round had no result.\n"
+        "- Training round 1 was void, where answers were missing (bank-01, bank-02: no answer in time).\n"
+        "- 3 answers were missing (from bank-01, bank-02)."
+    ) in parts["Risks"]
     assert "1 contribution was refused (the last: bank-02, INVALID\\_ARGUMENT, weight must be" in parts["Risks"]
     assert "got \\[0\\](http:// x)" in parts["Risks"]
     assert "Look at why rounds had no result" in parts["Next steps"]
@@ -189,11 +261,11 @@ def test_few_frauds_and_a_model_that_got_worse_are_risks() -> None:
 
 def test_thresholds_are_options_by_budget_with_what_each_finds_and_costs() -> None:
     parts = sections(render(two_banks(curve=CURVE).facts()))
-    assert "| 1 | 1 | 1 | 100.0 % | 5.0 % | 0 |" in parts["Metric interpretation"]
-    assert "| 5 | 5 | 4 | 80.0 % | 20.0 % | 1 |" in parts["Metric interpretation"]
-    assert "| 10 | 10 | 6 | 60.0 % | 30.0 % | 4 |" in parts["Metric interpretation"]
+    assert "| 1 | 1 | 1 | 100.0 % | 5.0 % | 0 | +6.000 |" in parts["Metric interpretation"]
+    assert "| 5 | 5 | 4 | 80.0 % | 20.0 % | 1 | +3.000 |" in parts["Metric interpretation"]
+    assert "| 10 | 10 | 6 | 60.0 % | 30.0 % | 4 | +1.000 |" in parts["Metric interpretation"]
     assert "With 5 alerts in 1,000 transactions, on the public hold-out: 5 alerts, 80.0 %" in parts["Executive summary"]
-    assert "there are fewer than 3.5 or more than 6.5 (30 % either way)" in parts["Risks"]
+    assert "fewer than 3.5 or more than 6.5 alerts in 1,000 transactions (30 % either way)" in parts["Risks"]
 
 
 def test_calibration_is_what_was_expected_beside_what_there_was() -> None:
@@ -248,7 +320,36 @@ def test_the_central_model_is_a_line_of_the_comparison_where_there_is_one() -> N
     run.final.central = run.final.holdout.model_copy(update={"average_precision": 0.8})
     text = render(run)
     assert "| All rows in one place, hold-out | – | 0.800 | – |" in text
-    assert "Federated minus all rows in one place, on the hold-out: -0.100 in average precision." in text
+    assert "Federated minus all rows in one place, on the public hold-out: -0.100 in average precision." in text
+
+
+@pytest.mark.parametrize(
+    ("central", "said", "meant", "risk"),
+    [
+        (0.8, "behind it by 0.100", "what it costs here", "ranks better by 0.100 in average precision"),
+        (
+            0.6,
+            "ahead of it by 0.100",
+            "would not have ranked better",
+            "Central, with 0.600 no better here, is no bound",
+        ),
+        (0.7003, "0.700: neither is ahead at the printed precision", "costs nothing", "is no bound"),
+    ],
+)
+def test_which_side_is_ahead_of_the_other_is_said_in_the_summary_the_reading_and_the_risks(
+    central: float, said: str, meant: str, risk: str
+) -> None:
+    run = with_central(two_banks().facts(), central)
+    parts = sections(render(run))
+    assert said in parts["Executive summary"]
+    assert said in parts["Metric interpretation"]
+    assert meant in parts["Metric interpretation"]
+    assert risk in parts["Risks"]
+    assert strays(render(run), run, f"All {compose(run).facts['report.figures'].text} figures") == []
+    for names in (["summary.chance"], ["summary.central", "summary.chance"]):
+        summary = sections(render(run, chosen(run, executive_summary=names)))["Executive summary"]
+        assert summary.count(said) == 1, "whoever chooses, and once"
+    assert "Central" not in render(two_banks().facts())
 
 
 def test_what_left_the_banks_is_said_for_both_modes() -> None:
@@ -262,6 +363,8 @@ def test_what_left_the_banks_is_said_for_both_modes() -> None:
 
 def test_the_lineage_ties_the_page_to_the_journal() -> None:
     parts = sections(render(two_banks().facts()))["Next steps"]
+    assert f"| Code's version | {build().version} |" in parts
+    assert f"| Code's commit | {build().commit} |" in parts
     for line in (f"| Run | {RUN} |", f"| Model's hash | {'03' * 32} |", "| Seed | 7 |", "| Recipe | default |"):
         assert line in parts
     assert "| Recipe: weight rule | sqrt\\_fraud |" in parts

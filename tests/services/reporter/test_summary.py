@@ -1,8 +1,12 @@
 """What follows from the facts by arithmetic, with numbers that one can check in the head."""
 
+import pytest
+
+from fedfraud import wire
 from fedfraud.metrics import CurvePoint
-from services.reporter.summary import curve
-from tests.services.reporter.journals import TRAINING, Journal, two_banks
+from services.reporter.fold import Facts
+from services.reporter.summary import curve, sign
+from tests.services.reporter.journals import FINAL, TRAINING, Journal, scores, two_banks, with_central
 
 # 1,000 rows and 20 frauds: 5 alerts hit 4, 10 hit 6, 100 hit 15.
 POINTS = (
@@ -20,6 +24,7 @@ def test_a_threshold_has_precision_recall_and_alerts_a_thousand_rows() -> None:
     assert (second.alerts, second.hits, second.false_alerts, second.expected_hits) == (10, 6, 4, 6.0)
     assert (second.alerts_per_thousand, second.precision, second.recall) == (10.0, 0.6, 0.3)
     assert facts.points[0].probability == 0.5
+    assert [point.logit for point in facts.points] == [0.0, -1.0, -2.0, -20.0]
 
 
 def test_a_budget_takes_the_most_alerts_that_are_within_it() -> None:
@@ -49,6 +54,46 @@ def test_totals_add_up_rounds_contributions_bytes_and_missing_answers() -> None:
     assert (totals.rounds_committed, totals.rounds_void, totals.training_rounds) == (1, 1, 1)
     assert (totals.contributions, totals.bytes, totals.answers_missing, totals.seconds) == (2, 160, 1, 1.75)
     assert [(r.contributions, r.bytes) for r in run.rounds] == [(1, 80), (1, 80)]
+
+
+@pytest.mark.parametrize(("precision", "ahead"), [(0.65, "federated"), (0.75, "central"), (0.7004, "neither")])
+def test_federated_and_central_are_compared_at_the_printed_precision(precision: float, ahead: str) -> None:
+    run = with_central(two_banks().facts(), precision)
+    assert run.final.against_central is not None
+    assert run.final.against_central.ahead == ahead
+    assert round(run.final.against_central.by, 6) == round(abs(0.7 - precision), 6)
+    assert two_banks().facts().final.against_central is None
+
+
+def test_a_change_counts_from_the_printed_precision_on() -> None:
+    assert [sign(change) for change in (0.0006, 0.0004, 0.0, -0.0004, -0.0006, None)] == [1, 0, 0, 0, -1, 0]
+
+
+def test_why_an_uplift_is_not_known_is_said_when_the_run_has_ended() -> None:
+    both = ["bank-01", "bank-02"]
+    journal = Journal().started(rounds=1).opened(1, both).accepted(1, "bank-01", alone=0.5)
+    journal.void(1, 2, ["bank-01"], "1 answered, 2 are needed")
+    journal.entries[-1].round_void.segments[:] = wire.segments_to_proto(FINAL)
+    facts = Facts()
+    for entry in journal.entries:
+        facts.apply(entry)
+    going_on = facts.completed()
+    assert going_on is not None
+    assert [bank.no_uplift for bank in going_on.banks] == [None, None]
+    ended = journal.finished().facts()
+    assert {bank.no_uplift for bank in ended.banks} == {"the final round, in which banks compare, had no result"}
+    assert [bank.no_uplift for bank in two_banks().facts().banks] == [None, None]
+
+
+def test_without_a_hold_out_a_bank_that_says_nothing_may_have_rows_that_define_nothing() -> None:
+    seats = ["bank-01", "bank-02"]
+    journal = Journal().started(rounds=1).opened(1, seats).accepted(1, "bank-01", row_count=900, fraud_rate=0.0)
+    journal.accepted(1, "bank-02", row_count=900, fraud_rate=0.1)
+    run = journal.committed(1, 2, seats, FINAL, pooled=scores(0.5)).finished().facts()
+    assert [bank.no_uplift for bank in run.banks] == [
+        "no frauds among the bank's validation rows, so average precision is not defined there",
+        "not disclosed, or a single class among the bank's validation rows",
+    ]
 
 
 def test_who_gains_and_who_loses_is_counted_and_how_different_banks_are_is_spread() -> None:

@@ -33,11 +33,19 @@ def test_more_alerts_catch_more_and_cost_precision() -> None:
 
 def test_a_figure_lies_in_its_interval() -> None:
     facts = trade_facts(figures())
-    for estimates in (facts.rank, facts.headline):
-        for name, estimate in estimates:
-            assert isinstance(estimate, Estimate)
-            assert estimate.low is not None, name
-            assert estimate.low <= estimate.value <= estimate.high, name  # type: ignore[operator]
+    rank = facts.rank
+    estimates = [estimate for _, estimate in facts.headline]
+    estimates += [rank.average_precision, rank.roc_auc, rank.brier, rank.calibration]
+    estimates += [one for each in rank.alert_rates for one in (each.recall, each.precision)]
+    estimates += [each.recall for each in rank.false_alarm_rates]
+    assert len(estimates) == 7 + 4 + 2 * 3 + 2
+    for estimate in estimates:
+        assert isinstance(estimate, Estimate)
+        assert estimate.low is not None
+        assert estimate.low <= estimate.value <= estimate.high  # type: ignore[operator]
+    assert [each.rate for each in rank.alert_rates] == [0.001, 0.005, 0.01]
+    assert [each.rate for each in rank.false_alarm_rates] == [0.01, 0.05]
+    assert facts.interval_share == 0.95
 
 
 def test_the_final_rounds_figures_stand_with_the_final_model_and_others_have_none() -> None:

@@ -17,6 +17,7 @@ function swap(id, html) {
     if (scrolled[index]) [each.scrollLeft, each.scrollTop] = scrolled[index];
   });
   if (id === "thresholds") startBudget(budget);
+  watchEdges(section);
   if (focused !== null) section.querySelectorAll(FOCUSABLE)[focused]?.focus({ preventScroll: true });
 }
 
@@ -46,6 +47,26 @@ function startBudget(former) {
   read();
 }
 
+/** Says of each box that scrolls on which side there is more, for the style sheet to show. */
+function markEdges(box) {
+  const more = [];
+  if (box.scrollLeft + box.clientWidth < box.scrollWidth - 1) more.push("right");
+  if (box.scrollTop + box.clientHeight < box.scrollHeight - 1) more.push("below");
+  if (more.length) box.dataset.more = more.join(" ");
+  else delete box.dataset.more;
+  box.toggleAttribute("data-wide", box.scrollWidth > box.clientWidth + 1);
+}
+
+const resized = new ResizeObserver((entries) => entries.forEach((each) => markEdges(each.target)));
+
+function watchEdges(part) {
+  for (const box of part.querySelectorAll(".scroll, .banks, .events")) {
+    box.addEventListener("scroll", () => markEdges(box), { passive: true });
+    resized.observe(box);
+    markEdges(box);
+  }
+}
+
 function follow(version) {
   const stream = new EventSource(`/events?seen=${encodeURIComponent(version)}`);
   stream.addEventListener("message", (message) => {
@@ -64,4 +85,5 @@ function follow(version) {
 }
 
 startBudget();
+watchEdges(document);
 if (document.body.dataset.version) follow(document.body.dataset.version);

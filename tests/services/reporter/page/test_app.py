@@ -12,11 +12,14 @@ import pytest_asyncio
 
 from fedfraud.errors import Misconfigured
 from fedfraud.v1 import history_pb2
+from services.reporter.desk import write_report
 from services.reporter.fold import Facts
+from services.reporter.origin import Origin
 from services.reporter.page.app import HEADERS, MOST_STREAMS, REPORT_POLICY, application
 from services.reporter.page.archive import Archive
 from services.reporter.page.feed import Feed
 from services.reporter.page.server import PageServer
+from services.reporter.report import compose
 from tests.services.reporter.journals import RUN, Journal, two_banks
 
 HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -180,14 +183,28 @@ async def test_an_earlier_run_has_a_page_and_its_files(served: Served) -> None:
     folder.mkdir()
     (folder / "facts.json").write_text(two_banks().facts().to_json())
     (folder / "report.html").write_text("<p>report</p>")
+    (folder / "narrative.json").write_text(Origin(model="gpt-5.2", chosen=["Risks"]).model_dump_json())
     (folder / "secret.txt").write_text("no")
     status, _, text = await served.get(f"/runs/{RUN}")
+    assert "Chosen by the model <strong>gpt-5.2</strong>: sentences under Risks." in text
     assert status == 200
     assert "an earlier run" in text
     assert 'data-version=""' in text
     status, headers, text = await served.get(f"/runs/{RUN}/report.html")
     assert (status, text, headers["content-security-policy"]) == (200, "<p>report</p>", REPORT_POLICY)
     assert (await served.get(f"/runs/{RUN}/facts.json"))[1]["content-type"] == "application/json"
+
+
+async def test_the_live_page_says_who_chose_the_reports_sentences_as_soon_as_it_is_written(served: Served) -> None:
+    facts = Facts()
+    for entry in two_banks().entries:
+        facts.apply(entry)
+    served.feed.take(facts)
+    assert "It is written when the run has ended." in (await served.get("/"))[2]
+    (served.reports / RUN).mkdir()
+    write_report(served.reports / RUN, compose(two_banks().facts(), note="no key is set"))
+    served.feed.refresh()
+    assert "Narrative by template: no key is set." in (await served.get("/"))[2]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 from fedfraud.metrics import CurvePoint
-from services.reporter.facts import RunFacts
+from services.reporter.facts import BankFacts, RunFacts
 from services.reporter.page import charts
 from tests.services.reporter.journals import Journal, scores, two_banks
 
@@ -62,7 +62,37 @@ def test_a_round_without_a_result_is_marked() -> None:
 
 
 def test_uplift_is_drawn_with_the_largest_gain_first() -> None:
-    assert [title for title in titles(charts.uplift(run(), "")) if title != "+0.00"] == ["+0.15", "-0.20"]
+    assert [title for title in titles(charts.uplift(run(), "")) if title != "+0.000"] == ["+0.150", "-0.200"]
+
+
+def with_uplifts(*uplifts: float) -> RunFacts:
+    found = run()
+    found.banks = [BankFacts(seat=f"bank-{n:02d}", uplift=uplift) for n, uplift in enumerate(uplifts, 1)]
+    return found
+
+
+def heights(html: str) -> list[float]:
+    """Of the wide drawing's bars, in pixels."""
+    wide = html.split('<div class="narrow"')[0]
+    found = [float(height) for height in re.findall(r'<rect[^>]* height="([\d.]+)"[^>]*class="rect', wide)]
+    return sorted(height for height in found if height)
+
+
+def test_one_large_gain_does_not_flatten_the_others_and_each_bar_says_its_own() -> None:
+    few = with_uplifts(0.996, 0.02, 0.015, 0.01, -0.012)
+    assert charts.is_compressed(few)
+    drawn = charts.uplift(few, "")
+    shown = heights(drawn)
+    assert shown[-1] / shown[0] < 12  # a hundred times as much: ten times as high
+    assert [title for title in titles(drawn) if title != "+0.000"] == ["+0.996", "+0.020", "+0.015", "+0.010", "-0.012"]
+    assert ">+0.25<" in drawn
+
+
+def test_uplifts_of_one_size_are_drawn_as_they_are() -> None:
+    alike = with_uplifts(0.2, 0.1, 0.05)
+    assert not charts.is_compressed(alike)
+    shown = heights(charts.uplift(alike, ""))
+    assert 3.5 < shown[-1] / shown[0] < 4.5
 
 
 def test_without_a_comparison_no_uplift_is_drawn() -> None:

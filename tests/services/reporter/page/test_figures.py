@@ -43,6 +43,8 @@ def test_a_figure_of_another_run_names_it() -> None:
     [
         ("score", 0.76949, "0.769"),
         ("signed", -0.0104, "-0.010"),
+        ("prevalence", 0.01981, "0.0198"),
+        ("logit", 13.6037, "+13.604"),
         ("percent", 0.5063, "50.6 %"),
         ("rate", 0.02, "2.00 %"),
         ("count", 12345.0, "12,345"),

@@ -1,18 +1,29 @@
 """What the page says in each state of things, and that text of others stays text."""
 
+import re
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
+from fedfraud import wire
+from fedfraud.build import build
+from fedfraud.fixed_point import Segment
 from fedfraud.metrics import CurvePoint
-from fedfraud.v1 import history_pb2
-from services.reporter.facts import RunFacts
+from fedfraud.v1 import history_pb2, masking_pb2
+from services.reporter import markdown
+from services.reporter.facts import RunFacts, SeatState
 from services.reporter.fold import Facts
+from services.reporter.origin import Origin
 from services.reporter.page import view
+from services.reporter.page.archive import Beside
 from services.reporter.page.view import Shown
-from tests.services.reporter.journals import FAILED, STOPPED, Journal, scores, two_banks
+from services.reporter.report import compose
+from tests.services.reporter.journals import FAILED, FINAL, STOPPED, Journal, scores, two_banks, with_central
+from tests.services.reporter.test_attempt import FOUR, KEY, THREE, advertised, answered, masked, opened, shared
 
 CURVE = (CurvePoint(2.0, 10, 8, 8.5), CurvePoint(-9.0, 1000, 20, 21.0))
+THREE_BUDGETS = (CurvePoint(6.0, 1, 1, 1.0), CurvePoint(3.0, 5, 4, 4.5), CurvePoint(1.0, 10, 6, 7.5), CURVE[1])
 HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(1)">'
 
 
@@ -40,13 +51,18 @@ def read(html: str) -> Reader:
 
 
 def text(html: str) -> str:
-    return " ".join(" ".join(read(html).words).split()).replace(" .", ".").replace(" ;", ";")
+    return re.sub(r" (?=[.,:;])", "", " ".join(" ".join(read(html).words).split()))
 
 
-def standing(journal: Journal) -> RunFacts | None:
+def sections_of_report(run: RunFacts) -> str:
+    return markdown.render(compose(run))
+
+
+def standing(journal: Journal, seats: dict[str, SeatState] | None = None) -> RunFacts | None:
     facts = Facts()
     for entry in journal.entries:
         facts.apply(entry)
+    facts.seats |= seats or {}
     return facts.completed()
 
 
@@ -77,6 +93,17 @@ def test_during_a_run_it_says_which_round_and_how_good_the_model_is_so_far() -> 
     assert "bank-02 working" in text(sections["banks"])
 
 
+def test_a_round_of_counters_is_called_that() -> None:
+    journal = Journal().started().opened(1, ["bank-01"])
+    journal.entries[-1].round_opened.segments[:] = wire.segments_to_proto((Segment.COUNT,))
+    said = text(view.sections(Shown(connected=True, run=standing(journal)))["verdict"])
+    assert "Preparing: the banks count payments by merchant" in said
+    run = standing(journal.committed(1, 0, ["bank-01"], (Segment.COUNT,)))
+    sections = view.sections(Shown(connected=True, run=run))
+    assert "counters committed 1 of 1" in text(sections["cost"])
+    assert ">count<" in sections["cost"]
+
+
 def test_after_a_round_without_a_result_it_says_so_and_why() -> None:
     journal = Journal().started().opened(1, ["bank-01", "bank-02"]).void(1, 1, ["bank-02"], "1 answered, 2 are needed")
     shown = Shown(connected=True, run=standing(journal))
@@ -99,7 +126,7 @@ def test_the_verdict_of_a_finished_run_puts_federated_against_alone_and_says_who
     said = text(view.sections(shown)["verdict"])
     assert shown.state == "finished"
     assert "Federating lifts average precision from 0.550 to 0.700" in said
-    assert "1 of 2 banks that compare gain on their own rows; 1 would do better alone." in said
+    assert "Of 2 banks that compare, 1 gains on its own rows, 1 would do better alone." in said
     assert "all rows in one place" not in said
 
 
@@ -113,12 +140,71 @@ def test_a_federation_that_makes_things_worse_is_said_to() -> None:
 
 
 def test_where_it_was_computed_the_verdict_puts_central_beside_it() -> None:
-    run = two_banks().facts()
-    assert run.final.holdout is not None
-    run.final.central = run.final.holdout.model_copy(update={"average_precision": 0.75})
-    sections = view.sections(Shown(connected=True, run=run))
-    assert "the same recipe on all rows in one place reaches 0.750" in text(sections["verdict"])
+    sections = view.sections(Shown(connected=True, run=with_central(two_banks().facts(), 0.75)))
+    assert "the same recipe on all rows in one place reaches 0.750, and central is ahead by 0.050" in text(
+        sections["verdict"]
+    )
     assert "all rows in one place" in text(sections["convergence"])
+    for precision, words in ((0.65, "and the federated model is ahead by 0.050"), (0.7, "and neither side is ahead")):
+        shown = Shown(connected=True, run=with_central(two_banks().facts(), precision))
+        assert words in text(view.sections(shown)["verdict"])
+
+
+def test_page_and_report_lead_with_the_same_alert_budget() -> None:
+    run = two_banks(curve=THREE_BUDGETS).facts()
+    drawn = view.sections(Shown(connected=True, run=run))
+    said = sections_of_report(run)
+    assert "With 5 alerts in 1,000 transactions, on the public hold-out: 5 alerts, 80.0 % of them fraud, 20.0 %" in said
+    assert "20.0 % of frauds, with 5 alerts in a thousand transactions" in text(drawn["verdict"])
+    assert 'data-start="5"' in drawn["thresholds"]
+
+
+def test_who_gains_is_counted_so_that_it_adds_up_and_why_a_comparison_lacks_is_said() -> None:
+    seats = ["bank-01", "bank-02", "bank-03"]
+    journal = Journal().started(rounds=1).opened(1, seats).accepted(1, "bank-01", alone=0.5, federated=0.5003)
+    hidden: dict[str, Any] = {"row_count": 900, "fraud_rate": 0.0, "alone_holdout": 0.1, "federated_holdout": 0.7}
+    journal.accepted(1, "bank-02", **hidden).accepted(1, "bank-03", alone=0.7, federated=0.6)
+    run = journal.committed(1, 2, seats, FINAL, holdout=scores(0.7)).finished().facts()
+    sections = view.sections(Shown(connected=True, run=run))
+    said = text(sections["gain"])
+    assert "0 gain, 1 is as before at the printed precision, 1 loses; of 1 it is not known." in said
+    assert "Uplift of 2 banks: 0 gain, 1 is as before, 1 loses" in sections["gain"]
+    assert (
+        "Not known of bank-02: no frauds among the bank's validation rows, so average precision is not defined" in said
+    )
+    assert sections["gain"].count('class="gain"') == 0
+    assert "Of 2 banks that compare, 0 gain on their own rows, 1 is as before, 1 would do better alone; of 1 more" in (
+        text(sections["verdict"])
+    )
+
+
+def test_at_a_masked_stage_a_bank_has_answered_when_it_has_answered_the_stage() -> None:
+    journal = masked(shared(advertised(opened(FOUR), FOUR), FOUR), THREE)
+    answered(journal, ["bank-02"], consent=masking_pb2.Consent())
+    declined = masking_pb2.Declined(reason=masking_pb2.DECLINE_REASON_LOST)
+    answered(journal, ["bank-03"], declined=declined)
+    seats: dict[str, SeatState] = dict.fromkeys(FOUR, "present")
+    sections = view.sections(Shown(connected=True, run=standing(journal, seats), seats=seats))
+    said = text(sections["banks"])
+    assert "The open round is at stage consent: a filled mark has answered it" in said
+    for words in ("bank-01 waited for", "bank-02 answered", "bank-03 sat out", "bank-04 dropped out"):
+        assert words in said
+
+
+def test_a_bank_that_a_round_waited_for_in_vain_is_shown_though_its_contribution_was_in() -> None:
+    journal = masked(shared(advertised(opened(FOUR), FOUR), FOUR), FOUR)
+    answered(journal, THREE, consent=masking_pb2.Consent())
+    ended = history_pb2.RoundAbandoned(key=KEY, step=1, seats=FOUR, reason="too few")
+    run = standing(journal.add(round_abandoned=ended), dict.fromkeys(FOUR, "present"))
+    said = text(view.sections(Shown(connected=True, run=run))["banks"])
+    assert "bank-04 no answer" in said
+    assert "bank-03 present" in said
+
+
+def test_the_code_that_made_the_facts_is_named() -> None:
+    said = text(view.sections(Shown(connected=True, run=two_banks().facts()))["settings"])
+    assert build().version in said
+    assert build().commit in said
 
 
 def test_banks_that_disclose_nothing_leave_the_verdict_to_the_model() -> None:
@@ -173,3 +259,22 @@ def test_the_newest_events_come_first_and_those_after_the_run_are_told_too() -> 
         ("Run", "events.1"),
         ("Run", "events.0"),
     ]
+
+
+def test_the_page_says_which_sections_a_model_chose_and_that_the_check_passed() -> None:
+    origin = Origin(model=HOSTILE, chosen=["Risks"], template=["Next steps"], reason="the model would not")
+    shown = Shown(connected=True, run=two_banks().facts(), beside=Beside(("report.html",), origin))
+    drawn = view.sections(shown)["report"]
+    assert f"Chosen by the model {HOSTILE}: sentences under Risks. It wrote no text. The check passed" in text(drawn)
+    assert "By template: Next steps: the model would not." in text(drawn)
+    assert {"script", "img"} & set(read(drawn).tags) == set()
+    assert '/report.html">report.html</a>' in drawn
+
+
+def test_a_report_by_template_is_said_to_be_and_one_that_is_not_written_is_not_there() -> None:
+    run = two_banks().facts()
+    origin = Origin(template=["Risks"], reason="the API could not be reached")
+    drawn = view.sections(Shown(connected=True, run=run, beside=Beside(("report.md",), origin)))["report"]
+    assert "Narrative by template: the API could not be reached." in text(drawn)
+    assert "model" not in text(drawn)
+    assert "It is written when the run has ended." in text(view.sections(Shown(connected=True, run=None))["report"])

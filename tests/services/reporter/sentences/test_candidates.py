@@ -11,6 +11,7 @@ from services.reporter.fact_table import table
 from services.reporter.facts import RunFacts
 from services.reporter.sentences.candidates import candidates, offered
 from services.reporter.sentences.sentence import TOPICS
+from services.reporter.summary import sign
 from tests.services.reporter.figures import figures_of_its_own, strays
 from tests.services.reporter.states import STATES, texts, whole
 
@@ -89,14 +90,15 @@ CLAIMS: dict[str, tuple[str, Callable[..., str]]] = {
             "the same at this precision",
         ),
     ),
-    r"summary\.central": (
-        rf"precision of {_N} on the hold-out, the federated model {_N}, a difference of [-+.\d]+: (.*)\.",
+    r"(summary|metrics)\.central": (
+        rf"of {_N} on (?:the public hold-out|all banks' validation rows), "
+        rf"the federated model {_N}: (the federated model is .*? it|neither is ahead)",
         lambda central, federated: _sign(
             federated,
             central,
             "the federated model is ahead of it",
             "the federated model is behind it",
-            "level at this precision",
+            "neither is ahead",
         ),
     ),
     r"summary\.training": (
@@ -139,10 +141,6 @@ CLAIMS: dict[str, tuple[str, Callable[..., str]]] = {
         rf"The last model \({_N}\) is (worse) than that of round [\d,]+ \({_N}\) in average precision\.",
         lambda last, best: _sign(last, best, "better", "worse", "as good"),
     ),
-    r"risks\.central": (
-        rf"has {_N} in average precision on the hold-out: by this measure rows in one place would have done (better)",
-        lambda change: _sign(change, 0, "worse", "better", "as well"),
-    ),
     r"summary\.most": (
         rf"No bank gains (more) .* precision {_N} alone and {_N} with",
         lambda alone, federated: _sign(federated, alone, "more", "less", "nothing"),
@@ -184,15 +182,16 @@ def test_each_direction_was_seen_both_ways_so_that_the_test_before_could_fail() 
 def test_who_gains_and_who_loses_is_so_in_the_facts(run: RunFacts) -> None:
     made = texts(run)
     uplifts = {bank.seat: bank.uplift for bank in run.banks if bank.uplift is not None}
-    gain, lose = ([seat for seat, change in uplifts.items() if sign * change > 0] for sign in (1, -1))
+    gain, lose = ([seat for seat, change in uplifts.items() if sign(change) == way] for way in (1, -1))
+    same = [seat for seat, change in uplifts.items() if not sign(change)]
     assert ("summary.undisclosed" in made) == (not uplifts)
     assert ("summary.losing" in made, "summary.none_loses" in made) == (bool(lose), bool(uplifts) and not lose)
-    for name, seats in (("summary.gaining", gain), ("summary.losing", lose)):
+    for name, seats in (("summary.gaining", gain), ("summary.losing", lose), ("summary.unchanged", same)):
         if name in made:
             said = re.findall(r"bank-\d+|ignore-[a-z-]+|x}} {{y", made[name])
             assert set(said) <= set(seats), made[name]
             assert len(said) == min(len(seats), 10)
-            assert re.search(rf", {len(seats)} (gain|lose)s? by", made[name]), made[name]
+            assert re.search(rf", {len(seats)} ((gain|lose)s? by|(is|are) as before)", made[name]), made[name]
     most = re.search(r"than (.+): average", made.get("summary.most", ""))
     assert most is None or uplifts[most[1]] == max(uplifts.values())
 
@@ -215,10 +214,13 @@ def test_a_banks_figures_are_that_banks(run: RunFacts) -> None:
 @EVERY
 def test_what_speaks_against_the_models_use_must_stand(run: RunFacts) -> None:
     must = {one.name for one in candidates(run) if one.must and one.offered}
-    losers = any((bank.uplift or 0) < 0 for bank in run.banks)
+    losers = any(sign(bank.uplift) < 0 for bank in run.banks)
     assert ({"summary.losing", "risks.losing"} <= must) == losers
     assert ("risks.void" in must) == any(done.outcome != "committed" for done in run.rounds)
     assert ("risks.missing" in must) == any(done.dropped for done in run.rounds)
+    assert ("risks.stuck.1" in {one.name for one in candidates(run)}) == ("risks.void" in must)
+    assert any(name.startswith("risks.stuck.") for name in must) == ("risks.void" in must)
+    assert ("risks.undisclosed" in must) == any(bank.no_uplift for bank in run.banks)
     held = run.final.holdout or run.final.pooled
     if held is not None:
         assert ({"metrics.flagged", "risks.silent", "steps.silent"} <= must) == (held.flagged_count == 0)

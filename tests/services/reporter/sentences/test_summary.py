@@ -1,6 +1,6 @@
 """Sentences of the executive summary, on two banks of which one gains 0.15 and one loses 0.2 on own rows."""
 
-from tests.services.reporter.journals import two_banks
+from tests.services.reporter.journals import FINAL, Journal, scores, two_banks
 from tests.services.reporter.states import STATES, texts, whole
 
 MADE = texts(whole())
@@ -21,8 +21,8 @@ def test_the_comparison_names_both_figures_and_the_difference() -> None:
 
 def test_central_is_ahead_and_is_said_to_be() -> None:
     assert MADE["summary.central"] == (
-        "The same recipe on all rows in one place reaches an average precision of 0.800 on the hold-out, the federated "
-        "model 0.700, a difference of -0.100: the federated model is behind it."
+        "The same recipe on all rows in one place reaches an average precision of 0.800 on the public hold-out, the "
+        "federated model 0.700: the federated model is behind it by 0.100."
     )
     assert "summary.central" not in texts(two_banks().facts())
 
@@ -42,6 +42,20 @@ def test_the_ranking_the_budget_the_rounds_and_the_sizes_have_their_figures() ->
     assert "finds 20.0 % of the frauds, and 80.0 % of the alerts are fraud" in MADE["summary.budget"]
     assert MADE["summary.rounds"] == "2 of 2 training rounds were committed; 2 banks took part."
     assert MADE["summary.sizes"] == "The 2 banks that disclose their size have from 2,000 to 4,000 rows each."
+
+
+def test_who_is_as_before_and_of_whom_it_is_not_known_is_counted_and_named() -> None:
+    seats = ["bank-01", "bank-02", "bank-03"]
+    journal = Journal().started(rounds=1).opened(1, seats).accepted(1, "bank-01", alone=0.5, federated=0.5004)
+    journal.accepted(1, "bank-02", alone=0.5, federated=0.4).accepted(1, "bank-03")
+    made = texts(journal.committed(1, 2, seats, FINAL, holdout=scores(0.7)).finished().facts())
+    assert made["summary.unchanged"] == (
+        "Of 2 banks with both figures disclosed on own rows, 1 is as before at the printed precision: bank-01."
+    )
+    assert made["summary.uncompared"] == (
+        "Of 1 bank it is not known whether the federation serves better on own rows: bank-03."
+    )
+    assert not {"summary.unchanged", "summary.uncompared"} & set(MADE)
 
 
 def test_of_banks_that_disclose_nothing_that_is_said_and_no_more() -> None:
