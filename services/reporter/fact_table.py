@@ -18,6 +18,9 @@ SEAT = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _LEFT_OUT = {"events", "open", "points"}
 """Lists that no report prints."""
 
+_OF_A_FIGURE = {"best", "mean", "worst", "least", "most", "value", "low", "high"}
+"""What follows a figure's name in a path."""
+
 _FORMATS = {
     **dict.fromkeys(("recall", "precision", "recall_at_half_percent", "recall_at_one_percent"), "{:.1%}"),
     **dict.fromkeys(("clipped_share",), "{:.1%}"),
@@ -30,6 +33,11 @@ _FORMATS = {
     **dict.fromkeys(("budget_per_thousand", "round_deadline_seconds", "weight_scale"), "{:g}"),
     **dict.fromkeys(("logit",), "{:+.3f}"),
     **dict.fromkeys(("seed",), "{:d}"),
+    **dict.fromkeys(("card_precision", "card_recall", "value_detection_rate", "savings", "rate"), "{:.1%}"),
+    **dict.fromkeys(("euro", "fraud_euro", "stopped_euro", "admin_euro"), "{:,.2f}"),
+    **dict.fromkeys(("false_alarms_per_hit", "calibration"), "{:.2f}"),
+    **dict.fromkeys(("brier",), "{:.5f}"),
+    **dict.fromkeys(("interval_share",), "{:.0%}"),
 }
 _NAMES = {
     "average_precision": "AP",
@@ -58,6 +66,9 @@ _NAMES = {
     "by": "difference in AP between federated and central",
     "alerts_per_thousand": "alerts a thousand rows",
     "budget_per_thousand": "budget in alerts a thousand rows",
+    "brier": "Brier score",
+    "calibration": "frauds expected for each there is",
+    "admin_euro": "euro that an alert costs",
 }
 _PLACES = {"holdout": "hold-out", "pooled": "pooled", "holdout_curve": "hold-out", "pooled_curve": "pooled"}
 _PLACES |= {"central": "central"}
@@ -103,7 +114,7 @@ def _name(item: object) -> str:
 
 
 def _fact(path: tuple[str, ...], value: Value) -> Fact:
-    name = path[-2] if path[-1] in {"best", "mean", "worst", "least", "most"} and len(path) > 1 else path[-1]
+    name = path[-2] if path[-1] in _OF_A_FIGURE and len(path) > 1 else path[-1]
     return Fact(".".join(path), value, _text(path, name, value), _label(path, name))
 
 

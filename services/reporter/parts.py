@@ -7,7 +7,7 @@ from services.reporter.derived import curve, headline, middle_budget, shown
 from services.reporter.document import Block, Bullets, Heading, Paragraph, Table
 from services.reporter.fact_table import Fact
 from services.reporter.facts import RoundFacts, RunFacts
-from services.reporter.reading import put
+from services.reporter.reading import in_money, put
 
 Facts = Mapping[str, Fact]
 
@@ -56,14 +56,16 @@ def at_a_budget(run: RunFacts, facts: Facts) -> list[Block]:
     blocks: list[Block] = [_part("Result at an alert budget, and against being alone")]
     if found := curve(run):
         budget = f"{found[0]}.budgets.{middle_budget(found[1]) + 1}"
+        worth = in_money(run)
         blocks.append(
             Paragraph(
                 f"With {put(f'{budget}.budget_per_thousand')} alerts in {put('derived.rule.thousand')} transactions, "
                 f"on {_rows(found[0])}: {put(f'{budget}.alerts')} alerts, {put(f'{budget}.precision')} of them fraud, "
-                f"{put(f'{budget}.recall')} of all frauds found, {put(f'{budget}.false_alerts')} false alarms. What "
-                "that is worth in money is not in the facts."
+                f"{put(f'{budget}.recall')} of all frauds found, {put(f'{budget}.false_alerts')} false alarms."
+                f"{'' if worth else ' What that is worth in money is not in the facts.'}"
             )
         )
+        blocks += [Paragraph(worth)] if worth else []
     rows = [(label, *(cell(facts, f"{key}.{name}") for name in ("worst", "mean", "best"))) for label, key in _COMPARED]
     rows = [row for row in rows if set(row[1:]) != {NONE}]
     central = cell(facts, "final.central.average_precision")
@@ -230,17 +232,25 @@ def data(run: RunFacts, facts: Facts) -> list[Block]:
             items.append(f"{what}: {spread}, as disclosed by {put(f'heterogeneity.{name}.count')} banks.")
     if run.run.population in advice.SIMULATED:
         items.append(f"The population {put('run.population')} is made up; it stands for no bank's customers.")
-    items.append(
-        "Not known from the journal: the period of the rows, whether validation rows are later than training rows, the "
-        "delay of labels, amounts, defects of a bank's data, and frauds that nobody has found."
-    )
+    if run.final.trade is not None:
+        days = put("final.trade.day_count")
+        items.append(
+            f"Validation is on {days} days after the training's and the labels' delay; cards known as compromised by "
+            "then are left out."
+        )
+    else:
+        items.append(
+            "Not known from the journal: the period of the rows, whether validation rows are later than training rows, "
+            "the delay of labels, and amounts."
+        )
+    items.append("No journal tells of defects of a bank's data, or of frauds that nobody has found.")
     return [_part("Data"), Bullets(tuple(items))]
 
 
 def limits(run: RunFacts) -> list[Block]:
     """What this report cannot say."""
     items = [
-        "No intervals are given: with few frauds, small differences can be chance.",
+        "Differences between banks and between models have no intervals: with few frauds, small ones can be chance.",
         "Errors are not broken down by kind of fraud, amount or hour: rows carry no such columns to the aggregator.",
         "Single alerts are not explained: the report is about the model, not about a decision on a customer.",
         "Declined transactions have no label, so what a present system stops is not in the figures.",

@@ -7,7 +7,7 @@ recommendation and tables are never a model's to choose. Figures stand in it by 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from services.reporter import grounding, parts, reading
+from services.reporter import grounding, parts, reading, trade_parts
 from services.reporter.choice import SECTIONS
 from services.reporter.document import Block, Bullets, Document, Heading, Paragraph
 from services.reporter.fact_table import Fact, table
@@ -83,6 +83,7 @@ def _metrics(run: RunFacts, facts: Mapping[str, Fact], prose: Prose) -> list[Blo
     return [
         Bullets(prose or tuple(read)) if prose or read else none,
         *parts.thresholds(run, facts),
+        *trade_parts.trade(run, facts),
         *parts.calibration(run, facts),
         *parts.rounds(run, facts),
     ]

@@ -23,6 +23,7 @@ SECTIONS = (
     "cost",
     "events",
     "thresholds",
+    "trade",
     "gain",
     "heterogeneity",
     "release",

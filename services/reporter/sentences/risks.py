@@ -54,7 +54,7 @@ def _told_by_topic(run: RunFacts) -> Iterator[Sentence]:
 def _left_open(run: RunFacts, facts: Facts) -> Iterator[Sentence]:
     text = "No noise was added to what banks sent: there is no bound in the sense of differential privacy."
     yield _say("risks.no_noise", topic="privacy", text=text)
-    text = "No intervals are given: with few frauds, small differences can be chance."
+    text = "Differences between banks and between models have no intervals: with few frauds, small ones can be chance."
     yield _say("risks.no_intervals", topic="limits", text=text)
     text = "Declined transactions have no label, so what a present system stops is not in the figures."
     yield _say("risks.declined", topic="limits", text=text)

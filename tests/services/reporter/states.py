@@ -14,7 +14,18 @@ from services.reporter.fact_table import table
 from services.reporter.facts import RunFacts
 from services.reporter.sentences.candidates import candidates
 from services.reporter.sentences.sentence import Sentence
-from tests.services.reporter.journals import FAILED, FINAL, PREPARING, STOPPED, Journal, scores, two_banks, with_central
+from tests.fedfraud.trades import figures
+from tests.services.reporter.journals import (
+    FAILED,
+    FINAL,
+    OF_PAYMENTS,
+    PREPARING,
+    STOPPED,
+    Journal,
+    scores,
+    two_banks,
+    with_central,
+)
 from tests.services.reporter.test_attempt import FOUR, THREE, abandoned, advertised, answered, masked, opened, shared
 
 CURVE = tuple(
@@ -50,6 +61,15 @@ def pooled_alone() -> RunFacts:
     journal.opened(2, ["bank-01"]).committed(2, 1, ["bank-01"], pooled=scores(0.1))
     journal.opened(3, ["bank-01"]).accepted(3, "bank-01", row_count=400, fraud_rate=0.02, alone=0.3, federated=0.4)
     return journal.committed(3, 2, ["bank-01"], FINAL, pooled=scores(0.4), curve=CURVE).finished().facts()
+
+
+def of_payments() -> RunFacts:
+    """Banks with payments: a final round in the trade's terms."""
+    journal = Journal().started(rounds=1).opened(1, ["bank-01"]).committed(1, 0, ["bank-01"], PREPARING)
+    journal.opened(2, ["bank-01"]).committed(2, 1, ["bank-01"], pooled=scores(0.1)).opened(3, ["bank-01"])
+    journal.accepted(3, "bank-01", row_count=400, fraud_rate=0.02, alone=0.3, federated=0.4)
+    final, trade = scores(0.4), figures()
+    return journal.committed(3, 2, ["bank-01"], OF_PAYMENTS, final, curve=CURVE, trade=trade).finished().facts()
 
 
 def one_class() -> RunFacts:
@@ -136,6 +156,7 @@ STATES = {
     "troubled": troubled(),
     "stuck": stuck(),
     "pooled alone": pooled_alone(),
+    "of payments": of_payments(),
     "one class": one_class(),
     "a hold-out without fraud": held_without_fraud(),
     "undisclosed": undisclosed(),

@@ -125,6 +125,9 @@ async def test_chat_completions_fail_as_plainly(answer: Answer, why: str) -> Non
 
 
 MUST = ["risks.losing", "risks.visible"]
+NO_INTERVALS = (
+    "Differences between banks and between models have no intervals: with few frauds, small ones can be chance."
+)
 LIES = {
     "a wrong figure": [*MUST, "It reaches 0.95 in average precision."],
     "a wrong figure in words": [*MUST, "It finds ninety-five of a hundred frauds."],
@@ -142,7 +145,7 @@ LIES = {
     "a link": [*MUST, "[risks.losing](http://evil.example)"],
     "a heading": [*MUST, "# All is well"],
     "a verdict": [*MUST, "The model is safe to deploy."],
-    "the text of a sentence for its name": [*MUST, "No intervals are given."],
+    "the text of a sentence for its name": [*MUST, NO_INTERVALS],
     "a sentence of another run": [*MUST, "risks.fallen"],
     "a sentence of another section": [*MUST, "steps.seeds"],
     "a sentence that is not to be chosen": [*MUST, "steps.ending"],
@@ -161,7 +164,7 @@ async def test_a_lie_costs_its_section_alone_and_never_reaches_the_report(lie: l
     md, page = assert_sound(made)
     for shown in (md, page):
         said = [item for item in lie if " " in item and item not in {one.text for one in candidates(RUN)}]
-        assert not [item for item in said if item in shown and item != "No intervals are given."]
+        assert not [item for item in said if item in shown and item != NO_INTERVALS]
         assert not [word for word in ("evil.example", "kpmg", "Barclays", "slumped", "xcv") if word in shown]
         assert "sentences under Executive summary, Metric interpretation, Next steps. " in shown
         assert f"By template: Risks: {UNSOUND}." in shown

@@ -20,6 +20,7 @@ from services.reporter.page.archive import Beside
 from services.reporter.page.view import Shown
 from services.reporter.report import compose
 from tests.services.reporter.journals import FAILED, FINAL, STOPPED, Journal, scores, two_banks, with_central
+from tests.services.reporter.states import of_payments
 from tests.services.reporter.test_attempt import FOUR, KEY, THREE, advertised, answered, masked, opened, shared
 
 CURVE = (CurvePoint(2.0, 10, 8, 8.5), CurvePoint(-9.0, 1000, 20, 21.0))
@@ -220,6 +221,22 @@ def test_a_run_that_ended_early_is_said_to_have_and_why(outcome: history_pb2.Run
     run = Journal().started(rounds=5).finished(outcome, "no banks").facts()
     said = text(view.sections(Shown(connected=True, run=run))["verdict"])
     assert f"{words} after 0 of 5 training rounds no banks. No model was measured" in said
+
+
+def test_alerts_a_day_cards_and_money_stand_on_the_page_where_banks_have_payments() -> None:
+    run = of_payments()
+    drawn = view.sections(Shown(connected=True, run=run))
+    said = text(drawn["trade"])
+    assert run.final.trade is not None
+    assert "1,200 payments" in said
+    assert "Alerts a day of each bank 10" in said
+    savings = run.final.trade.headline.savings
+    assert None not in (savings.value, savings.low, savings.high)
+    interval = f"{100 * savings.value:.1f} % ( {100 * savings.low:.1f} % to {100 * savings.high:.1f} % )"  # type: ignore[operator]
+    assert interval in said
+    assert drawn["trade"].count("<tr>") == 3 + 5 + 3 + 3 + 2
+    assert "those of a day are below" in drawn["thresholds"]
+    assert "takes a final round over payments" in view.sections(Shown(connected=True, run=two_banks().facts()))["trade"]
 
 
 def test_every_section_stands_without_a_run_and_with_any_end_of_one() -> None:
