@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks import handbook
 from fedfraud.fixed_point import EvaluateCodec, TradeCodec
 from fedfraud.trade import BudgetField, DayField, Trade
+from fedfraud.trade_metrics import budget_figures
+from services.bank_client.dataset import Rows
 from services.bank_client.trade import PAYMENT_CAP, Judged, replicate_seed, trade_of
 
 SEED = bytes(32)
@@ -94,6 +97,17 @@ def test_a_replicate_is_the_same_payments_with_each_card_as_many_cards(seed: int
         copies = np.repeat(np.arange(len(scores)), times[rows.card])
         expected = EvaluateCodec(16).encode(scores[copies], rows.fraud[copies]).astype(np.int64)
         assert trade.histograms[number].reshape(-1).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_card_precision_is_the_handbooks_benchmarks(seed: int) -> None:
+    rows, scores = at_random(seed)
+    scores = scores + np.linspace(0, 1e-6, len(scores))  # none alike: the two break ties each in its own way
+    expected = handbook.card_precision(
+        handbook.Judged(Rows(np.zeros((len(scores), 0)), rows.fraud), rows.day, rows.card), scores, budget=10
+    )
+    trade = trade_of(rows, scores, TradeCodec(3, (10,), 10, 1, 8), SEED)
+    assert budget_figures(trade.counts.days, trade.counts.budgets[:, 0]).card_precision == pytest.approx(expected)
 
 
 def test_a_card_that_was_found_is_not_alerted_again_and_its_payments_are() -> None:
