@@ -58,6 +58,8 @@ class Origin(BaseModel):
     def _has_a_source(self) -> "Origin":
         if (bool(self.columns), self.days_after_payment is not None, self.row_number).count(True) != 1:
             raise ValueError("a column must have one of column, columns, days_after_payment and row_number")
+        if self.form == "date parts" and len(self.columns) != 4:
+            raise ValueError(f"date parts must be of 4 columns, year, month, day and h:mm, got {len(self.columns)}")
         return self
 
     @property

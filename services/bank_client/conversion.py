@@ -38,8 +38,6 @@ def cells(chunk: Chunk, origin: Origin, missing: tuple[str, ...]) -> pa.Array:
         return columns[0]
     parts = [_text(column) for column in columns]
     if origin.form == "date parts":
-        if len(parts) != 4:
-            raise Invalid(f"date parts must be of 4 columns, year, month, day and h:mm, got {len(parts)}")
         year, month, day, clock = parts
         month, day, clock = (pc.utf8_lpad(part, width, "0") for part, width in ((month, 2), (day, 2), (clock, 5)))
         return pc.binary_join_element_wise(pc.binary_join_element_wise(year, month, day, "-"), clock, " ")
@@ -49,7 +47,7 @@ def cells(chunk: Chunk, origin: Origin, missing: tuple[str, ...]) -> pa.Array:
 def numbers(column: pa.Array, form: str = "plain") -> Floats:
     """(rows,) float64, NaN where there is none or it cannot be read."""
     kind = column.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    if pa.types.is_string(kind):
         if form == "money":
             column = pc.replace_substring_regex(column, r"[$€£,'\s]", "")
         try:
@@ -74,7 +72,7 @@ def times(column: pa.Array, origin: Origin) -> NDArray[np.int64]:
         return np.full(len(column), NO_TIME)
     elif pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         found = _seconds(column, origin.zone)
-    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    elif pa.types.is_string(kind):
         found = _parsed(column, origin.zone)
     else:
         raise WrongType(f"must hold times, or numbers with a form that says of what, got {kind}")
@@ -90,7 +88,7 @@ def flags(column: pa.Array, origin: Origin) -> NDArray[np.int8]:
         known = [places.get(text, -2) for text in unique.dictionary.to_pylist()]
         codes = unique.indices.fill_null(len(known)).to_numpy(zero_copy_only=False)
         return np.asarray(np.array([*known, -1], np.int8)[codes])
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+    if pa.types.is_string(column.type):
         return flags(column, origin.model_copy(update={"values": {"0": 0, "1": 1, "0.0": 0, "1.0": 1}}))
     values = numbers(column)
     found = np.full(len(values), -2, np.int8)
@@ -121,6 +119,10 @@ def shown(column: pa.Array, index: int) -> str:
 
 
 def _nulled(column: pa.Array, missing: tuple[str, ...]) -> pa.Array:
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_large_string(column.type) or pa.types.is_string_view(column.type):
+        column = column.cast(pa.string())
     if not pa.types.is_string(column.type) or not missing:
         return column
     return pc.if_else(pc.is_in(column, pa.array(missing, pa.string())), pa.scalar(None, pa.string()), column)

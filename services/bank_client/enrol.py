@@ -34,7 +34,8 @@ class Shard(TypedDict):
 
 @dataclass(frozen=True)
 class Enrolment:
-    """What the aggregator said on enrolment; all but the seat is the simulation's."""
+    """What the aggregator said on enrolment: the seat, and the population whose contract the bank's rows must meet; the
+    rest is the simulation's."""
 
     seat: str
     slot: int

@@ -15,7 +15,7 @@ from services.bank_client.findings import Broken, Fault, Findings
 from services.bank_client.sources import CHUNK_ROWS, Chunk, places
 
 _BLOCK_BYTES = 1 << 20
-"""What is read of a CSV at a time; no line may be longer."""
+"""What is read of a file at a time; no line of a CSV may be longer."""
 _MOST_SKIPPED = 1_000
 _DELIMITERS = (",", ";", "\t", "|")
 
@@ -35,7 +35,8 @@ class ParquetFile:
         """Row group by row group."""
         before = 0
         try:
-            with pq.ParquetFile(self.path) as file:
+            # As it is set by default it would keep all that it has read, and read a column of a row group at once.
+            with pq.ParquetFile(self.path, pre_buffer=False, buffer_size=_BLOCK_BYTES) as file:
                 places(self.name, file.schema_arrow.names, names)
                 for batch in file.iter_batches(CHUNK_ROWS, columns=list(names), use_threads=False):
                     yield Chunk(self.name, {name: batch.column(name) for name in names}, before)

@@ -68,11 +68,11 @@ async def test_a_bank_is_told_how_the_population_is_dealt_out(tmp_path: Path) ->
         assert (response.population, response.preset) == ("cards", told)
 
 
-async def test_a_real_bank_gets_no_slot(tmp_path: Path) -> None:
+async def test_a_real_bank_gets_no_slot_and_is_told_whose_contract_its_rows_must_meet(tmp_path: Path) -> None:
     async with aggregator(tmp_path, simulation=False, population="cards") as running:
         response, _ = await running.enrol()
     simulated = (response.slot, response.population, response.population_seed, response.preset)
-    assert (response.seat, simulated) == ("bank-01", (0, "", 0, ""))
+    assert (response.seat, simulated) == ("bank-01", (0, "cards", 0, ""))
 
 
 async def test_the_same_key_gets_its_seat_again(tmp_path: Path) -> None:

@@ -1,16 +1,21 @@
 """Banks with rows of their own in a network of real processes: where they come from changes no bit, and a bank whose
 rows are refused never joins."""
 
+import contextlib
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
+import numpy as np
 import psycopg
 import pyarrow as pa
 import pyarrow.csv
 import pytest
 from psycopg import sql
 
+from fedfraud.contract import contract_named
 from fedfraud.errors import Invalid
 from fedfraud.transactions import TUTORIAL
 from services.bank_client import own_data
@@ -19,10 +24,12 @@ from services.bank_client.findings import Findings
 from services.bank_client.settings import Settings
 from services.bank_client.sql import PostgresQuery
 from simulation import tutorial
-from tests.federation.networks import FINISHED, network
+from tests.federation.hands import pair
+from tests.federation.networks import FINISHED, Network, network
 from tests.federation.oracle import model_sha256
 from tests.federation.postgres import ESCAPED, PASSWORD, binaries, postgres
 
+ROOT = Path(__file__).parents[2]
 ROUNDS, SEED = 1, 7
 NAMES = [feature.name for feature in TUTORIAL]
 QUERY = f"SELECT {', '.join(NAMES)}, verdict FROM payment ORDER BY place"  # noqa: S608  # constants
@@ -144,3 +151,58 @@ def test_a_url_file_that_is_not_there_is_told_by_its_path(tmp_path: Path) -> Non
     settings = Settings(data_dir=tmp_path, dataset_url_file=tmp_path / "url", dataset_query="SELECT 1")
     with pytest.raises(Invalid, match=r"^DATASET_URL_FILE must be readable: FileNotFoundError, .*/url$"):
         own_data.source_of(settings, ColumnMap("tutorial"))
+
+
+def command(present: Network, number: int, *words: str) -> "tuple[list[str], dict[str, str]]":
+    """A bank's command as an engineer types it, with the bank's settings."""
+    settings = {
+        "AGGREGATOR": present.address,
+        "ENROLMENT": present.enrolment_address,
+        "JOIN_DIR": str(present.join_dir / "bank"),
+        "DATA_DIR": str(present.run_dir / f"bank-{number:02d}"),
+        "AGGREGATION": "plain",
+        "DATASET": "rows.csv",
+        "DATA_PRESET": "ulb_creditcard",
+    }
+    return [sys.executable, "-m", "services.bank_client", *words], settings
+
+
+def test_banks_that_nobody_simulates_enrol_check_their_data_and_train_by_a_preset(tmp_path: Path) -> None:
+    header = ",".join(["Time", *(f"V{i}" for i in range(1, 29)), "Amount", "Class"])
+    draws = np.random.default_rng(1)
+    settings = {"simulation": False, "population": "ulb_creditcard", "expected_banks": 3, "rounds": 1}
+    with network(tmp_path, autostart=True, **settings) as present, contextlib.ExitStack() as stack:
+        present.start_aggregator()
+        for number in (1, 2, 3):
+            folder = tmp_path / f"bank-{number:02d}"
+            folder.mkdir()
+            labels = np.arange(300) % 10 == 0
+            rows = np.column_stack([np.arange(300), draws.normal(size=(300, 29)) + labels[:, None], labels])
+            np.savetxt(folder / "rows.csv", rows, delimiter=",", header=header, comments="", fmt="%.6g")
+            for what in ("enrol", "check-data"):
+                words, environment = command(present, number, what)
+                subprocess.run(words, env=environment, cwd=ROOT, check=True, capture_output=True, timeout=60)
+            words, environment = command(present, number, "serve")
+            log = stack.enter_context((folder / "log").open("wb"))
+            process = subprocess.Popen(words, env=environment, cwd=ROOT, stdout=log, stderr=log)
+            stack.enter_context(ended(process))
+        finished = present.run_ended()
+        (started,) = present.events("run_started")
+    assert finished.outcome == FINISHED
+    assert started.manifest.population == "ulb_creditcard"
+    assert [feature.name for feature in started.manifest.features][::28] == ["v01", "amount"]
+
+
+@contextlib.contextmanager
+def ended(process: "subprocess.Popen[bytes]") -> Iterator[None]:
+    """Ends it with the test."""
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+async def test_a_welcome_has_the_hash_of_the_populations_contract(tmp_path: Path) -> None:
+    async with pair(tmp_path) as together:
+        assert together.banks[1].welcome.contract_sha256 == contract_named("tutorial").sha256

@@ -126,13 +126,14 @@ class EnrolmentServicer(enrolment_pb2_grpc.EnrolmentServiceServicer):
         certificate = x509.load_pem_x509_certificate(pem)
         fingerprint = certificate.fingerprint(hashes.SHA256()).hex()[:12]  # as in the journal and in refusals
         self._log.info("enrolled", who=identity, slot=slot or "-", certificate=fingerprint)
-        simulated, population = self._settings.simulation and role is Role.BANK, self._settings.population
+        bank = role is Role.BANK
+        simulated = self._settings.simulation and bank
         response = enrolment_pb2.EnrolResponse(
             role=role_to_proto(role),
             seat=identity.seat,
             certificate_pem=pem,
             slot=slot,
-            population=population if simulated else "",
+            population=self._settings.population if bank else "",
             population_seed=self._settings.seed if simulated else 0,
             preset=preset_of(self._settings.population, self._settings.preset) if simulated else "",
         )

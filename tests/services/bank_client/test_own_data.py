@@ -2,49 +2,21 @@
 
 import json
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from fedfraud.contract import CARDS, Contract, contract_named, feature_table
+from fedfraud.contract import contract_named, feature_table
 from fedfraud.errors import Invalid
-from fedfraud.transactions import BAF, Feature
+from fedfraud.transactions import BAF
 from services.bank_client import files, sources
 from services.bank_client.column_map import ColumnMap
-from services.bank_client.own_data import OwnData, load, read, read_table
-from services.bank_client.settings import Settings
-from services.bank_client.transactions import NEVER, UNKNOWN
-
-ROOT = Path(__file__).parents[3]
-NOW = 1_600_000_000  # 2020-09-13
-PLAIN = (Feature("amount", "euro", 0.01), Feature("hour", "hour", 1.0))
-TABLE = feature_table("table", PLAIN)
-GOOD = "amount,hour,fraud\n1,2,0\n3,4,1\n"
-PAYMENTS = """transaction_id,time,customer_id,merchant_id,amount,fraud,fraud_known_at
-b,2018-05-02 10:00:00,anna,shop,12.34,0,2018-05-09 10:00:00
-c,2018-05-02 10:00:00,ben,bar,0.1,1,2018-05-04 00:00:00
-a,2018-05-01T23:59:59Z,anna,bar,7,1,2018-05-08 23:59:59
-d,2018-05-03,anna,bar,7,,
-"""
-
-
-def own(folder: Path, contract: Contract = TABLE, **settings: object) -> OwnData:
-    return load(Settings(data_dir=folder, **settings), contract, NOW)  # type: ignore[arg-type]  # checked by pydantic
-
-
-def sentences(found: OwnData) -> list[str]:
-    return [fault.sentence for fault in found.report.findings.faults]
-
-
-def payments(folder: Path, text: str = PAYMENTS, **settings: object) -> OwnData:
-    (folder / "p.csv").write_text(text)
-    return own(folder, CARDS, dataset="p.csv", **settings)
+from services.bank_client.own_data import read
+from tests.services.bank_client.own_rows import GOOD, NOW, PLAIN, TABLE, own, sentences
 
 
 def test_a_folder_of_daily_drops_is_read_in_the_order_of_its_names(tmp_path: Path) -> None:
@@ -73,17 +45,6 @@ def test_the_drop_that_is_wrong_is_named_and_the_others_are_read_on(tmp_path: Pa
         ("delimiter", "4.csv", "", 0),
     ]
     assert found.rows is None
-
-
-def test_a_folder_that_is_empty_or_has_something_else_in_it_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "drops").mkdir()
-    assert sentences(own(tmp_path, dataset="drops")) == [
-        "a folder of daily drops must have a .parquet or .csv file, drops has none"
-    ]
-    (tmp_path / "drops" / "notes.txt").write_text("")
-    assert sentences(own(tmp_path, dataset="drops")) == [
-        "a folder of daily drops must have .parquet and .csv files alone, got notes.txt"
-    ]
 
 
 def test_a_query_of_a_sqlite_file_gives_the_rows_and_cannot_write(tmp_path: Path) -> None:
@@ -198,134 +159,11 @@ def test_ids_of_a_table_are_checked_where_the_map_names_them(tmp_path: Path) -> 
     ]
 
 
-def test_payments_are_sorted_by_time_in_cents_and_seconds(tmp_path: Path) -> None:
-    found = payments(tmp_path)
-    assert sentences(found) == []
-    made = found.payments
-    assert made is not None
-    start = 1_525_132_800  # date -d 2018-05-01T00:00Z +%s
-    assert (made.time - start).tolist() == [86_399, 122_400, 122_400, 172_800]
-    assert made.amount.tolist() == [700, 1234, 10, 700]
-    assert [made.customer_ids[code] for code in made.customer] == ["anna", "anna", "ben", "anna"]
-    assert [made.merchant_ids[code] for code in made.merchant] == ["bar", "shop", "bar", "bar"]
-    assert made.label.tolist() == [1, 0, 1, UNKNOWN]
-    assert (made.known_at[:3] - start).tolist() == [691_199, 727_200, 259_200]
-    assert made.known_at[3] == NEVER
-    assert [made.time.dtype, made.label.dtype, made.customer.dtype] == [np.int64, np.int8, np.int64]
-    figures = found.report.figures
-    assert {name: figures[name] for name in ("rows", "frauds", "legitimate", "unknown_labels", "out_of_order")} == {
-        "rows": 4,
-        "frauds": 2,
-        "legitimate": 1,
-        "unknown_labels": 1,
-        "out_of_order": 1,
-    }
-
-
-def test_payments_of_one_second_are_in_the_order_of_their_ids_where_these_are_numbers(tmp_path: Path) -> None:
-    head = "transaction_id,time,customer_id,merchant_id,amount,fraud,fraud_known_at\n"
-    text = head + "".join(f"{i},2018-05-02,c,m,{i},{i % 3 and 1},2018-05-03\n" for i in (10, 9, 2))
-    made = payments(tmp_path, text).payments
-    assert made is not None
-    assert made.amount.tolist() == [200, 900, 1000]
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "expected"),
-    [
-        (",12.34,", ",-12.34,", "column 'amount' must be at least 0 euro, got '-12.34' in row 1"),
-        (",12.34,", ",1e10,", "column 'amount' must be at most 1e+09 euro, got '1e10' in row 1"),
-        (",12.34,", ",,", "column 'amount' must hold finite numbers, got nothing in row 1"),
-        ("ben", "", "column 'customer_id' must hold an id, got nothing in row 2"),
-        ("c,2018", "b,2018", "transaction_id must be unique, the id in row 2 came before"),
-        (
-            "2018-05-03",
-            "yesterday",
-            "column 'time' must hold times such as 2018-04-01 12:30:00, got 'yesterday' in row 4",
-        ),
-        (
-            "2018-05-03",
-            "2020-09-14",
-            "column 'time' must not be later than now, 2020-09-13 12:26:40, got '2020-09-14' in row 4",
-        ),
-        (
-            "2018-05-04 00:00:00",
-            "2021-01-01 00:00:00",
-            "column 'fraud_known_at' must not be later than now, 2020-09-13 12:26:40, "
-            "got '2021-01-01 00:00:00' in row 2",
-        ),
-        (
-            "2018-05-04 00:00:00",
-            "2018-05-02 09:59:59",
-            "column 'fraud_known_at' must not be before the payment, got '2018-05-02 09:59:59' in row 2",
-        ),
-        (
-            ",2018-05-04 00:00:00",
-            ",",
-            "column 'fraud_known_at' must hold a time where fraud is known, got nothing in row 2",
-        ),
-        (",1,2018-05-04", ",2,2018-05-04", "column 'fraud' must be 0, 1 or empty, got '2' in row 2"),
-    ],
-)
-def test_payments_against_the_contract_are_refused_by_file_column_row_and_rule(
-    tmp_path: Path, old: str, new: str, expected: str
-) -> None:
-    assert old in PAYMENTS
-    assert f"p.csv: {expected}" in sentences(payments(tmp_path, PAYMENTS.replace(old, new)))
-
-
-def test_payments_of_another_year_than_the_plans_are_refused(tmp_path: Path) -> None:
-    assert sentences(payments(tmp_path, PAYMENTS.replace("2018-", "2017-"))) == [
-        "p.csv must have payments from 2018-04-01 to 2018-05-29, the days of the feature plan, "
-        "got some from 2017-05-01 to 2017-05-03"
-    ]
-
-
-@pytest.mark.parametrize("kind", ["nul", "header", "rows", "quote"])
-def test_ten_gigabytes_without_a_line_are_refused_in_little_memory(tmp_path: Path, kind: str) -> None:
-    start = {"nul": b"", "header": b"amount,hour,fraud\n", "rows": GOOD.encode(), "quote": GOOD.encode() + b'"'}[kind]
-    with (tmp_path / "d.csv").open("wb") as file:
-        file.write(start)
-        file.truncate(10 << 30)
-    code = (
-        "import sys, resource; from pathlib import Path; from tests.services.bank_client.test_own_data import PLAIN\n"
-        "from services.bank_client.own_data import read_table\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "try: read_table(Path(sys.argv[1]), PLAIN)\n"
-        "except Exception as error: print(error)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
-    )
-    ran = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "d.csv")], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    sentence, kilobytes = ran.stdout.strip().splitlines()
-    assert sentence.startswith("d.csv must be a CSV file in UTF-8")
-    assert int(kilobytes) < 200_000
-
-
 def test_what_the_file_cannot_be_is_told_once_a_column(tmp_path: Path) -> None:
     pq.write_table(
         pa.table({"amount": pa.array([b"1", b"2"]), "hour": [1, 2], "fraud": [0, 1]}), tmp_path / "d.parquet"
     )
     assert sentences(own(tmp_path, dataset="d.parquet")) == ["d.parquet: column 'amount' must hold numbers, got binary"]
-
-
-def test_a_parquet_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "d.parquet"
-    pq.write_table(pa.table({"amount": [1.0] * 1000, "hour": [1] * 1000, "fraud": [0] * 1000}), path)
-    whole = path.read_bytes()
-    for length in (0, 3, len(whole) // 2, len(whole) - 1):
-        path.write_bytes(whole[:length])
-        (fault,) = sentences(own(tmp_path, dataset="d.parquet"))
-        assert fault.startswith("d.parquet must be a whole Parquet file: ")
-
-
-def test_rows_of_payments_are_no_table_and_the_first_fault_is_raised(tmp_path: Path) -> None:
-    with pytest.raises(Invalid, match=r"^rows must be of a feature table, got those of cards$"):
-        payments(tmp_path).table()
-    (tmp_path / "d.csv").write_text("amount,hour,fraud\n1,2,3\n")
-    with pytest.raises(Invalid, match=r"^d.csv: column 'fraud' must be 0 or 1, got '3' in row 1$"):
-        read_table(tmp_path / "d.csv", PLAIN)
 
 
 def test_a_source_is_read_without_settings_too(tmp_path: Path) -> None:

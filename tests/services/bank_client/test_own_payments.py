@@ -1,0 +1,173 @@
+"""A bank's own payments: sorted, in seconds and cents, the same from any form, and every rule that a row breaks."""
+
+import sqlite3
+from contextlib import closing
+from datetime import UTC
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+from fedfraud.contract import CARDS
+from fedfraud.errors import Invalid
+from services.bank_client.own_data import OwnData, read_table
+from services.bank_client.transactions import NEVER, UNKNOWN
+from tests.services.bank_client.own_rows import PLAIN, drawn_payments, own, sentences
+
+PAYMENTS = """transaction_id,time,customer_id,merchant_id,amount,fraud,fraud_known_at
+b,2018-05-02 10:00:00,anna,shop,12.34,0,2018-05-09 10:00:00
+c,2018-05-02 10:00:00,ben,bar,0.1,1,2018-05-04 00:00:00
+a,2018-05-01T23:59:59Z,anna,bar,7,1,2018-05-08 23:59:59
+d,2018-05-03,anna,bar,7,,
+"""
+
+
+def payments(folder: Path, text: str = PAYMENTS, **settings: object) -> OwnData:
+    (folder / "p.csv").write_text(text)
+    return own(folder, CARDS, dataset="p.csv", **settings)
+
+
+def test_payments_are_sorted_by_time_in_cents_and_seconds(tmp_path: Path) -> None:
+    found = payments(tmp_path)
+    assert sentences(found) == []
+    made = found.payments
+    assert made is not None
+    start = 1_525_132_800  # date -d 2018-05-01T00:00Z +%s
+    assert (made.time - start).tolist() == [86_399, 122_400, 122_400, 172_800]
+    assert made.amount.tolist() == [700, 1234, 10, 700]
+    assert [made.customer_ids[code] for code in made.customer] == ["anna", "anna", "ben", "anna"]
+    assert [made.merchant_ids[code] for code in made.merchant] == ["bar", "shop", "bar", "bar"]
+    assert made.label.tolist() == [1, 0, 1, UNKNOWN]
+    assert (made.known_at[:3] - start).tolist() == [691_199, 727_200, 259_200]
+    assert made.known_at[3] == NEVER
+    assert [made.time.dtype, made.label.dtype, made.customer.dtype] == [np.int64, np.int8, np.int64]
+    figures = found.report.figures
+    assert {name: figures[name] for name in ("rows", "frauds", "legitimate", "unknown_labels", "out_of_order")} == {
+        "rows": 4,
+        "frauds": 2,
+        "legitimate": 1,
+        "unknown_labels": 1,
+        "out_of_order": 1,
+    }
+
+
+def test_payments_of_one_second_are_in_the_order_of_their_ids_where_these_are_numbers(tmp_path: Path) -> None:
+    head = "transaction_id,time,customer_id,merchant_id,amount,fraud,fraud_known_at\n"
+    text = head + "".join(f"{i},2018-05-02,c,m,{i},{i % 3 and 1},2018-05-03\n" for i in (10, 9, 2))
+    made = payments(tmp_path, text).payments
+    assert made is not None
+    assert made.amount.tolist() == [200, 900, 1000]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (",12.34,", ",-12.34,", "column 'amount' must be at least 0 euro, got '-12.34' in row 1"),
+        (",12.34,", ",1e10,", "column 'amount' must be at most 1e+09 euro, got '1e10' in row 1"),
+        (",12.34,", ",,", "column 'amount' must hold finite numbers, got nothing in row 1"),
+        ("ben", "", "column 'customer_id' must hold an id, got nothing in row 2"),
+        ("c,2018", "b,2018", "transaction_id must be unique, the id in row 2 came before"),
+        (
+            "2018-05-03",
+            "yesterday",
+            "column 'time' must hold times such as 2018-04-01 12:30:00, got 'yesterday' in row 4",
+        ),
+        (
+            "2018-05-03",
+            "2020-09-14",
+            "column 'time' must not be later than now, 2020-09-13 12:26:40, got '2020-09-14' in row 4",
+        ),
+        (
+            "2018-05-04 00:00:00",
+            "2021-01-01 00:00:00",
+            "column 'fraud_known_at' must not be later than now, 2020-09-13 12:26:40, "
+            "got '2021-01-01 00:00:00' in row 2",
+        ),
+        (
+            "2018-05-04 00:00:00",
+            "2018-05-02 09:59:59",
+            "column 'fraud_known_at' must not be before the payment, got '2018-05-02 09:59:59' in row 2",
+        ),
+        (
+            ",2018-05-04 00:00:00",
+            ",",
+            "column 'fraud_known_at' must hold a time where fraud is known, got nothing in row 2",
+        ),
+        (",1,2018-05-04", ",2,2018-05-04", "column 'fraud' must be 0, 1 or empty, got '2' in row 2"),
+    ],
+)
+def test_payments_against_the_contract_are_refused_by_file_column_row_and_rule(
+    tmp_path: Path, old: str, new: str, expected: str
+) -> None:
+    assert old in PAYMENTS
+    assert f"p.csv: {expected}" in sentences(payments(tmp_path, PAYMENTS.replace(old, new)))
+
+
+def test_payments_of_another_year_than_the_plans_are_refused(tmp_path: Path) -> None:
+    assert sentences(payments(tmp_path, PAYMENTS.replace("2018-", "2017-"))) == [
+        "p.csv must have payments from 2018-04-01 to 2018-05-29, the days of the feature plan, "
+        "got some from 2017-05-01 to 2017-05-03"
+    ]
+
+
+def test_rows_of_payments_are_no_table_and_the_first_fault_is_raised(tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match=r"^rows must be of a feature table, got those of cards$"):
+        payments(tmp_path).table()
+    (tmp_path / "d.csv").write_text("amount,hour,fraud\n1,2,3\n")
+    with pytest.raises(Invalid, match=r"^d.csv: column 'fraud' must be 0 or 1, got '3' in row 1$"):
+        read_table(tmp_path / "d.csv", PLAIN)
+
+
+def test_the_same_payments_in_any_form_are_the_same_transactions(tmp_path: Path) -> None:
+    table = drawn_payments(2_000)
+    pq.write_table(table, tmp_path / "p.parquet")
+    handbook = table.drop_columns(["fraud_known_at"]).rename_columns(
+        ["TRANSACTION_ID", "TX_DATETIME", "CUSTOMER_ID", "TERMINAL_ID", "TX_AMOUNT", "TX_FRAUD"]
+    )
+    pa.csv.write_csv(handbook, tmp_path / "h.csv")
+    (tmp_path / "drops").mkdir()
+    for day in range(10):
+        drop = table.filter(pc.equal(pc.day(table["time"]), day + 1))
+        pq.write_table(drop, tmp_path / "drops" / f"2018-04-{day + 1:02}.parquet")
+    with closing(sqlite3.connect(tmp_path / "b.sqlite3")) as database:
+        database.execute("CREATE TABLE p (id, seconds, card, shop, cents, verdict)")
+        rows = [
+            (
+                *(row["transaction_id"], int(row["time"].replace(tzinfo=UTC).timestamp())),
+                *(str(row["customer_id"]), str(row["merchant_id"])),
+                *(f"€{row['amount']:,.2f}", ["fine", "fraud"][row["fraud"]]),
+            )
+            for row in table.to_pylist()
+        ]
+        database.executemany("INSERT INTO p VALUES (?, ?, ?, ?, ?, ?)", rows)
+        database.commit()
+    (tmp_path / "m.toml").write_text(
+        "[columns]\n"
+        'transaction_id = "id"\ncustomer_id = "card"\nmerchant_id = "shop"\n'
+        'time = { column = "seconds", form = "seconds" }\n'
+        'amount = { column = "cents", form = "money" }\n'
+        'fraud = { column = "verdict", values = { fraud = 1, fine = 0 } }\n'
+        "fraud_known_at = { days_after_payment = 7 }\n"
+    )
+    forms: list[dict[str, str]] = [
+        {"dataset": "p.parquet"},
+        {"dataset": "h.csv", "data_preset": "handbook"},
+        {"dataset": "drops"},
+        {"dataset": "b.sqlite3", "dataset_query": "SELECT * FROM p ORDER BY id DESC", "column_map": "m.toml"},
+    ]
+    made = []
+    for form in forms:
+        found = own(tmp_path, CARDS, **form)
+        assert sentences(found) == []
+        assert found.payments is not None
+        made.append(found.payments)
+    for each in made:
+        for name in ("time", "amount", "label", "known_at"):
+            assert np.array_equal(getattr(each, name), getattr(made[0], name))
+        for code, ids in (("customer", "customer_ids"), ("merchant", "merchant_ids")):
+            named = [[getattr(one, ids)[place] for place in getattr(one, code)] for one in (each, made[0])]
+            assert named[0] == named[1]
