@@ -34,6 +34,7 @@ from fedfraud.transactions import CARDS
 from services.bank_client import evaluation
 from services.bank_client.dataset import Rows
 from services.bank_client.features import DAY, bucket_of, counts, examples, features, planned, split
+from services.bank_client.noise import drawn
 from services.bank_client.training import train_alone
 from services.bank_client.transactions import Transactions
 from services.bank_client.write_shard import merchant_key, transactions_of
@@ -88,6 +89,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=DEFAULTS["cards"][1])
     parser.add_argument("--seed", type=int, default=7, help="of the training; the payments are the public set")
     parser.add_argument("--replicates", type=int, default=500, help="of the bootstrap")
+    parser.add_argument(
+        "--noise", default="", help="scales of noise on the banks' counts, for example .5,1: what it costs"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     start = time.perf_counter()
@@ -96,7 +100,10 @@ def main() -> None:
     _print_published(full)
     for preset in filter(None, arguments.presets.split(",")):
         print(f"\n{preset}: average precision on all banks' test rows together, and a bank at a time")
-        _print_federated(preset, full, recipe_named(arguments.recipe), arguments)
+        if arguments.noise:
+            _print_noise(preset, full, recipe_named(arguments.recipe), arguments)
+        else:
+            _print_federated(preset, full, recipe_named(arguments.recipe), arguments)
 
 
 def published_days(full: Payments) -> Payments:
@@ -158,12 +165,14 @@ def card_precision(judged: Judged, scores: Floats, budget: int = BUDGET) -> floa
     return float(np.mean(shares))
 
 
-def dealt(preset: str, full: Payments, *, shared: bool) -> list[Bank]:
-    """The ten banks, with features from the summed counters or from their own."""
+def dealt(preset: str, full: Payments, *, shared: bool, scale: float = 0.0) -> list[Bank]:
+    """The ten banks, with features from the summed counters or from their own; `scale` is that of noise on counts."""
     parts = [full.take(np.isin(full.customer, customers_of(WORLD, preset, slot))) for slot in range(1, SHARDS + 1)]
     banks = [transactions_of(part, WORLD) for part in parts]
     buckets = [bucket_of(bank.merchant_ids, merchant_key(WORLD.seed), PLAN.bucket_count) for bank in banks]
     own = [counts(bank, PLAN, bucket) for bank, bucket in zip(banks, buckets, strict=True)]
+    if scale:
+        own = [counted + drawn(counted.shape, scale, bytes([i]), b"") for i, counted in enumerate(own)]
     total = np.sum(own, axis=0) if shared else None
     found = []
     for part, bank, bucket, counted in zip(parts, banks, buckets, own, strict=True):
@@ -244,14 +253,24 @@ def _print_federated(preset: str, full: Payments, recipe: Recipe, arguments: arg
         parts = score(banks, recipe, arguments.rounds, arguments.seed)
         seconds = time.process_time() - start
         every = np.concatenate(parts)
-        precision, drawn = _precision(every, pooled.rows.labels), replicated(pooled, every, arguments.replicates)
-        central = central or (precision, drawn)
+        precision, sampled = _precision(every, pooled.rows.labels), replicated(pooled, every, arguments.replicates)
+        central = central or (precision, sampled)
         each = [_precision(part, bank.judged.rows.labels) for part, bank in zip(parts, banks, strict=True)]
         alone = each if name == "alone" else alone
         gains = f"  {sum(np.greater(each, alone))} of {len(each)} banks gain" if alone and name != "alone" else ""
-        line = f"{name:14} {precision:6.3f} {_interval(drawn)} {precision / central[0]:11.3f}"
-        line += f" {_interval(drawn / central[1])} {np.mean(each):6.3f} {min(each):6.3f}"
+        line = f"{name:14} {precision:6.3f} {_interval(sampled)} {precision / central[0]:11.3f}"
+        line += f" {_interval(sampled / central[1])} {np.mean(each):6.3f} {min(each):6.3f}"
         print(f"{line} {card_precision(pooled, every):7.3f}  {seconds:.0f} CPU s{gains}", flush=True)
+
+
+def _print_noise(preset: str, full: Payments, recipe: Recipe, arguments: argparse.Namespace) -> None:
+    """What ten banks that share weights and counters reach when each adds noise to each of its counts."""
+    for scale in (0.0, *map(float, arguments.noise.split(","))):
+        banks = dealt(preset, full, shared=True, scale=scale)
+        pooled = Judged.pooled([bank.judged for bank in banks])
+        every = np.concatenate(federated_logits(banks, recipe, arguments.rounds, arguments.seed))
+        precision, interval = _precision(every, pooled.rows.labels), replicated(pooled, every, arguments.replicates)
+        print(f"scale {scale:<6g} {precision:6.3f} {_interval(interval)}", flush=True)
 
 
 def _precision(scores: Floats, labels: NDArray[np.bool_]) -> float:

@@ -37,7 +37,7 @@ VALUE_CAP = 2**40
 LIMBS = 4
 LIMB_BITS = 32
 BINS = 8192
-CELL_CAP = 2**19
+CELL_CAP = 2**19 - 1
 CENTS_CAP = 2**50
 _BLOCK_ROWS = 65_536
 LOGIT_RANGE = 64.0
@@ -56,9 +56,10 @@ class Segment(Enum):
 
 @dataclass(frozen=True)
 class CountCodec:
-    """Transactions and known frauds a (merchant bucket, day), a word a cell: `frauds * 2**32 + transactions`.
+    """Transactions and known frauds a (merchant bucket, day), a word a cell: `frauds * 2**32 + transactions`, both
+    signed, since a bank's own noise may take a count below 0.
 
-    Of one bank a cell counts at most CELL_CAP of each: the sum over MAX_SEATS carries from neither to the other.
+    Of one bank a count lies within ±CELL_CAP: the sum over MAX_SEATS carries from neither to the other.
     """
 
     bucket_count: int
@@ -70,11 +71,11 @@ class CountCodec:
         return self.bucket_count * self.day_count
 
     def encode(self, counts: NDArray[np.int64]) -> Words:
-        """(buckets, days, 2) of transactions and known frauds to words. More than CELL_CAP are counted as CELL_CAP."""
+        """(buckets, days, 2) of transactions and known frauds to words. What is beyond CELL_CAP counts as that."""
         if counts.shape != (self.bucket_count, self.day_count, 2):
             raise Invalid(f"counts must have shape {(self.bucket_count, self.day_count, 2)}, got {counts.shape}")
-        held = np.clip(counts, 0, CELL_CAP).astype(np.uint64)
-        return (held[..., 1] << np.uint64(LIMB_BITS) | held[..., 0]).reshape(-1)
+        held = np.clip(counts, -CELL_CAP, CELL_CAP)
+        return ((held[..., 1] << LIMB_BITS) + held[..., 0]).reshape(-1).view(np.uint64)
 
     def check(self, words: Words) -> None:
         """Holds one bank's segment to its bounds."""
@@ -82,15 +83,16 @@ class CountCodec:
 
     def check_sum(self, words: Words, contributions: int) -> None:
         """Holds an opened sum to what so many contributions within their bounds can add up to."""
-        most = contributions * CELL_CAP
-        for part in (words & np.uint64(2**LIMB_BITS - 1), words >> np.uint64(LIMB_BITS)):
-            if (part > most).any():
-                raise Invalid(f"a cell must count at most {most}, got {int(part.max())}")
+        most, counts = contributions * CELL_CAP, self.decode(words)
+        outside = np.abs(counts) > most
+        if outside.any():
+            raise Invalid(f"a cell must count within ±{most}, got {int(counts[outside][0])}")
 
     def decode(self, words: Words) -> NDArray[np.int64]:
         """The summed counters, (buckets, days, 2)."""
         counts = np.empty((len(words), 2), np.int64)
-        counts[:, 0], counts[:, 1] = words & np.uint64(2**LIMB_BITS - 1), words >> np.uint64(LIMB_BITS)
+        counts[:, 0] = words.astype(np.uint32).view(np.int32)  # the low half
+        counts[:, 1] = (words.view(np.int64) - counts[:, 0]) >> LIMB_BITS
         return counts.reshape(self.bucket_count, self.day_count, 2)
 
 

@@ -5,7 +5,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from fedfraud.errors import NotFound
@@ -31,19 +31,11 @@ class Vectors:
 
     def write_model(self, data: bytes) -> bytes:
         """Stores little-endian float32 bytes; returns their SHA-256."""
-        sha256 = hashlib.sha256(data).digest()
-        path = self.model(sha256)
-        if not path.exists():
-            write_durably(path, data)
-        return sha256
+        return _once(self.model, data)
 
     def write_counters(self, data: bytes) -> bytes:
         """Stores summed counters, little-endian uint64; returns their SHA-256."""
-        sha256 = hashlib.sha256(data).digest()
-        path = self.counters(sha256)
-        if not path.exists():
-            write_durably(path, data)
-        return sha256
+        return _once(self.counters, data)
 
     def find(self, sha256: bytes) -> Path:
         """The file of the model or the counters of this hash."""
@@ -129,3 +121,12 @@ class Vectors:
 
     def _round(self, key: RoundKey) -> Path:
         return self._folder / key.run_id / f"{key.round:05d}-{key.attempt}"
+
+
+def _once(place: Callable[[bytes], Path], data: bytes) -> bytes:
+    """Stores bytes under their SHA-256, unless they are there; returns it."""
+    sha256 = hashlib.sha256(data).digest()
+    path = place(sha256)
+    if not path.exists():
+        write_durably(path, data)
+    return sha256

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from fedfraud.errors import Invalid
 from fedfraud.feature_plan import FeaturePlan
-from services.bank_client import features
+from services.bank_client import features, noise
 from services.bank_client.dataset import Rows, divide
 from services.bank_client.trade import Judged
 from services.bank_client.transactions import Integers, Transactions
@@ -56,12 +56,23 @@ class FeatureTable:
 class Payments:
     """Transactions under a feature plan: what is known of a merchant follows from counters, its own or all banks'."""
 
-    def __init__(self, transactions: Transactions, plan: FeaturePlan, merchant_key: bytes) -> None:
-        """Days that are not the plan's are left alone; a bank without an example to train on is refused."""
+    def __init__(
+        self,
+        transactions: Transactions,
+        plan: FeaturePlan,
+        merchant_key: bytes,
+        noise_scale: float = 0.0,
+        noise_secret: bytes = b"",
+    ) -> None:
+        """`noise_scale` is that of what is added to each count that leaves, drawn from the secret; 0 for none.
+
+        Days that are not the plan's are left alone; a bank without an example to train on is refused.
+        """
         self._transactions, self._plan = features.planned(transactions, plan), plan
         self._buckets = features.bucket_of(transactions.merchant_ids, merchant_key, plan.bucket_count)
         self.row_count, self.fraud_count = len(self._transactions), self._transactions.fraud_count
         self.sha256 = _sha256(self._transactions, self._buckets)
+        self._noise_scale, self._noise_secret = noise_scale, noise_secret
         self._known: tuple[bytes, Examples] | None = None
         training, _ = features.split(self._transactions, plan)
         if not len(training):
@@ -71,7 +82,13 @@ class Payments:
             )
 
     def counts(self) -> Integers:
-        """(buckets, counted days, 2): what leaves in a count segment."""
+        """(buckets, counted days, 2): what leaves in a count segment, with the bank's noise if it chose any."""
+        counts = self._own_counts()
+        if self._noise_scale:
+            counts += noise.drawn(counts.shape, self._noise_scale, self._noise_secret, self.sha256)
+        return counts
+
+    def _own_counts(self) -> Integers:
         return features.counts(self._transactions, self._plan, self._buckets)
 
     def knows(self, counters_sha256: bytes) -> bool:
@@ -90,7 +107,7 @@ class Payments:
 
     def alone(self) -> Examples:
         """What the bank has without the federation: merchants as its own payments alone show them."""
-        return self._examples(self.counts())
+        return self._examples(self._own_counts())
 
     def judged(self) -> Judged:
         """The payments that validation rows are of, in the same order: their day, card, amount and label."""

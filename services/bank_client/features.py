@@ -128,8 +128,9 @@ def _merchant_columns(day: Integers, bucket: Integers, plan: FeaturePlan, counte
     columns: list[Floats] = []
     for days in plan.windows:
         until, since = (np.clip(edge, 0, plan.counted_days) for edge in (end, end - days))
-        number, frauds = (before[bucket, until] - before[bucket, since]).T
-        columns += [number, np.minimum(frauds, number) / np.maximum(number, 1)]  # late frauds may be more
+        # Late frauds may be more than the payments of these days; noise may take either below 0.
+        number, frauds = np.maximum(before[bucket, until] - before[bucket, since], 0).T
+        columns += [number, np.minimum(frauds, number) / np.maximum(number, 1)]
     return columns
 
 

@@ -24,7 +24,7 @@ from fedfraud.wire import (
     PROTOCOL_VERSION,
     manifest_from_proto,
 )
-from services.bank_client import enrol, own_data
+from services.bank_client import enrol, noise, own_data
 from services.bank_client.answers import Answers, Session
 from services.bank_client.attempts import Attempts
 from services.bank_client.contribution import Contributor, preload
@@ -125,7 +125,9 @@ class BankClient:
         self._plan = plan_of(self._contract.name, self._settings.first_day)
         if self._plan is None:
             raise Misconfigured(f"payments must have a feature plan, {self._contract.name} has none")
-        return Payments(own.payments, self._plan, _merchant_key(self._settings.data_dir / self._settings.merchant_key))
+        data_dir, scale = self._settings.data_dir, self._settings.count_noise
+        secret = noise.own_secret(data_dir) if scale else b""
+        return Payments(own.payments, self._plan, _merchant_key(data_dir / self._settings.merchant_key), scale, secret)
 
     async def _session(self) -> None:
         """One channel and one stream, until it ends."""

@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     merchant_key: str = "merchant.key"
     """A file in the volume with the key, 32 bytes or more, that the banks agreed on and the aggregator must not know:
     by it merchants fall into buckets."""
+    count_noise: float = Field(default=0.0, ge=0, le=1000)
+    """The scale of the noise that the bank adds to each count of a merchant and day that leaves; 0 for none."""
     holdout: str = "holdout.parquet"
     """The public hold-out's file in the volume, where there is one (simulation only)."""
     disclose: str = ",".join(DISCLOSURES)

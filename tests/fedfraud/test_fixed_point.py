@@ -436,7 +436,7 @@ COUNTS = CountCodec(bucket_count=4, day_count=3)
 
 
 def counts_at_random(draws: np.random.RandomState) -> NDArray[np.int64]:
-    return draws.randint(0, CELL_CAP + 1, (4, 3, 2)).astype(np.int64)
+    return draws.randint(-CELL_CAP, CELL_CAP + 1, (4, 3, 2)).astype(np.int64)
 
 
 def test_counters_of_all_banks_are_the_sum_of_each_banks_counts() -> None:
@@ -447,20 +447,21 @@ def test_counters_of_all_banks_are_the_sum_of_each_banks_counts() -> None:
     assert COUNTS.length == len(total) == 12
 
 
-def test_a_cell_is_full_at_its_cap_and_the_sum_of_all_seats_carries_into_nothing() -> None:
-    full = COUNTS.encode(np.full((4, 3, 2), 2**62))
-    assert (COUNTS.decode(full) == CELL_CAP).all()
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_cell_is_full_at_its_cap_and_the_sum_of_all_seats_carries_into_nothing(sign: int) -> None:
+    full = COUNTS.encode(np.full((4, 3, 2), sign * 2**60))
+    assert (COUNTS.decode(full) == sign * CELL_CAP).all()
     most = full * np.uint64(MAX_SEATS)
-    assert (COUNTS.decode(most) == CELL_CAP * MAX_SEATS).all()
+    assert (COUNTS.decode(most) == sign * CELL_CAP * MAX_SEATS).all()
     COUNTS.check_sum(most, MAX_SEATS)
     COUNTS.check(full)
 
 
 @pytest.mark.parametrize("one_more", [1, 2**32])
-def test_a_cell_above_its_cap_is_refused(one_more: int) -> None:
+def test_a_cell_beyond_its_cap_is_refused(one_more: int) -> None:
     full = COUNTS.encode(np.full((4, 3, 2), CELL_CAP))
     full[5] += np.uint64(one_more)
-    with pytest.raises(Invalid, match=rf"^a cell must count at most {CELL_CAP}, got {CELL_CAP + 1}$"):
+    with pytest.raises(Invalid, match=rf"^a cell must count within ±{CELL_CAP}, got {CELL_CAP + 1}$"):
         COUNTS.check(full)
     COUNTS.check_sum(full, 2)
 

@@ -93,3 +93,14 @@ def test_a_bank_without_a_row_to_train_on_is_refused() -> None:
         r"got none in \d+ payments of its days$",
     ):
         Payments(at_random(7, PLAN.start_time, (0, 30), 100), PLAN, KEY)
+
+
+def test_noise_is_on_what_leaves_and_not_on_what_the_bank_is_alone() -> None:
+    quiet, loud = Payments(ROWS, PLAN, KEY), Payments(ROWS, PLAN, KEY, 1.0, bytes(32))
+    added = loud.counts() - quiet.counts()
+    assert 0.4 < np.mean(added != 0) < 0.7  # two thirds of what a scale of 1 draws are not 0, less its own zeros
+    assert (added < 0).any()
+    assert np.array_equal(loud.counts(), loud.counts())
+    assert np.array_equal(loud.alone().training.features, quiet.alone().training.features)
+    loud.learn(HASH, loud.counts())
+    assert loud.under(HASH).training.features.min() >= 0, "what noise takes below 0 counts as 0"
