@@ -122,7 +122,9 @@ def rank_figures(logits: NDArray[np.float64], legitimate: Counts, fraud: Counts)
     probability = np.exp(-np.logaddexp(0, -logits))
     expected = float(((fraud + legitimate) * probability).sum())
     recalls = [recall_at_alert_rate(legitimate, fraud, rate) for rate in ALERT_RATES]
-    precisions = [recall * frauds / (rate * payments) for recall, rate in zip(recalls, ALERT_RATES, strict=True)]
+    precisions = [
+        min(1.0, recall * frauds / (rate * payments)) for recall, rate in zip(recalls, ALERT_RATES, strict=True)
+    ]
     return RankFigures(
         average_precision=average_precision(legitimate, fraud),
         roc_auc=roc_auc(legitimate, fraud),
