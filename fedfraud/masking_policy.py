@@ -14,10 +14,6 @@ class OpenedBefore(Stale):
     """Figures of this bank were opened before, over other banks."""
 
 
-STATIC_SEGMENTS = frozenset({"count", "standardise"})
-"""The same figures in every run, so that a run may not simply ask for them again."""
-
-
 @dataclass(frozen=True)
 class Inputs:
     """What the bank is about to contribute, as it knows it itself: the hash of the model it holds, of the task it was
@@ -100,7 +96,7 @@ class Openings:
 class Policy:
     """The bank's own settings. `roster` is, in strict mode, the file given out of band; otherwise what the bank has
     seen so far, empty at first: a seat that is known keeps its key, and a new one is believed. `reopen_static` lets
-    static inputs be opened again, in another cohort."""
+    the scaler's sums be opened again, in another cohort; `reopen_counts` the counts of merchants."""
 
     federation_id: bytes
     roster: Roster
@@ -110,6 +106,7 @@ class Policy:
     weight_cap: int
     min_cohort: int = LEAST_BANKS
     reopen_static: bool = False
+    reopen_counts: bool = False
 
     def pinned(self, roster: Roster) -> "Policy":
         """With the seats that were new to it; refused where a known seat has another key, or strict differs at all."""
@@ -161,7 +158,7 @@ class Policy:
             raise Stale(f"a round must come after the last one opened, {last}, got {parameters.round}")
         allowed = {None, figures.over(banks), digest("sent", attempt)}
         for segment, name in zip(figures.segments, figures.names, strict=True):
-            free = self.reopen_static and segment in STATIC_SEGMENTS
+            free = {"standardise": self.reopen_static, "count": self.reopen_counts}.get(segment, False)
             if openings.records.get(name) not in allowed and not free:
                 raise OpenedBefore(
                     f"figures must be opened over the same banks and rows each time, got {segment} {name.hex()[:12]} "

@@ -10,7 +10,6 @@ from fedfraud import model
 from fedfraud.errors import Stale
 from fedfraud.fixed_point import Layout, train_codec
 from fedfraud.manifest import Manifest
-from fedfraud.model import RunState
 from fedfraud.recipe import Recipe, recipe_named
 from fedfraud.transactions import preset_of
 from fedfraud.v1 import federation_pb2, history_pb2
@@ -18,7 +17,7 @@ from fedfraud.wire import RoundKey, round_key_from_proto, segments_from_proto
 from services.aggregator import averaging, messages
 from services.aggregator.averaging import Model
 from services.aggregator.intake import OpenRound
-from services.aggregator.progress import Accepted, Progress
+from services.aggregator.progress import Accepted, FormerSums, Progress
 from services.aggregator.round_drive import Surroundings
 from services.aggregator.runs import Run, new_run_id, store_model
 from services.aggregator.seats import Seats
@@ -52,8 +51,7 @@ class Conductor:
         self._log = surroundings.log
         self._progress: Progress | None = None
         self._runs = 0
-        self._state: tuple[Manifest, RunState] | None = None
-        """The newest run state that banks were asked for, and the model's manifest that it belongs to."""
+        self._sums = FormerSums()
         self._starting = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
@@ -67,8 +65,7 @@ class Conductor:
                 self._runs += 1
             case _ if self._progress is not None:
                 self._progress.apply(entry)
-                if self._progress.run_state is not None:
-                    self._state = self._progress.manifest, self._progress.run_state
+                self._sums.take(self._progress)
 
     @property
     def progress(self) -> Progress | None:
@@ -175,6 +172,7 @@ class Conductor:
                 round_deadline=settings.round_deadline,
                 secure=self._secure,
                 initial=initial,
+                counters_sha256=self._sums.counters_of(manifest) if self._secure else b"",
             )
         )
         if self._progress is None or self._progress.run_id != run_id:
@@ -191,9 +189,9 @@ class Conductor:
     async def _initial(self, recipe: Recipe, seed: int) -> Model | None:
         """The initial model under the state of a former run: the sums that it comes from are opened once."""
         manifest = self._around.manifest
-        if self._state is None or self._state[0] != manifest:
+        if (former := self._sums.state_of(manifest)) is None:
             return None
-        state, vector = averaging.rescaled(self._state[1], recipe), model.initial_vector(manifest, seed)
+        state, vector = averaging.rescaled(former, recipe), model.initial_vector(manifest, seed)
         return await store_model(self._around, vector, np.zeros(len(vector)), state)
 
     async def _automatic_run(self) -> None:

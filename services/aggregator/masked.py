@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from fedfraud.errors import Invalid, NotStored, Stale
+from fedfraud.errors import Invalid, Stale
 from fedfraud.fixed_point import Words
 from fedfraud.identity import Identity
 from fedfraud.masking import Masked
@@ -44,8 +44,8 @@ class MaskedRound:
         """Set when nobody is waited for any more."""
         self._plan = plan
         self._journal = journal
-        self._over = False
-        self._arrivals = _Arrivals()
+        self._over = self._closing = False
+        self._arrivals = _Arrivals(self.note)
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # a bank's answers, one after another
         self.note()
 
@@ -88,10 +88,9 @@ class MaskedRound:
             elif take(self.attempt, told := answer_from_proto(answer, seat)):
                 try:
                     await self._journal_answer(seat, answer_to_proto(told))
-                except NotStored:
+                except BaseException:
                     self.attempt.forget(seat)
                     raise
-        self.note()
 
     async def end(self) -> None:
         """No answer is journalled from here on: it would stand after the round's end."""
@@ -109,7 +108,7 @@ class MaskedRound:
                 return False
             try:
                 await store()
-            except NotStored:
+            except BaseException:
                 self.attempt.forget(masked.seat, words)
                 raise
             return True
@@ -120,13 +119,16 @@ class MaskedRound:
             closed = self.stage
             self.attempt.close()
             key = round_key_to_proto(self._plan.key)
+            self._closing = True  # who comes back meanwhile is told of the next stage once it is on disk
             await self._journal.insist(history_pb2.StageClosed(key=key, stage=STAGES[closed]))
+            self._closing = False
             self.progressed.clear()
             self.note()
 
     def instruction(self, seat: str) -> federation_pb2.ParticipateResponse | None:
-        """What the present stage begins with for a seat; None at advertise, which the round's instruction begins."""
-        if self.stage is Stage.ADVERTISE:
+        """What the present stage begins with for a seat; None at advertise, which the round's instruction
+        begins, and while a stage is being closed."""
+        if self.stage is Stage.ADVERTISE or self._closing:
             return None
         told = federation_pb2.StageInstruction(key=round_key_to_proto(self._plan.key), stage=STAGES[self.stage])
         told.time_left.FromTimedelta(timedelta(seconds=max(self.ends - time.monotonic(), 0.0)))
@@ -151,8 +153,10 @@ class MaskedRound:
 class _Arrivals:
     """Answers come side by side, each until it is on disk; a stage ends when none is under way."""
 
-    def __init__(self) -> None:
+    def __init__(self, done: Callable[[], None]) -> None:
+        """`done` is told when none is under way any more."""
         self.under_way = 0
+        self._done = done
         self._let_in, self._all_done = asyncio.Event(), asyncio.Event()
         self._let_in.set()
         self._all_done.set()
@@ -170,6 +174,7 @@ class _Arrivals:
             self.under_way -= 1
             if not self.under_way:
                 self._all_done.set()
+                self._done()
 
     @asynccontextmanager
     async def none(self) -> AsyncIterator[None]:

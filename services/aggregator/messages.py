@@ -39,8 +39,10 @@ def run_started(
     round_deadline: float,
     secure: bool = False,
     initial: Model | None = None,
+    counters_sha256: bytes = b"",
 ) -> history_pb2.RunStarted:
-    """What the run is to be; with an initial model it begins under a former run's state."""
+    """What the run is to be; with an initial model it begins under a former run's state; counters too are a former
+    run's where they were summed before."""
     return history_pb2.RunStarted(
         run_id=run_id,
         seed=seed,
@@ -53,6 +55,7 @@ def run_started(
         run_state=run_state_to_proto(initial.run_state) if initial else None,
         model=initial.reference if initial else None,
         round_deadline_seconds=round_deadline,
+        counters_sha256=counters_sha256,
     )
 
 

@@ -86,6 +86,7 @@ class Progress:
             started.expected_bank_count,
             secure=started.aggregation == model_pb2.AGGREGATION_SECURE,
         )
+        progress.counters_sha256 = started.counters_sha256
         if started.HasField("run_state"):
             progress.run_state = run_state_from_proto(started.run_state, progress.manifest)
             progress.model, progress.counters_sha256 = started.model, progress.run_state.counters_sha256
@@ -149,3 +150,26 @@ class Progress:
             self.missed |= set(self.open.cohort) - self.accepted.keys()
             self.former = self.open, self.accepted
         self.open, self.last_round, self.stage_events, self.ended = None, ended.key.round, [], ended
+
+
+class FormerSums:
+    """What the preparing rounds of all runs came to. Further runs use it again: its sums are opened once."""
+
+    def __init__(self) -> None:
+        self._state: tuple[Manifest, RunState] | None = None
+        self._counters: tuple[Manifest, bytes] | None = None
+
+    def take(self, run: Progress) -> None:
+        """After an entry of the newest run."""
+        if run.counters_sha256:
+            self._counters = run.manifest, run.counters_sha256
+        if run.run_state is not None:
+            self._state = run.manifest, run.run_state
+
+    def state_of(self, manifest: Manifest) -> RunState | None:
+        """The newest run state under this manifest."""
+        return self._state[1] if self._state and self._state[0] == manifest else None
+
+    def counters_of(self, manifest: Manifest) -> bytes:
+        """The hash of the newest counters under this manifest; empty if there are none."""
+        return self._counters[1] if self._counters and self._counters[0] == manifest else b""

@@ -1,6 +1,7 @@
 """Does a run's arithmetic again from what is on disk: sums from contributions, models from sums, scores from both."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from fedfraud import fixed_point, masking_journal, model
 from fedfraud.errors import Invalid
 from fedfraud.fixed_point import Layout, Segment, Words
+from fedfraud.masking_wire import task_sha256
 from fedfraud.model import RunState, Vector
 from fedfraud.v1 import history_pb2, model_pb2
 from fedfraud.wire import (
@@ -18,7 +20,7 @@ from fedfraud.wire import (
     run_state_from_proto,
     segments_from_proto,
 )
-from services.aggregator import averaging
+from services.aggregator import averaging, messages
 from services.aggregator.progress import Progress
 from services.aggregator.score_check import check_scores
 from services.aggregator.vectors import Vectors
@@ -47,9 +49,15 @@ class Recomputation:
     """One run, followed beside its progress. `check` an entry first, then let the progress apply it."""
 
     def __init__(
-        self, progress: Progress, vectors: Vectors, signing_keys: dict[str, bytes], federation_id: bytes
+        self,
+        progress: Progress,
+        vectors: Vectors,
+        signing_keys: dict[str, bytes],
+        federation_id: bytes,
+        former: Sequence[Progress] = (),
     ) -> None:
-        """`signing_keys` by seat, in the order of enrolment, grow with the journal."""
+        """`signing_keys` by seat, in the order of enrolment, grow with the journal; `former` are the runs before."""
+        self._former = former
         self._signing_keys = signing_keys
         self._federation_id = federation_id
         self.progress = progress
@@ -62,8 +70,14 @@ class Recomputation:
 
     def check_start(self, started: history_pb2.RunStarted) -> set[Path]:
         """A run that begins under a former run's state names an initial model; the files that it names."""
+        known = [run for run in self._former if run.manifest == self.progress.manifest]
+        if started.counters_sha256 and started.counters_sha256 not in {run.counters_sha256 for run in known}:
+            raise Invalid(f"counters must be those of a former run, {started.counters_sha256.hex()[:12]} are not")
         if not started.HasField("run_state"):
             return set()
+        recipe, state = self.progress.recipe, self.progress.run_state
+        if state not in [averaging.rescaled(run.run_state, recipe) for run in known if run.run_state]:
+            raise Invalid("a run state must come from a run's own sums, or be that of a former run, this one is not")
         path = self._vectors.model(started.model.vector_sha256)
         self._state, manifest = self.progress.run_state, self.progress.manifest
         self._vector = model.initial_vector(manifest, self.progress.seed)
@@ -118,6 +132,17 @@ class Recomputation:
         _same("rounds, one after the other,", self.progress.last_round + 1, opened.key.round)
         model_sha256 = self.progress.model.model_sha256 if self.progress.model else b""
         _same("a round's model", model_sha256.hex(), opened.model_sha256.hex())
+        if self.progress.secure:
+            _same("the task that banks signed", self._task(opened).hex(), opened.task_sha256.hex())
+
+    def _task(self, opened: history_pb2.RoundOpened) -> bytes:
+        """What a round asks for beyond its attempt, by the run so far."""
+        progress, present = self.progress, None
+        if progress.model is not None and progress.run_state is not None:
+            nothing = np.zeros(0, np.float32)
+            present = averaging.Model(nothing, nothing.astype(np.float64), progress.run_state, progress.model)
+        asked = messages.instruction(progress, messages.plan_of(opened, 0), present, None)
+        return task_sha256(asked, progress.manifest)
 
     def _accepted(self, accepted: history_pb2.ContributionAccepted) -> None:
         _same("a contribution's round", self._key, round_key_from_proto(accepted.key))

@@ -54,6 +54,20 @@ def load_model(progress: Progress, vectors: Vectors) -> Model | None:
     return Model(vector, _velocity(progress, vectors, len(vector)), progress.run_state, reference)
 
 
+def check_counters(progress: Progress, vectors: Vectors) -> None:
+    """Holds the file of the counters that the run's features follow from to its hash."""
+    sha256 = progress.counters_sha256
+    if not sha256:
+        return
+    path = vectors.counters(sha256)
+    try:
+        found = hashlib.sha256(path.read_bytes()).digest()
+    except OSError as error:
+        raise Misconfigured(f"summed counters must be on disk: {error.strerror}, {path}") from error
+    if found != sha256:
+        raise Misconfigured(f"summed counters must have the hash that the journal says, {path} has another")
+
+
 def check_contributions(progress: Progress, vectors: Vectors) -> None:
     """Holds the files of the open round's contributions to the hashes that their banks have receipts for."""
     if progress.open is None:

@@ -63,6 +63,7 @@ class Run:
         """Takes up what a former process left; Misconfigured when its files are not as the journal says."""
         load, check = recovery.load_model, recovery.check_contributions
         self._model = await asyncio.to_thread(load, self.progress, self._around.vectors)
+        await asyncio.to_thread(recovery.check_counters, self.progress, self._around.vectors)
         await asyncio.to_thread(check, self.progress, self._around.vectors)
 
     async def drive(self) -> history_pb2.RunFinished:

@@ -120,6 +120,7 @@ class Account:
         self._epoch = 0
         self._leases: dict[str, int] = {}
         self._run: Recomputation | None = None
+        self._former: list[Progress] = []
         self._named: set[Path] = set()
 
     def take(self, entry: history_pb2.Entry) -> None:
@@ -145,7 +146,10 @@ class Account:
                     raise Invalid(f"a run must end before the next begins, {self._run.progress.run_id} had not")
                 self._name_open_round()
                 progress = Progress.begun(entry.run_started)
-                self._run = Recomputation(progress, self._vectors, self._signing_keys, self._federation_id)
+                if self._run is not None:
+                    self._former.append(self._run.progress)
+                keys, former = self._signing_keys, self._former
+                self._run = Recomputation(progress, self._vectors, keys, self._federation_id, former)
                 self._named |= self._run.check_start(entry.run_started)
             case kind if self._run is not None:
                 if kind == "round_opened":  # each of the cohort may have left a file, acknowledged or not

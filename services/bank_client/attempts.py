@@ -64,6 +64,7 @@ class Attempts:
             weight_cap=WEIGHT_CAP,
             min_cohort=settings.min_cohort,
             reopen_static=settings.reopen_static,
+            reopen_counts=settings.reopen_counts,
         )
         self.insists = settings.aggregation == "secure"
         """Whether the bank refuses rounds that are not masked."""

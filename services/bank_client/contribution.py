@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fedfraud.errors import Invalid
 from fedfraud.fixed_point import Layout, Segment, Words, count_codec, trade_codec
+from fedfraud.identity import write_durably
 from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
 from fedfraud.masking_policy import Inputs
@@ -28,6 +29,10 @@ from services.bank_client.settings import Settings
 
 ALONE_SHARE = 0.8
 """Of the time that a round leaves: training alone beyond it is given up."""
+
+
+_COUNTERS = "counters.sha256"
+"""The file with the hash of the counters that the bank used first."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +89,27 @@ class Contributor:
         return self._dataset.knows(counters_sha256)
 
     def learn(self, counters_sha256: bytes, words: Words) -> None:
-        """Computes the features under the summed counters; what leaves in a run follows from one set of them."""
+        """Computes the features under the summed counters.
+
+        A bank that insists on masks takes no others than it used first, but by its own leave: what leaves under made-up
+        ones would tell of single merchants.
+        """
         with self._lock:
+            self._pin(counters_sha256)
             if not self._dataset.knows(counters_sha256):
                 self._dataset.learn(counters_sha256, count_codec(self._manifest).decode(words))
+
+    def _pin(self, counters_sha256: bytes) -> None:
+        path = self._settings.data_dir / _COUNTERS
+        first = path.read_text().strip() if path.exists() else ""
+        settings, same = self._settings, first == counters_sha256.hex()
+        if first and not same and settings.aggregation == "secure" and not settings.reopen_counts:
+            raise Invalid(
+                f"counters must be those that this bank used first, {first[:12]}, got {counters_sha256.hex()[:12]}: "
+                "REOPEN_COUNTS=true takes others"
+            )
+        if not same:
+            write_durably(path, f"{counters_sha256.hex()}\n".encode())
 
     def inputs(self, task: Task) -> Inputs:
         """What the bank's own policy has to know of a contribution: what each segment's figures follow from."""

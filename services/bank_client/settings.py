@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     at first use, and kept."""
     reopen_static: bool = False
     """Whether sums of the same rows, for the scaler, may be opened over other banks too, which shows the difference."""
+    reopen_counts: bool = False
+    """Whether counts of merchants may be opened over other banks too, which shows the difference by merchant and day,
+    and counters be used that are not the first."""
     device: str = "cpu"
     """Where training happens: cpu, or cuda."""
     retry_limit: float = Field(default=5.0, gt=0)

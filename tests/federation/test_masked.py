@@ -13,6 +13,7 @@ from services.bank_client.verify import verify as bank_verify
 from tests.federation.networks import FAILED, FINISHED, Network, network
 from tests.federation.oracle import model_sha256
 from tests.federation.waiting import wait_for
+from tests.services.aggregator.test_verify import rewritten
 
 ADVERTISE, SHARE, MASK, CONSENT = (
     masking_pb2.MASKING_STAGE_ADVERTISE,
@@ -184,6 +185,14 @@ def test_a_further_run_with_more_banks_uses_the_scaler_that_was_opened_and_anoth
         last = present.events("round_committed")[-1]
         assert (last.key.run_id, len(last.seats)) == (second, 5)
         assert verify(tmp_path / "aggregator").faults == []
+        present.stop()
+
+        def of_another_task(entries: list[history_pb2.Entry]) -> list[history_pb2.Entry]:
+            [entry for entry in entries if entry.HasField("round_opened")][-1].round_opened.task_sha256 = bytes(32)
+            return entries
+
+        rewritten(tmp_path / "aggregator", of_another_task)
+        assert "the task that banks signed must be" in "\n".join(verify(tmp_path / "aggregator").faults)
 
 
 def test_figures_that_were_opened_are_not_opened_over_other_banks_and_the_run_says_why(tmp_path: Path) -> None:

@@ -113,11 +113,15 @@ def test_figures_are_opened_over_the_same_banks_each_time(segment: str) -> None:
             unopened(again, known, OTHER_DATA)
 
 
-def test_a_bank_may_allow_another_cohort_for_its_static_inputs_by_its_own_setting() -> None:
+@pytest.mark.parametrize(("segment", "leave"), [("standardise", "reopen_static"), ("count", "reopen_counts")])
+def test_a_bank_may_allow_another_cohort_for_its_static_inputs_by_a_setting_for_each(segment: str, leave: str) -> None:
     fewer = replace(P, run_id="run-2", cohort=P.cohort[:9], minimum=7, holders=8, threshold=7)
-    allowing = replace(STRICT, reopen_static=True)
-    static = {"segments": ("standardise",)}
+    allowing = replace(STRICT, **{leave: True})  # type: ignore[arg-type]
+    static = {"segments": (segment,)}
+    other = replace(STRICT, reopen_static=segment != "standardise", reopen_counts=segment != "count")
     unopened(replace(fewer, **static), opened(replace(P, **static)), policy=allowing)  # type: ignore[arg-type]
+    with pytest.raises(OpenedBefore):  # the other's leave is not its own
+        unopened(replace(fewer, **static), opened(replace(P, **static)), policy=other)  # type: ignore[arg-type]
     with pytest.raises(OpenedBefore):
         unopened(fewer, opened(P), policy=allowing)  # an update is not static
 

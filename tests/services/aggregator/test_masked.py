@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fedfraud.errors import NotStored, Stale
+from fedfraud.errors import Conflict, Invalid, NotStored, Stale
 from fedfraud.identity import Identity, Role
 from fedfraud.masking_sum import Stage
 from fedfraud.masking_wire import answer_to_proto
@@ -78,3 +78,28 @@ async def test_a_stage_ends_when_every_answer_that_came_is_on_disk_or_refused(tm
         kinds = [entry.WhichOneof("event") for entry in await journal.read(0)]
         assert kinds == ["stage_answered"] * (journal.head - 1) + ["stage_closed"]
         assert journal.head >= 4
+
+
+async def test_a_stage_goes_on_when_the_last_answer_of_all_is_a_wrong_one_beside_a_right_one(tmp_path: Path) -> None:
+    attempt = Attempt(parameters_of(4)).until(Stage.SHARE)
+    cohort = frozenset(attempt.parameters.cohort)
+    plan = Plan(RoundKey("run-1", 1, 0), 1, (), cohort, 3, b"", attempt.parameters.word_count)
+    with opened(tmp_path) as journal:
+        masked = MaskedRound(plan, attempt.sum, {}, journal)
+        shares = {seat: answer_to_proto(bank.share(attempt.sum.advertisements)) for seat, bank in attempt.banks.items()}
+        *others, last = shares
+        for seat in others:
+            await masked.answer(Identity(Role.BANK, seat), shares[seat])
+        wrong = masking_pb2.StageAnswer()
+        wrong.CopyFrom(shares[last])
+        wrong.shares.signature = bytes(64)
+        both = (masked.answer(Identity(Role.BANK, last), given) for given in (shares[last], wrong))
+        _, refused = await asyncio.gather(*both, return_exceptions=True)
+        assert isinstance(refused, Conflict | Invalid)
+        assert masked.progressed.is_set()
+        with held(journal):
+            closing = asyncio.create_task(masked.close())
+            await asyncio.sleep(0)
+            assert masked.instruction(last) is None, "nobody is told of a stage that is not on disk"
+        await closing
+        assert masked.instruction(last) is not None

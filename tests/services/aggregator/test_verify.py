@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from fedfraud import model
 from fedfraud.chain import next_head, sign
 from fedfraud.errors import Misconfigured
 from fedfraud.v1 import history_pb2
-from fedfraud.wire import manifest_from_proto, run_state_from_proto
+from fedfraud.wire import manifest_from_proto, run_state_from_proto, run_state_to_proto
 from services.aggregator.journal import read_lines
 from services.aggregator.verify import verify
 from tests.federation import journals
@@ -333,6 +334,34 @@ def test_any_altered_byte_of_any_vector_is_found(folder: Path) -> None:
         assert faults(folder), path.name
         path.write_bytes(content)
     assert faults(folder) == ""
+
+
+@pytest.mark.parametrize("counters", [b"", bytes(range(32))], ids=["a scaler", "counters"])
+def test_a_further_run_on_sums_that_no_run_opened_is_named(folder: Path, counters: bytes) -> None:
+    first = journals.events(folder, "run_started")[0]
+    manifest = manifest_from_proto(first.manifest)
+    state = run_state_from_proto(committed(folder)[0].run_state, manifest)
+    vector = model.initial_vector(manifest, 99)
+    path = folder / "vectors" / "models" / f"{hashlib.sha256(model.to_bytes(vector)).hexdigest()}.f32"
+    path.write_bytes(model.to_bytes(vector))
+    sentence = "a run state must come from a run's own sums, or be that of a former run, this one is not"
+    for made_up in (False, True):
+        told = replace(state, means=tuple(mean + 1 for mean in state.means)) if made_up and not counters else state
+        begun = history_pb2.RunStarted()
+        begun.CopyFrom(first)
+        begun.run_id, begun.seed = f"9999-{made_up}", 99
+        begun.run_state.CopyFrom(run_state_to_proto(told))
+        begun.model.vector_sha256 = bytes.fromhex(path.stem)
+        begun.model.model_sha256 = model.model_sha256(manifest, told, vector)
+        begun.counters_sha256 = counters if made_up else b""
+        ended = history_pb2.RunFinished(run_id=begun.run_id, model_sha256=begun.model.model_sha256)
+        more = [history_pb2.Entry(run_started=begun), history_pb2.Entry(run_finished=ended)]
+        rewritten(folder, lambda entries, more=more: [*entries, *more])  # type: ignore[misc]
+        if not made_up:
+            assert faults(folder) == ""
+    assert (sentence if not counters else "counters must be those of a former run, 000102030405 are not") in faults(
+        folder
+    )
 
 
 @pytest.mark.parametrize("left", [0, 1])

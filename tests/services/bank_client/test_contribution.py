@@ -16,7 +16,7 @@ from fedfraud.manifest import Manifest
 from fedfraud.model import RunState, initial_vector, model_sha256
 from fedfraud.recipe import Recipe
 from fedfraud.trade import DayField
-from fedfraud.transactions import SCHEMAS, Feature
+from fedfraud.transactions import CARDS, SCHEMAS, Feature
 from fedfraud.wire import RoundKey
 from services.bank_client.contribution import Contributor, Task
 from services.bank_client.dataset import Rows, write
@@ -236,3 +236,31 @@ def test_a_bank_compares_itself_once_a_run_and_after_its_rounds_alone(tmp_path: 
     assert not compared(task(Segment.EVALUATE, Segment.TRAIN, final=True, number=5))
     assert compared(task(Segment.EVALUATE, final=True, number=6))
     assert not compared(task(Segment.EVALUATE, final=True, number=7))
+
+
+PLAN = FeaturePlan("2018-04-01", bucket_count=64)
+PAID = at_random(7, PLAN.start_time, (0, 59), 500, people=300)
+CARDS_MANIFEST = Manifest("cards", CARDS, feature_plan=PLAN)
+FIRST, OTHER = bytes(32), bytes(range(32))
+
+
+def test_a_bank_takes_no_counters_but_those_it_used_first(tmp_path: Path) -> None:
+    counters = fixed_point.count_codec(CARDS_MANIFEST).encode(Payments(PAID, PLAN, bytes(32)).counts())
+
+    def started(**settings: object) -> Contributor:
+        own = Settings(data_dir=tmp_path, **settings)  # type: ignore[arg-type]
+        return Contributor(own, CARDS_MANIFEST, Payments(PAID, PLAN, bytes(32)))
+
+    started().learn(FIRST, counters)
+    for again in (started(), started(aggregation="secure")):
+        assert not again.knows(FIRST)
+        with pytest.raises(Invalid, match=r"^counters must be those that this bank used first, 000000000000, got 0001"):
+            again.learn(OTHER, counters)
+        assert not again.knows(OTHER)
+        again.learn(FIRST, counters)
+        assert again.knows(FIRST)
+    for leave in ({"reopen_counts": True}, {"aggregation": "plain"}):  # plain has nothing to hide from the aggregator
+        taking = started(**leave)
+        taking.learn(OTHER, counters)
+        assert taking.knows(OTHER)
+        started(reopen_counts=True).learn(FIRST, counters)
