@@ -61,7 +61,15 @@ class Work:
     task: asyncio.Task[Task] | None = None
     prepared: asyncio.Task[Released] | None = None
     advertised: asyncio.Event = field(default_factory=asyncio.Event)
-    """Masked rounds: set when the attempt is on disk and the aggregator knows this bank's keys."""
+    """Masked rounds: set when the attempt is on disk and the aggregator knows this bank's keys, or nobody wants it."""
+
+    def drop(self) -> None:
+        """Nobody wants it any more: computing stops, and so does waiting."""
+        self.cancelled.set()
+        self.advertised.set()
+        for task in (self.task, self.prepared):
+            if task is not None:
+                task.add_done_callback(_failed)  # looked at, so that asyncio does not complain
 
 
 @dataclass(frozen=True)
@@ -139,7 +147,10 @@ class Answers:
         except grpc.aio.AioRpcError as error:
             reason = error.details()
             self._log.warning("not contributed", seat=self._seat, round=work.key, status=error.code().name, why=reason)
-            return error.code() not in _TRANSIENT
+            return not _is_transient(error)
+        except grpc.aio.UsageError as error:  # a session's channel is closed: the next session has another
+            self._log.warning("not contributed", seat=self._seat, round=work.key, why=error)
+            return False
         except asyncio.CancelledError:
             own = asyncio.current_task()
             if own is None or own.cancelling():
@@ -150,10 +161,12 @@ class Answers:
             return False
         except FedfraudError as error:
             self._log.error("not released", seat=self._seat, round=work.key, reason=error)
-        except Exception:
-            if not work.cancelled.is_set():
-                raise
-            self._log.info("round is over", seat=self._seat, round=work.key)
+        except Exception as error:
+            if work.cancelled.is_set():
+                self._log.info("round is over", seat=self._seat, round=work.key)
+            else:
+                reason = f"{type(error).__name__}: {error}"
+                self._log.error("not released", exc_info=error, seat=self._seat, round=work.key, reason=reason)
         return True
 
     async def _contribute(self, instruction: federation_pb2.RoundInstruction, work: Work, session: Session) -> None:
@@ -171,8 +184,8 @@ class Answers:
     async def _advertise(self, instruction: federation_pb2.RoundInstruction, work: Work, session: Session) -> None:
         """Stage advertise; what is asked for is computed from then on, so that nobody waits for a bank that is busy."""
         asked = self._begin_task(instruction, work, session)
-        task = await asyncio.shield(asked)
         async with self._declining(work, session):
+            task = await asyncio.shield(asked)
             parameters, roster = parameters_from_proto(instruction), roster_from_proto(instruction.roster)
             inputs = await asyncio.to_thread(self._contributor.inputs, task)
             wanted = functools.partial(self._is_wanted, work)
@@ -187,19 +200,32 @@ class Answers:
 
     async def _answer_stage(self, told: federation_pb2.StageInstruction, work: Work, session: Session) -> None:
         """Stage share, consent or unmask."""
-        await work.advertised.wait()
+        if not await self._has_advertised(work):
+            return
         async with self._declining(work, session):
             answer = await asyncio.to_thread(self._attempts.answer, told)
         await self._answer(answer_to_proto(answer), work, session)
 
     async def _mask(self, told: federation_pb2.StageInstruction, work: Work, session: Session) -> None:
         """Stage mask: the contribution under its masks."""
-        await work.advertised.wait()
-        assert work.prepared is not None  # noqa: S101  # for the type checker: it is prepared once it has advertised
+        if not await self._has_advertised(work):
+            return
+        assert work.task is not None  # noqa: S101  # for the type checker: without it nothing is advertised
         async with self._declining(work, session):
-            released = await asyncio.shield(work.prepared)
+            released = await asyncio.shield(self._prepare(work.task, work, session))
             masked = await asyncio.to_thread(self._attempts.mask, told, released)
         await self._submit(masked, work, session)
+
+    async def _has_advertised(self, work: Work) -> bool:
+        """Waits until the bank has advertised; False when the round is over before, by its deadline or by another."""
+        while not work.advertised.is_set() and (left := work.ends - time.monotonic()) > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await work.advertised.wait()
+        advertised = work.advertised.is_set() and self._is_wanted(work)
+        if not advertised:
+            self._log.warning("stage of a round that is over", seat=self._seat, round=work.key)
+        return advertised
 
     @asynccontextmanager
     async def _declining(self, work: Work, session: Session) -> AsyncIterator[None]:
@@ -208,17 +234,11 @@ class Answers:
             yield
         except (NotStored, OSError):
             raise
-        except FedfraudError as error:
-            match error:
-                case OpenedBefore():
-                    reason = masking_pb2.DECLINE_REASON_OPENED_BEFORE
-                case Conflict():
-                    reason = masking_pb2.DECLINE_REASON_LOST
-                case _:
-                    reason = masking_pb2.DECLINE_REASON_POLICY
-            declined = masking_pb2.Declined(reason=reason)
-            with suppress(grpc.aio.AioRpcError):
-                await self._answer(masking_pb2.StageAnswer(declined=declined), work, session)
+        except Exception as error:
+            if self._is_wanted(work) and not _is_transient(error):
+                declined = masking_pb2.Declined(reason=_decline_reason(error))
+                with suppress(grpc.aio.AioRpcError, grpc.aio.UsageError):
+                    await self._answer(masking_pb2.StageAnswer(declined=declined), work, session)
             raise
 
     async def _answer(self, answer: masking_pb2.StageAnswer, work: Work, session: Session) -> None:
@@ -328,10 +348,7 @@ class Answers:
     def drop(self) -> None:
         """Gives up the answer that is being prepared."""
         if self._work is not None:
-            self._work.cancelled.set()
-            for task in (self._work.task, self._work.prepared):
-                if task is not None:
-                    task.add_done_callback(_failed)  # looked at, so that asyncio does not complain
+            self._work.drop()
 
     async def forget(self) -> None:
         """The run is over: nothing of its last round stays on disk but receipts and openings."""
@@ -361,6 +378,24 @@ class Answers:
 
 def _failed(task: asyncio.Task[Any]) -> bool:
     return task.done() and (task.cancelled() or task.exception() is not None)
+
+
+def _is_transient(error: Exception) -> bool:
+    """Whether only the line or the aggregator failed, so that the same may do better on another try."""
+    if isinstance(error, grpc.aio.AioRpcError):
+        return error.code() in _TRANSIENT
+    return isinstance(error, grpc.aio.UsageError)
+
+
+def _decline_reason(error: Exception) -> masking_pb2.DeclineReason.ValueType:
+    """A refusal is the bank's policy; whatever else fails leaves it without what it needs for the attempt."""
+    match error:
+        case OpenedBefore():
+            return masking_pb2.DECLINE_REASON_OPENED_BEFORE
+        case FedfraudError() if not isinstance(error, Conflict):
+            return masking_pb2.DECLINE_REASON_POLICY
+        case _:
+            return masking_pb2.DECLINE_REASON_LOST
 
 
 def _seconds(told: Duration) -> float:

@@ -61,11 +61,11 @@ def evaluate(number: int) -> Instruction:
 class Line(federation_pb2_grpc.FederationServiceServicer):
     """The aggregator's end of the line, in the test's hands: what it says, and what it has heard."""
 
-    def __init__(self, journal: tuple[Ed25519PrivateKey, bytes]) -> None:
+    def __init__(self, journal: tuple[Ed25519PrivateKey, bytes], manifest: Manifest = MANIFEST) -> None:
         self.journal = journal
         self.epoch = 1
-        self.manifest = MANIFEST
-        self.contract_sha256 = contract_named(MANIFEST.population).sha256
+        self.manifest = manifest
+        self.contract_sha256 = contract_named(manifest.population).sha256
         self.head = b""
         self.requests: list[federation_pb2.ParticipateRequest] = []
         self.says: asyncio.Queue[Instruction | None] = asyncio.Queue()
