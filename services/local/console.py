@@ -105,10 +105,14 @@ def _table(run: RunFacts) -> list[str]:
         _figure(_mean(federated) if federated else None),
     ]
     rows.append(f"{'federated (own rows: mean)':<34}{cells[0]:>9}{cells[1]:>10}")
+    scored = holdout_scores or run.final.pooled
+    if holdout_scores is None and scored:  # the rows that all banks validate on, together
+        rows.append(f"{'federated (own rows: together)':<34}{'-':>9}{_figure(scored.average_precision):>10}")
+    column = 9 if holdout_scores else 19
     if central := run.final.central:
-        rows.append(f"{'all rows in one place':<34}{_figure(central.average_precision):>9}")
-    prevalence = holdout_scores.prevalence if holdout_scores else None
-    rows.append(f"{'no skill (share of frauds)':<34}{_figure(prevalence):>9}")
+        place = "all rows in one place" + ("" if holdout_scores else " (together)")
+        rows.append(f"{place:<34}{_figure(central.average_precision):>{column}}")
+    rows.append(f"{'no skill (share of frauds)':<34}{_figure(scored.prevalence if scored else None):>{column}}")
     return rows
 
 
