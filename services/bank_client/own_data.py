@@ -123,6 +123,8 @@ def source_of(settings: Settings, column_map: ColumnMap) -> Source:
 
 
 def _secret(path: Path) -> str:
+    if str(path).startswith(("postgresql:", "postgres:")):  # the URL itself: no message may repeat it
+        raise Invalid("DATASET_URL_FILE must be the path of a file that holds the URL, got a URL")
     try:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

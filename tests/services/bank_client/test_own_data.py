@@ -55,7 +55,7 @@ def test_a_query_of_a_sqlite_file_gives_the_rows_and_cannot_write(tmp_path: Path
     query = "SELECT amount, h AS hour, fraud FROM payment ORDER BY h"
     assert own(tmp_path, dataset="bank.sqlite3", dataset_query=query).table().features.tolist() == [[1.5, 2], [3, 4]]
     (fault,) = sentences(own(tmp_path, dataset="bank.sqlite3", dataset_query="DELETE FROM payment RETURNING *"))
-    assert fault == "bank.sqlite3 must answer DATASET_QUERY: attempt to write a readonly database"
+    assert fault == "bank.sqlite3 must answer DATASET_QUERY: not authorized"
     (fault,) = sentences(own(tmp_path, dataset="none.sqlite3", dataset_query=query))
     assert fault == "none.sqlite3 must be a SQLite file, there is none in the bank's folder"
     assert not (tmp_path / "none.sqlite3").exists()
