@@ -56,7 +56,8 @@ class Checked:
         return values, known
 
     def times(self, chunk: Chunk, name: str) -> Times:
-        """Seconds since 1970, NO_TIME where there is none; one is required where the contract says so."""
+        """Seconds since 1970, NO_TIME where there is none; one is required where the contract says so. What is out of
+        bounds is told, and comes back as the bound."""
         column, origin = self.contract.column(name), self.column_map.origin(name)
         cells = self.cells(chunk, name)
         found = self._typed(chunk, name, lambda: conversion.times(cells, origin))
@@ -68,7 +69,9 @@ class Checked:
         self._rows("time", chunk, name, absent if column.required else unread, rule, cells)
         rule = f"must not be later than now, {conversion.time_text(self.now)}"
         self._rows("future", chunk, name, found > self.now, rule, cells)
-        return found
+        rule = f"must not be before {conversion.time_text(conversion.LEAST_TIME)}"
+        self._rows("past", chunk, name, ~absent & (found < conversion.LEAST_TIME), rule, cells)
+        return np.where(absent, found, np.clip(found, conversion.LEAST_TIME, conversion.MOST_TIME))
 
     def labels(self, chunk: Chunk) -> NDArray[np.int8]:
         """1, 0, and -1 where it is not known and need not be."""

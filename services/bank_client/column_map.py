@@ -35,7 +35,7 @@ class Origin(BaseModel):
     zone: str = "UTC"
     values: dict[str, Literal[0, 1]] = Field(default_factory=dict)
     shift_days: int = Field(default=0, ge=-36_525, le=36_525)
-    days_after_payment: float | None = Field(default=None, ge=0)
+    days_after_payment: float | None = Field(default=None, ge=0, le=36_525)
     row_number: bool = False
 
     @model_validator(mode="before")

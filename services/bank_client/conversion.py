@@ -25,6 +25,8 @@ HOUR, DAY = 3_600, 86_400
 NO_TIME = np.iinfo(np.int64).min
 _SCALES = {"plain": 1.0, "seconds": 1.0, "milliseconds": 1e-3, "hours": float(HOUR), "days": float(DAY)}
 _MOST_SECONDS = 1e11  # the year 5138
+LEAST_TIME, MOST_TIME = 0, int(_MOST_SECONDS)
+"""Times are not before 1970, and none that is looked at further is after MOST_TIME."""
 
 
 class WrongType(Exception):
@@ -110,7 +112,10 @@ def texts(column: pa.Array) -> pa.Array:
 
 def shown(column: pa.Array, index: int) -> str:
     """A cell for a sentence: short, and nothing where there is none."""
-    value: Any = column[index].as_py()
+    try:
+        value: Any = column[index].as_py()
+    except (ValueError, OverflowError):  # a time that Python has none for
+        value = column[index].value
     if value is None:
         return "nothing"
     if isinstance(value, float):

@@ -107,6 +107,43 @@ def test_payments_against_the_contract_are_refused_by_file_column_row_and_rule(
     assert f"p.csv: {expected}" in sentences(payments(tmp_path, PAYMENTS.replace(old, new)))
 
 
+@pytest.mark.parametrize("column", ["time", "fraud_known_at"])
+@pytest.mark.parametrize("value", [-9e10, -1.0, 9e10])
+def test_seconds_out_of_bounds_are_a_finding(tmp_path: Path, column: str, value: float) -> None:
+    (tmp_path / "m.toml").write_text(
+        'contract = "cards"\n[columns]\n'
+        'time = { column = "time", form = "seconds" }\n'
+        'fraud_known_at = { column = "fraud_known_at", form = "seconds" }\n'
+    )
+    given = {"time": 1_525_000_000.0, "fraud_known_at": 1_525_600_000.0, column: value}
+    rows = "1,1525000000,c,m,1,1,1525600000\n" + f"2,{given['time']},c,m,1,0,{given['fraud_known_at']}\n"
+    found = payments(tmp_path, PAYMENTS.splitlines()[0] + "\n" + rows, column_map="m.toml")
+    rule = {True: "must not be before 1970-01-01 00:00:00", False: "must not be later than now, 2020-09-13 12:26:40"}
+    assert f"p.csv: column '{column}' {rule[value < 0]}, got '{value}' in row 2" in sentences(found)
+    assert ("past" if value < 0 else "future", column) in found.report.findings.counts
+    assert found.report.text()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pa.timestamp("ms"), pa.timestamp("us"), pa.timestamp("ns"), pa.timestamp("us", "UTC"), pa.date32()],
+    ids=str,
+)
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Zurich"])
+def test_times_of_other_ages_are_a_finding_in_every_type(tmp_path: Path, kind: pa.DataType, zone: str) -> None:
+    table = drawn_payments(100)
+    most = 2**31 - 1 if pa.types.is_date(kind) else 2**62
+    for value, rule in ((-most, "past"), (most, "future")):
+        far = pa.array([value] * 100, kind)
+        pq.write_table(table.set_column(1, "time", far), tmp_path / "p.parquet")
+        (tmp_path / "m.toml").write_text(
+            f'contract = "cards"\n[columns.time]\ncolumn = "time"\nzone = "{zone}"\nshift_days = -273\n'
+        )
+        found = own(tmp_path, CARDS, dataset="p.parquet", column_map="m.toml").report
+        assert found.findings.counts[rule, "time"] == 100
+        assert found.text()
+
+
 def test_payments_of_another_year_than_the_plans_are_refused(tmp_path: Path) -> None:
     assert sentences(payments(tmp_path, PAYMENTS.replace("2018-", "2017-"))) == [
         "p.csv must have payments from 2018-04-01 to 2018-05-29, the days of the feature plan, "
