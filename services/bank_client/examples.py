@@ -9,7 +9,7 @@ from fedfraud.feature_plan import FeaturePlan
 from services.bank_client import features, noise
 from services.bank_client.dataset import Rows, divide
 from services.bank_client.trade import Judged
-from services.bank_client.transactions import Integers, Transactions
+from services.bank_client.transactions import Integers, Transactions, by_first_payment
 
 
 class Examples(NamedTuple):
@@ -124,11 +124,12 @@ Dataset = FeatureTable | Payments
 
 
 def _sha256(transactions: Transactions, buckets: Integers) -> bytes:
-    """Of the columns in their order, with merchants by bucket: all that the bank's figures follow from."""
+    """Of the columns in their order, with merchants by bucket and customers by their first payment: all that the bank's
+    figures follow from, and nothing of how its source numbers or orders them."""
     digest = hashlib.sha256()
     for column in (
         transactions.time,
-        transactions.customer,
+        by_first_payment(transactions.customer),
         buckets[transactions.merchant],
         transactions.amount,
         transactions.label,

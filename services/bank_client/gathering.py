@@ -82,6 +82,13 @@ class Codes:
         self._code()
         return self._codes.whole(np.int64)
 
+    def ranks(self) -> NDArray[np.int64]:
+        """(texts,) the place of each code's text in the order of the texts' bytes."""
+        self._code()
+        ranks = np.empty(len(self.known), np.int64)
+        ranks[pc.sort_indices(self.known).to_numpy()] = np.arange(len(ranks))
+        return ranks
+
     def _code(self) -> None:
         if self._waiting:
             column, self._waiting = pa.concat_arrays(self._waiting), []

@@ -4,6 +4,7 @@ Rows are read once, a chunk at a time, and leave here as arrays and as a report.
 follow are checked and not kept.
 """
 
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 from fedfraud.contract import ID, KNOWN_AT, Contract, feature_table, known_name
 from fedfraud.errors import Invalid
 from fedfraud.feature_plan import FeaturePlan, plan_of
+from fedfraud.logs import Log
 from fedfraud.transactions import LABEL, Feature
 from services.bank_client import conversion
 from services.bank_client.checks import Checked
@@ -24,7 +26,9 @@ from services.bank_client.gathering import Codes, Gathered, Ids, spread
 from services.bank_client.presets import preset_named
 from services.bank_client.settings import Settings
 from services.bank_client.sources import Chunk, Source, file_source
-from services.bank_client.transactions import NEVER, UNKNOWN, Transactions
+from services.bank_client.transactions import NEVER, UNKNOWN, Transactions, in_order
+
+_log = Log("data")
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,9 @@ def load(settings: Settings, contract: Contract, now: float | None = None) -> Ow
     """Reads and checks all rows. Settings and maps that are wrong are an Invalid; rows that are, a report."""
     column_map = map_of(settings, contract)
     plan = plan_of(contract.name, settings.first_day)
+    query = settings.dataset_query
+    if query and not contract.is_payments and not re.search(r"\border\s+by\b", query, re.IGNORECASE):
+        _log.warning("a query without ORDER BY: rows in another order are another dataset, with another split")
     return read(source_of(settings, column_map), contract, column_map, now, plan)
 
 
@@ -264,21 +271,26 @@ class _Payments:
             self._order = numbers if self._ids.numeric else None
 
     def made(self, report: Report) -> OwnData:
-        times = self._columns["time"].whole(np.int64)
-        # Texts have no order that the bank would know: rows of one second stay as they came.
-        order = np.argsort(times, kind="stable") if self._order is None else np.lexsort((self._order, times))
-        self._order = None
-        kinds = (("amount", np.int64), ("label", np.int8), ("known_at", np.int64))
-        columns = {name: self._columns[name].whole(kind)[order] for name, kind in kinds}
+        kinds = (("time", np.int64), ("amount", np.int64), ("label", np.int8), ("known_at", np.int64))
+        columns: dict[str, np.ndarray[Any, Any]] = {name: self._columns[name].whole(kind) for name, kind in kinds}
+        columns.update(customer=self._customers.whole(), merchant=self._merchants.whole())
+        ties = [self._order] if self._order is not None else self._contents(columns)
+        order, self._order = in_order(columns["time"], ties), None
+        for name in columns:
+            columns[name] = columns[name][order]
         payments = Transactions(
-            time=times[order],
-            customer=self._customers.whole()[order],
-            merchant=self._merchants.whole()[order],
             **columns,
             customer_ids=tuple(self._customers.known.to_pylist()),
             merchant_ids=tuple(self._merchants.known.to_pylist()),
         )
         return OwnData(report, payments=payments)
+
+    def _contents(self, columns: dict[str, np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
+        """What rows of one second are ordered by where ids are no numbers: all that they hold, so that the source's
+        order is none of it. Rows that are equal in all of it may change places."""
+        customers, merchants = self._customers.ranks(), self._merchants.ranks()
+        named = [customers[columns["customer"]], merchants[columns["merchant"]]]
+        return [*named, *(columns[name] for name in ("amount", "label", "known_at"))]
 
 
 def _cents(amount: conversion.Floats) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -65,6 +65,19 @@ def test_a_query_of_a_sqlite_file_gives_the_rows_and_cannot_write(tmp_path: Path
     assert fault == "bank.sqlite3 must have the column 'hour' once, got it 0 times"
 
 
+@pytest.mark.parametrize(("end", "warned"), [("", 1), (" oRdEr\n bY h", 0)])
+def test_a_table_by_a_query_without_an_order_is_warned_of(
+    tmp_path: Path, end: str, warned: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "bank.sqlite3")) as database:
+        database.execute("CREATE TABLE payment (amount, h, fraud)")
+        database.execute("INSERT INTO payment VALUES (1.5, 2, 0)")
+        database.commit()
+    query = "SELECT amount, h AS hour, fraud FROM payment" + end  # noqa: S608  # constants
+    assert sentences(own(tmp_path, dataset="bank.sqlite3", dataset_query=query)) == []
+    assert [record.message.startswith("a query without ORDER BY") for record in caplog.records] == [True] * warned
+
+
 def test_every_missing_column_is_named(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_text("hour\n1\n")
     found = own(tmp_path, dataset="d.csv")

@@ -14,6 +14,8 @@ import pytest
 
 from fedfraud.contract import CARDS
 from fedfraud.errors import Invalid
+from fedfraud.feature_plan import PLANS
+from services.bank_client.examples import Payments
 from services.bank_client.own_data import OwnData, read_table
 from services.bank_client.transactions import NEVER, UNKNOWN
 from tests.services.bank_client.own_rows import PLAIN, drawn_payments, own, sentences
@@ -105,6 +107,34 @@ def test_payments_against_the_contract_are_refused_by_file_column_row_and_rule(
 ) -> None:
     assert old in PAYMENTS
     assert f"p.csv: {expected}" in sentences(payments(tmp_path, PAYMENTS.replace(old, new)))
+
+
+@pytest.mark.parametrize("ids", ["numbers", "texts", "row numbers"])
+def test_the_order_of_the_source_changes_nothing(tmp_path: Path, ids: str) -> None:
+    table = drawn_payments(3_000)
+    draws = np.random.default_rng(5)
+    seconds = np.sort(draws.integers(0, 59 * 24, 3_000)) * 3_600 + PLANS["cards"].start_time  # many of one second
+    known = pa.array(seconds + draws.integers(7, 9, 3_000) * 86_400, pa.timestamp("s"))
+    table = table.set_column(1, "time", pa.array(seconds, pa.timestamp("s"))).set_column(6, "fraud_known_at", known)
+    if ids == "texts":
+        table = table.set_column(0, "transaction_id", pc.binary_join_element_wise("t", pc.cast(table[0], "string"), ""))
+    (tmp_path / "m.toml").write_text(
+        'contract = "cards"\n[columns]\n' + ("transaction_id = { row_number = true }\n" if ids == "row numbers" else "")
+    )
+    banks = []
+    for name, order in (("a", np.arange(3_000)), ("b", np.arange(3_000)[::-1]), ("c", draws.permutation(3_000))):
+        pq.write_table(table.take(order), tmp_path / f"{name}.parquet")
+        found = own(tmp_path, CARDS, dataset=f"{name}.parquet", column_map="m.toml")
+        assert sentences(found) == []
+        assert found.payments is not None
+        banks.append(Payments(found.payments, PLANS["cards"], bytes(32)))
+    assert len({bank.sha256 for bank in banks}) == 1
+    for bank in banks[1:]:
+        assert np.array_equal(bank.counts(), banks[0].counts())
+        for part, first in zip(bank.alone(), banks[0].alone(), strict=True):
+            assert len(part)
+            assert np.array_equal(part.features, first.features)
+            assert np.array_equal(part.labels, first.labels)
 
 
 @pytest.mark.parametrize("column", ["time", "fraud_known_at"])
