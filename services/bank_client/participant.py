@@ -29,6 +29,7 @@ from services.bank_client.answers import Answers, Session
 from services.bank_client.attempts import Attempts
 from services.bank_client.contribution import Contributor, preload
 from services.bank_client.examples import Dataset, FeatureTable, Payments
+from services.bank_client.merchant_key import fingerprint, read_merchant_key
 from services.bank_client.receipts import Receipts
 from services.bank_client.settings import Settings
 
@@ -127,7 +128,9 @@ class BankClient:
             raise Misconfigured(f"payments must have a feature plan, {self._contract.name} has none")
         data_dir, scale = self._settings.data_dir, self._settings.count_noise
         secret = noise.own_secret(data_dir) if scale else b""
-        return Payments(own.payments, self._plan, _merchant_key(data_dir / self._settings.merchant_key), scale, secret)
+        key = read_merchant_key(data_dir / self._settings.merchant_key)
+        self._log.info("merchant key read: every bank's has this fingerprint", fingerprint=fingerprint(key))
+        return Payments(own.payments, self._plan, key, scale, secret)
 
     async def _session(self) -> None:
         """One channel and one stream, until it ends."""
@@ -250,15 +253,6 @@ def _check_schema(manifest: Manifest, plan: FeaturePlan | None) -> None:
             f"{plan.first_day if plan else '-'}, got {told.sha256.hex()[:12] if told else 'none'} from "
             f"{told.first_day if told else '-'}: FIRST_DAY must be the same at the aggregator and at every bank"
         )
-
-
-def _merchant_key(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise Misconfigured(
-            f"MERCHANT_KEY must be a file with the key that the banks agreed on: {error.strerror}, {path}"
-        ) from error
 
 
 def _locked(folder: Path) -> BinaryIO:
