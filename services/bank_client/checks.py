@@ -19,6 +19,8 @@ from services.bank_client.findings import Fault, Findings
 from services.bank_client.sources import Chunk
 
 T = TypeVar("T")
+_MOST_ID_BYTES = 256
+"""Many rows of ids are held at a time: longer ones are no ids, but a column that was taken for them."""
 
 
 @dataclass
@@ -91,7 +93,10 @@ class Checked:
         if found is None:
             return pa.array([""] * len(chunk))
         self._rows("empty", chunk, name, found.is_null().to_numpy(zero_copy_only=False), "must hold an id", cells)
-        return pc.fill_null(found, "")
+        found = pc.fill_null(found, "")
+        long = pc.greater(pc.binary_length(found), _MOST_ID_BYTES).to_numpy(zero_copy_only=False)
+        self._rows("long", chunk, name, long, f"must hold ids of at most {_MOST_ID_BYTES} bytes", cells)
+        return found
 
     def known_in_time(self, chunk: Chunk, name: str, times: Times, labels: NDArray[np.int8], known_at: Times) -> None:
         """A label is known at some time, and not before its payment."""

@@ -16,6 +16,10 @@ from services.bank_client.sources import CHUNK_ROWS, Chunk, places
 
 _BLOCK_BYTES = 1 << 20
 """What is read of a file at a time; no line of a CSV may be longer."""
+_TEXT_ROWS = 256
+"""Rows of a Parquet file with texts that are decoded at a time: a few bytes of it may be a long cell in each."""
+_TEXT_BYTES = 1 << 24
+"""What they may add up to before they are a chunk."""
 _MOST_SKIPPED = 1_000
 _DELIMITERS = (",", ";", "\t", "|")
 
@@ -38,13 +42,38 @@ class ParquetFile:
             # As it is set by default it would keep all that it has read, and read a column of a row group at once.
             with pq.ParquetFile(self.path, pre_buffer=False, buffer_size=_BLOCK_BYTES) as file:
                 places(self.name, file.schema_arrow.names, names)
-                for batch in file.iter_batches(CHUNK_ROWS, columns=list(names), use_threads=False):
-                    yield Chunk(self.name, {name: batch.column(name) for name in names}, before)
-                    before += batch.num_rows
+                small = any(not pa.types.is_primitive(file.schema_arrow.field(name).type) for name in names)
+                rows = _TEXT_ROWS if small else CHUNK_ROWS
+                for columns in _gathered(file.iter_batches(rows, columns=list(names), use_threads=False), names):
+                    chunk = Chunk(self.name, columns, before)
+                    yield chunk
+                    before += len(chunk)
         except pa.ArrowException as error:
             raise Broken("format", f"{self.name} must be a whole Parquet file: {_short(error)}") from error
         except OSError as error:
             raise Broken("readable", f"{self.name} must be readable: {_short(error)}") from error
+
+
+def _gathered(batches: "Iterator[pa.RecordBatch]", names: Sequence[str]) -> "Iterator[dict[str, pa.Array]]":
+    """The columns of as many batches as make a chunk, or as few as have many bytes."""
+    held: list[list[pa.Array]] = []
+    rows = size = 0
+    for batch in batches:
+        held.append([_plain(batch.column(name)) for name in names])
+        rows, size = rows + len(batch), size + sum(column.nbytes for column in held[-1])
+        if rows >= CHUNK_ROWS or size >= _TEXT_BYTES:
+            yield _together(names, held)
+            held, rows, size = [], 0, 0
+    if held:
+        yield _together(names, held)
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+
+
+def _together(names: Sequence[str], held: list[list[pa.Array]]) -> dict[str, pa.Array]:
+    return {name: pa.concat_arrays(parts) for name, parts in zip(names, zip(*held, strict=True), strict=True)}
 
 
 @dataclass(frozen=True)

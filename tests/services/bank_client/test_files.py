@@ -73,3 +73,21 @@ def test_little_of_a_file_is_held_at_a_time_however_the_file_is_written(tmp_path
         assert len(chunk) > 0
         most = max(most, pa.total_allocated_bytes() - before)
     assert most < 40_000_000  # of CSV 32 blocks of 1 MiB are read ahead
+
+
+@pytest.mark.parametrize("stored_as", ["text", "dictionary"])
+def test_a_small_parquet_file_of_long_cells_is_read_in_little_memory(tmp_path: Path, stored_as: str) -> None:
+    rows = 65_536
+    cells = pa.DictionaryArray.from_arrays(pa.array([0] * (rows - 1) + [1], pa.int32()), ["x" * 40_000, "last"])
+    table = pa.table({"note": cells, "amount": pa.array(range(rows))})
+    pq.write_table(table, tmp_path / "d.parquet", compression="zstd", store_schema=stored_as == "dictionary")
+    assert (tmp_path / "d.parquet").stat().st_size < 1_000_000
+    before, most, found = pa.total_allocated_bytes(), 0, 0
+    for chunk in sources.file_source(tmp_path / "d.parquet", ",").chunks(["note", "amount"], Findings()):
+        assert chunk.columns["amount"].to_pylist() == list(range(found, found + len(chunk)))
+        assert chunk.before == found
+        found += len(chunk)
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert found == rows
+    assert chunk.columns["note"][-1].as_py() == "last"
+    assert most < 120_000_000  # of 2.6 GB

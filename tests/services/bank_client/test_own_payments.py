@@ -72,6 +72,12 @@ def test_payments_of_one_second_are_in_the_order_of_their_ids_where_these_are_nu
         (",12.34,", ",1e10,", "column 'amount' must be at most 1e+09 euro, got '1e10' in row 1"),
         (",12.34,", ",,", "column 'amount' must hold finite numbers, got nothing in row 1"),
         ("ben", "", "column 'customer_id' must hold an id, got nothing in row 2"),
+        ("ben", "b" * 257, f"column 'customer_id' must hold ids of at most 256 bytes, got '{'b' * 40}' in row 2"),
+        (
+            "\nc,",
+            f"\n{'é' * 129},",
+            f"column 'transaction_id' must hold ids of at most 256 bytes, got '{'é' * 40}' in row 2",
+        ),
         ("c,2018", "b,2018", "transaction_id must be unique, the id in row 2 came before"),
         (
             "2018-05-03",
