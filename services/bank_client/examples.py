@@ -110,11 +110,12 @@ class Payments:
         return self._examples(self._own_counts())
 
     def judged(self) -> Judged:
-        """The payments that validation rows are of, in the same order: their day, card, amount and label."""
+        """The payments that validation rows are of, in the same order: their day, card, amount and label. Cards are
+        numbered by their first payment there: what is drawn for each follows from the rows, not their source."""
         _, rows = features.split(self._transactions, self._plan)
         paid = self._transactions.take(rows)
         day = (paid.time - self._plan.start_time) // features.DAY - self._plan.test_start
-        return Judged(day, paid.customer, paid.amount, paid.label == 1)
+        return Judged(day, by_first_payment(paid.customer), paid.amount, paid.label == 1)
 
     def _examples(self, counters: Integers) -> Examples:
         return Examples(*features.examples(self._transactions, self._plan, self._buckets, counters))

@@ -137,6 +137,7 @@ def test_the_order_of_the_source_changes_nothing(tmp_path: Path, ids: str) -> No
     assert len({bank.sha256 for bank in banks}) == 1
     for bank in banks[1:]:
         assert np.array_equal(bank.counts(), banks[0].counts())
+        assert np.array_equal(bank.judged().card, banks[0].judged().card), "cards are drawn by their numbers"
         for part, first in zip(bank.alone(), banks[0].alone(), strict=True):
             assert len(part)
             assert np.array_equal(part.features, first.features)
