@@ -6,7 +6,7 @@ Every figure of the report and of the page is one of these. A figure that is not
 
 import json
 import math
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
@@ -48,7 +48,8 @@ class ScoreFacts(Part):
 
 class Threshold(Part):
     """All rows that score at least `probability` are alerts; `logit` is the same as log-odds, which tells scores near 1
-    apart; `expected_hits` are the frauds that the model expects among them."""
+    apart; `expected_hits` are the frauds that the model expects among them. `alerts_per_day` is over all banks, where a
+    feature plan says of how many days the rows are."""
 
     probability: Figure
     logit: Figure = None
@@ -59,6 +60,7 @@ class Threshold(Part):
     precision: Figure
     recall: Figure
     expected_hits: Figure
+    alerts_per_day: Figure = None
 
 
 class Budget(Threshold):
@@ -102,6 +104,25 @@ class RunStateFacts(Part):
     weight_scale: Figure
 
 
+class PlanFacts(Part):
+    """Which days the rows are of, where banks have payments: see feature_plan.py. Days are UTC dates, both ends count.
+
+    Training and validation are of their days; what a bank discloses of its rows is of all days of the plan.
+    """
+
+    first_day: date
+    last_day: date
+    train_first_day: date
+    train_last_day: date
+    test_first_day: date
+    day_count: int
+    history_days: int
+    train_days: int
+    delay_days: int
+    test_days: int
+    label_delay_days: int
+
+
 class RunIdentity(Part):
     """What the run is and how it ended; `outcome` is None while it goes on. `layers` are widths, input to output;
     `roster` says how banks know each other's signing keys where contributions are masked. `journal_head` is the
@@ -128,6 +149,7 @@ class RunIdentity(Part):
     model_bytes: int | None = None
     vector_sha256: str | None = None
     features: list[FeatureFacts] = []
+    feature_plan: PlanFacts | None = None
     run_state: RunStateFacts | None = None
     journal_sequence: int | None = None
     journal_head: str | None = None

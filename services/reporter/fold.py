@@ -33,6 +33,7 @@ from services.reporter.facts import (
     SegmentFacts,
     SegmentRelease,
 )
+from services.reporter.plan import plan_facts
 from services.reporter.trade_facts import trade_facts
 
 LAST_REFUSALS = 20
@@ -131,6 +132,7 @@ class Facts:
                 parameter_count=manifest.parameter_count,
                 model_bytes=4 * manifest.parameter_count,
                 features=[FeatureFacts(name=feature.name, unit=feature.unit) for feature in manifest.features],
+                feature_plan=plan_facts(manifest.feature_plan) if manifest.feature_plan else None,
             ),
             code=CodeFacts(**asdict(build())),
             release=ReleaseRecord(protection=protection, segments=segments),
@@ -222,7 +224,9 @@ class Facts:
         if committed.HasField("run_state"):
             _take_run_state(run, committed.run_state)
         if committed.pooled_curve:  # in the final round
-            run.final.pooled_curve = summary.curve(wire.curve_from_proto(committed.pooled_curve))
+            # Banks' validation rows are of the plan's test days; of a public hold-out nobody says that.
+            days = run.run.feature_plan.test_days if run.run.feature_plan else None
+            run.final.pooled_curve = summary.curve(wire.curve_from_proto(committed.pooled_curve), days)
             run.final.holdout_curve = summary.curve(wire.curve_from_proto(committed.holdout_curve))
         if committed.HasField("trade"):  # of the final round, where banks have payments
             run.final.trade = trade_facts(trade_from_proto(committed.trade))

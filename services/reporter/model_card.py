@@ -5,7 +5,7 @@ Front matter as the Hugging Face Hub reads it; its values are JSON, which YAML i
 
 import json
 
-from services.reporter import grounding, parts, reading
+from services.reporter import grounding, parts, plan, reading
 from services.reporter.fact_table import Table
 from services.reporter.fact_table import table as table_of
 from services.reporter.facts import CurveFacts, RunFacts
@@ -168,10 +168,11 @@ def _data(run: RunFacts) -> str:
     rows = f"{state.training_rows:,} training rows, {state.training_frauds:,} of them frauds" if state else "rows"
     masks = {"masked": "under masks that cancel in the sum alone", "plain": "as plain integers over mutual TLS"}
     how = masks.get(run.release.protection, "in a way that the journal does not name")
-    return (
+    told = (
         f"Population {inline(run.run.population)}; {rows}, each bank's on its own disk. What left the banks were sums "
         f"of integers, {how}, and the figures that a bank disclosed; the report's release record lists them."
     )
+    return "\n\n".join([told, *([bullets(days)] if (days := plan.told(run)) else [])])
 
 
 def _limits(run: RunFacts) -> str:

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from services.reporter import advice
+from services.reporter import advice, plan
 from services.reporter.derived import curve, headline, middle_budget, shown
 from services.reporter.document import Block, Bullets, Heading, Paragraph, Table
 from services.reporter.fact_table import Fact
-from services.reporter.facts import RoundFacts, RunFacts
-from services.reporter.reading import in_money, put
+from services.reporter.facts import CurveFacts, RoundFacts, RunFacts
+from services.reporter.reading import in_money, plural, put
 
 Facts = Mapping[str, Fact]
 
@@ -60,7 +60,7 @@ def at_a_budget(run: RunFacts, facts: Facts) -> list[Block]:
         blocks.append(
             Paragraph(
                 f"With {put(f'{budget}.budget_per_thousand')} alerts in {put('derived.rule.thousand')} transactions, "
-                f"on {_rows(found[0])}: {put(f'{budget}.alerts')} alerts, {put(f'{budget}.precision')} of them fraud, "
+                f"on {_rows(found[0])}: {_counted(found[1], budget)}, {put(f'{budget}.precision')} of them fraud, "
                 f"{put(f'{budget}.recall')} of all frauds found, {put(f'{budget}.false_alerts')} false alarms."
                 f"{'' if worth else ' What that is worth in money is not in the facts.'}"
             )
@@ -84,6 +84,13 @@ def at_a_budget(run: RunFacts, facts: Facts) -> list[Block]:
     return blocks if len(blocks) > 1 else []
 
 
+def _counted(found: CurveFacts, budget: str) -> str:
+    """116 alerts, which are 16.6 a day over all banks."""
+    alerts = found.budgets[middle_budget(found)]
+    day = f" ({put(f'{budget}.alerts_per_day')} a day over all banks)" if alerts.alerts_per_day is not None else ""
+    return plural(alerts.alerts, f"{budget}.alerts", "alert") + day
+
+
 _COMPARED = (
     ("Each bank alone, hold-out", "final.alone_holdout"),
     ("Federated, hold-out", "final.federated_holdout"),
@@ -104,7 +111,8 @@ def banks(run: RunFacts, facts: Facts, *, said: bool) -> list[Block]:
     for bank in run.banks:
         key = advice.seat(run, bank.seat)
         rows.append((key, *(cell(facts, f"{_key(key)}.{name}") for name in names)))
-    lead = f"Average precision by bank, on its own validation rows unless said ({NONE}: not disclosed or not defined):"
+    lead = f"Average precision by bank, on its own validation rows unless said ({NONE}: not disclosed or not defined)"
+    lead += "; rows and fraud rate are of its payments of all days of the plan:" if run.run.feature_plan else ":"
     return [
         _part("Who gains and who loses"),
         *([] if said else [Paragraph(advice.uplift(run))]),
@@ -117,7 +125,7 @@ def thresholds(run: RunFacts, facts: Facts) -> list[Block]:
     """The options that there are: budgets of alerts, and what each finds and costs."""
     if (found := curve(run)) is None:
         return []
-    header = (
+    header: tuple[str, ...] = (
         f"Alerts in {put('derived.rule.thousand')}",
         "alerts",
         "frauds found",
@@ -126,7 +134,9 @@ def thresholds(run: RunFacts, facts: Facts) -> list[Block]:
         "false positives",
         "from log-odds",
     )
-    names = ("alerts", "hits", "precision", "recall", "false_alerts", "logit")
+    names: tuple[str, ...] = ("alerts", "hits", "precision", "recall", "false_alerts", "logit")
+    if found[1].budgets[0].alerts_per_day is not None:
+        header, names = (*header, "alerts a day, all banks"), (*names, "alerts_per_day")
     rows = [
         (put(f"{key}.budget_per_thousand"), *(cell(facts, f"{key}.{name}") for name in names))
         for key in (f"{found[0]}.budgets.{number}" for number in range(1, len(found[1].budgets) + 1))
@@ -226,32 +236,40 @@ def data(run: RunFacts, facts: Facts) -> list[Block]:
         if f"{key}.row_count" in facts:
             rate = f", prevalence {put(f'{key}.prevalence')}" if f"{key}.prevalence" in facts else ""
             items.append(f"{place}: {put(f'{key}.row_count')} rows, {put(f'{key}.fraud_count')} of them fraud{rate}.")
-    for name, what in (("rows", "Rows a bank"), ("fraud_rate", "Fraud rate a bank")):
-        if f"heterogeneity.{name}.mean" in facts:
-            spread = " to ".join(put(f"heterogeneity.{name}.{end}") for end in ("least", "most"))
-            items.append(f"{what}: {spread}, as disclosed by {put(f'heterogeneity.{name}.count')} banks.")
+    items += _spreads(run)
     if run.run.population in advice.SIMULATED:
         items.append(f"The population {put('run.population')} is made up; it stands for no bank's customers.")
-    if run.final.trade is not None:
-        days = put("final.trade.day_count")
-        items.append(
-            f"Validation is on {days} days after the training's and the labels' delay; cards known as compromised by "
-            "then are left out."
-        )
-    else:
-        items.append(
-            "Not known from the journal: the period of the rows, whether validation rows are later than training rows, "
-            "the delay of labels, and amounts."
-        )
+    items += plan.told(run) or [
+        "Not known from the journal: the period of the rows, whether validation rows are later than training rows, "
+        "the delay of labels, and amounts."
+    ]
+    if run.run.feature_plan is not None:
+        items.append("Validation leaves out payments of cards that are known as compromised by then.")
     items.append("No journal tells of defects of a bank's data, or of frauds that nobody has found.")
     return [_part("Data"), Bullets(tuple(items))]
 
 
+def _spreads(run: RunFacts) -> list[str]:
+    """What banks disclose of their size and share of frauds, and of which rows that is."""
+    of_plan = run.run.feature_plan is not None
+    whats = ("Payments a bank", "Fraud rate of a bank's payments") if of_plan else ("Rows a bank", "Fraud rate a bank")
+    items = []
+    for name, what in zip(("rows", "fraud_rate"), whats, strict=True):
+        if (spread := getattr(run.heterogeneity, name)) is not None:
+            key = f"heterogeneity.{name}"
+            counted = plural(spread.count, f"{key}.count", "bank")
+            items.append(f"{what}: {put(f'{key}.least')} to {put(f'{key}.most')}, as disclosed by {counted}.")
+    if items and of_plan:
+        items[-1] += f" {plan.OF_ALL_DAYS}"
+    return items
+
+
 def limits(run: RunFacts) -> list[Block]:
     """What this report cannot say."""
+    why = ", only by day" if run.final.trade else ": rows carry no such columns to the aggregator"
     items = [
         "Differences between banks and between models have no intervals: with few frauds, small ones can be chance.",
-        "Errors are not broken down by kind of fraud, amount or hour: rows carry no such columns to the aggregator.",
+        f"Errors are not broken down by kind of fraud, amount or hour{why}.",
         "Single alerts are not explained: the report is about the model, not about a decision on a customer.",
         "Declined transactions have no label, so what a present system stops is not in the figures.",
         "The words are a narrative over checked figures, and no model of risk.",

@@ -84,15 +84,15 @@ def _no_uplift(run: RunFacts, bank: BankFacts) -> str:
     return f"not disclosed{single}"
 
 
-def curve(points: tuple[CurvePoint, ...]) -> CurveFacts | None:
-    """The thresholds as facts; None without any, or where there is one class only."""
+def curve(points: tuple[CurvePoint, ...], days: int | None = None) -> CurveFacts | None:
+    """The thresholds as facts, of rows of so many days; None without any, or where there is one class only."""
     if not points or not 0 < points[-1].hit_count < points[-1].alert_count:
         return None
-    thresholds = [_threshold(point, points[-1]) for point in points]
+    thresholds = [_threshold(point, points[-1], days) for point in points]
     return CurveFacts(points=thresholds, budgets=_budgets(thresholds), calibration=_calibration(thresholds))
 
 
-def _threshold(point: CurvePoint, every: CurvePoint) -> Threshold:
+def _threshold(point: CurvePoint, every: CurvePoint, days: int | None) -> Threshold:
     return Threshold(
         logit=point.logit,
         probability=1 / (1 + math.exp(-max(min(point.logit, 700.0), -700.0))),
@@ -103,6 +103,7 @@ def _threshold(point: CurvePoint, every: CurvePoint) -> Threshold:
         precision=point.hit_count / point.alert_count,
         recall=point.hit_count / every.hit_count,
         expected_hits=point.expected_hit_count,
+        alerts_per_day=point.alert_count / days if days else None,
     )
 
 

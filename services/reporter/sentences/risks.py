@@ -59,7 +59,7 @@ def _left_open(run: RunFacts, facts: Facts) -> Iterator[Sentence]:
     text = "Declined transactions have no label, so what a present system stops is not in the figures."
     yield _say("risks.declined", topic="limits", text=text)
     text = "The facts of a run do not hold the period of its rows, nor how late their labels came."
-    yield _say("risks.period", topic="limits", text=text)
+    yield _say("risks.period", topic="limits", text=_period() if run.run.feature_plan else text)
     yield _say("risks.false_alarms", topic="alerts", text=_false_alarms(run))
     yield _say("risks.sizes", topic="data", text=_sizes(run))
 
@@ -112,14 +112,31 @@ def _shifted(run: RunFacts) -> str:
 
 
 def unsteady(run: RunFacts) -> list[str]:
-    """Seats with so few frauds that their own figures can be chance."""
+    """Seats with so few frauds that their own figures can be chance; none where these are of other days' rows."""
+    if run.run.feature_plan is not None:
+        return []
     return [b.seat for b in run.banks if b.rows and b.fraud_rate is not None and b.rows * b.fraud_rate < FEW_FRAUDS]
 
 
+def shared_frauds(run: RunFacts) -> bool:
+    """Whether banks with a feature plan, who do not tell their validation frauds, share so few that figures of single
+    banks can be chance."""
+    scored = [done.banks for done in run.rounds if done.outcome == "committed" and "evaluate" in done.segments]
+    if run.run.feature_plan is None or run.final.pooled is None or not scored:
+        return False
+    return run.final.pooled.fraud_count < FEW_FRAUDS * scored[-1]
+
+
 def _unsteady(run: RunFacts) -> str:
+    least = put("derived.rule.few_frauds")
+    if shared_frauds(run):
+        frauds = plural(run.final.pooled.fraud_count if run.final.pooled else 0, "final.pooled.fraud_count", "fraud")
+        return (
+            f"All banks' validation rows hold {frauds}, on average fewer than {least} a bank: a bank's own validation "
+            "figures can be chance."
+        )
     if not (few := unsteady(run)):
         return ""
-    least = put("derived.rule.few_frauds")
     return f"Fewer than {least} frauds at {advice.names(run, few)}: their own validation figures can be chance."
 
 
@@ -203,9 +220,15 @@ def _false_alarms(run: RunFacts) -> str:
     )
 
 
+def _period() -> str:
+    first, last = put("run.feature_plan.test_first_day"), put("run.feature_plan.last_day")
+    return f"Validation rows are of {first} to {last} alone: other days may have more fraud, less or another kind."
+
+
 def _sizes(run: RunFacts) -> str:
     spread = run.heterogeneity.fraud_rate
     if spread is None or spread.count < 2 or spread.least == spread.most:
         return ""
     least, most = (put(f"heterogeneity.fraud_rate.{name}") for name in ("least", "most"))
-    return f"The banks that disclose their fraud rate differ in it: from {least} to {most}."
+    of = " of the payments of all days of the plan" if run.run.feature_plan else ""
+    return f"The banks that disclose their fraud rate{of} differ in it: from {least} to {most}."

@@ -7,7 +7,7 @@ from services.reporter import advice
 from services.reporter.derived import SHIFTED, curve, headline
 from services.reporter.facts import RunFacts
 from services.reporter.reading import put, weak
-from services.reporter.sentences.risks import dropped, unsteady
+from services.reporter.sentences.risks import dropped, shared_frauds, unsteady
 from services.reporter.sentences.sentence import Facts, Sentence, a_budget, known, middle, printed
 
 _say = partial(Sentence, section="next_steps")
@@ -104,8 +104,16 @@ def _before_use(run: RunFacts) -> Iterator[Sentence]:
         yield _say("steps.trigger", topic="review", text=text)
     text = f"Look again if the population stability index of the score is over {put('derived.rule.stability_index')}."
     yield _say("steps.drift", topic="review", text=text)
-    text = "Measure on transactions that are later than those of the training, with labels that had time to arrive."
-    yield _say("steps.later", topic="data", text=text)
+    yield _say("steps.later", topic="data", text=_later(run))
+
+
+def _later(run: RunFacts) -> str:
+    if run.run.feature_plan is None:
+        return "Measure on transactions that are later than those of the training, with labels that had time to arrive."
+    return (
+        f"Measure again on transactions later than {put('run.feature_plan.last_day')}, the last day of the validation, "
+        "with labels that had time to arrive."
+    )
 
 
 def _to_look_into(run: RunFacts, facts: Facts) -> Iterator[Sentence]:
@@ -113,7 +121,10 @@ def _to_look_into(run: RunFacts, facts: Facts) -> Iterator[Sentence]:
     if silent:
         text = f"Ask whether {advice.names(run, silent)} can disclose how they fare alone and federated."
         yield _say("steps.disclose", topic="banks", text=text)
-    if few := unsteady(run):
+    if shared_frauds(run):
+        text = "Validate on more days: there are few frauds a bank to measure by."
+        yield _say("steps.more_rows", topic="data", text=text)
+    elif few := unsteady(run):
         text = f"Measure over a longer time at {advice.names(run, few)}: there are few frauds to measure by."
         yield _say("steps.more_rows", topic="data", text=text)
     held, pooled = "final.holdout.average_precision", "final.pooled.average_precision"

@@ -143,4 +143,5 @@ def _sizes(run: RunFacts) -> str:
     if spread is None or spread.count < 2:
         return ""
     counted, least, most = (put(f"heterogeneity.rows.{name}") for name in ("count", "least", "most"))
-    return f"The {counted} banks that disclose their size have from {least} to {most} rows each."
+    what = "payments each over all days of the plan" if run.run.feature_plan else "rows each"
+    return f"The {counted} banks that disclose their size have from {least} to {most} {what}."

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fedfraud import wire
+from fedfraud.feature_plan import FeaturePlan
 from fedfraud.fixed_point import Segment
 from fedfraud.manifest import Manifest
 from fedfraud.metrics import CurvePoint, Scores
@@ -49,13 +50,22 @@ class Journal:
         self.entries.append(entry)
         return self
 
-    def started(self, rounds: int = 2, recipe: str = "default", run: str = RUN, secure: bool = False) -> "Journal":
+    def started(
+        self,
+        rounds: int = 2,
+        recipe: str = "default",
+        run: str = RUN,
+        secure: bool = False,
+        plan: FeaturePlan | None = None,
+    ) -> "Journal":
+        """With a plan the banks have payments."""
+        manifest = Manifest("cards" if plan else "tutorial", (Feature("f1", "euro", 0.01),), (4,), feature_plan=plan)
         return self.add(
             run_started=history_pb2.RunStarted(
                 run_id=run,
                 seed=7,
                 recipe=wire.recipe_to_proto(recipe_named(recipe)),
-                manifest=wire.manifest_to_proto(Manifest("tutorial", (Feature("f1", "euro", 0.01),), (4,))),
+                manifest=wire.manifest_to_proto(manifest),
                 aggregation=model_pb2.AGGREGATION_SECURE if secure else model_pb2.AGGREGATION_PLAIN,
                 round_count=rounds,
                 quorum=1,
@@ -100,7 +110,7 @@ class Journal:
             seconds=0.25,
             segments=wire.segments_to_proto(segments),
             pooled_curve=wire.curve_to_proto(curve),
-            holdout_curve=wire.curve_to_proto(curve),
+            holdout_curve=wire.curve_to_proto(curve if holdout else ()),
         )
         if pooled:
             committed.pooled.CopyFrom(wire.scores_to_proto(pooled))

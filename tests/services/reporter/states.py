@@ -6,6 +6,7 @@ import string
 from collections.abc import Mapping
 from typing import Any
 
+from fedfraud.feature_plan import FeaturePlan
 from fedfraud.metrics import CurvePoint
 from fedfraud.v1 import masking_pb2
 from services.reporter import grounding
@@ -33,6 +34,10 @@ CURVE = tuple(
     for logit, alerts, hits, expected in ((6.0, 1, 1, 1.0), (3.0, 5, 4, 4.5), (1.0, 10, 6, 7.5), (-9.0, 1000, 20, 12.5))
 )
 """1,000 rows, 20 frauds: of the 5 highest scores 4 are frauds, of the 10 highest 6."""
+
+
+PLAN = FeaturePlan(first_day="2018-04-01", test_days=3)
+"""History from April 1st, training from May 9th to 15th, a week between, validation from May 23rd to 25th."""
 
 
 def whole() -> RunFacts:
@@ -64,8 +69,8 @@ def pooled_alone() -> RunFacts:
 
 
 def of_payments() -> RunFacts:
-    """Banks with payments: a final round in the trade's terms."""
-    journal = Journal().started(rounds=1).opened(1, ["bank-01"]).committed(1, 0, ["bank-01"], PREPARING)
+    """Banks with payments: a final round in the trade's terms, on three days of test."""
+    journal = Journal().started(rounds=1, plan=PLAN).opened(1, ["bank-01"]).committed(1, 0, ["bank-01"], PREPARING)
     journal.opened(2, ["bank-01"]).committed(2, 1, ["bank-01"], pooled=scores(0.1)).opened(3, ["bank-01"])
     journal.accepted(3, "bank-01", row_count=400, fraud_rate=0.02, alone=0.3, federated=0.4)
     final, trade = scores(0.4), figures()

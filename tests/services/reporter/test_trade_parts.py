@@ -31,7 +31,7 @@ def test_the_summary_says_what_the_budget_is_worth_and_to_what_precision() -> No
     assert grounding.fill(in_money(RUN), facts) in said
     assert f"10 alerts a day of each bank stop {share} ({low} to {high}) of the frauds' amount" in said
     assert "What that is worth in money is not in the facts." not in said
-    assert "Validation is on 3 days after the training's" in said
+    assert "not broken down by kind of fraud, amount or hour, only by day." in said
 
 
 def test_without_payments_there_is_no_such_part_and_money_is_said_not_to_be_known() -> None:

@@ -37,7 +37,7 @@ function startBudget(former) {
     for (const out of box.querySelectorAll("[data-cell]")) {
       out.replaceChildren(...[...row.cells[Number(out.dataset.cell)].childNodes].map((node) => node.cloneNode(true)));
     }
-    const said = [...box.querySelectorAll("dl > div")].slice(0, 3);
+    const said = [...box.querySelectorAll("dl > div")].filter((each) => ["0", "4", "5", "7"].includes(each.children[1].dataset.cell));
     slider.setAttribute("aria-valuetext", said.map((each) => `${each.children[0].textContent} ${each.children[1].textContent}`).join(", "));
     for (const half of document.querySelectorAll(".chart-precision-recall svg")) {
       half.querySelectorAll(".overlay .serie-0 .dots").forEach((dot, index) => dot.classList.toggle("chosen", index === Number(slider.value)));

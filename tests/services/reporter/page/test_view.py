@@ -11,7 +11,7 @@ from fedfraud.build import build
 from fedfraud.fixed_point import Segment
 from fedfraud.metrics import CurvePoint
 from fedfraud.v1 import history_pb2, masking_pb2
-from services.reporter import markdown
+from services.reporter import markdown, summary
 from services.reporter.facts import RunFacts, SeatState
 from services.reporter.fold import Facts
 from services.reporter.origin import Origin
@@ -142,9 +142,10 @@ def test_a_federation_that_makes_things_worse_is_said_to() -> None:
 
 def test_where_it_was_computed_the_verdict_puts_central_beside_it() -> None:
     sections = view.sections(Shown(connected=True, run=with_central(two_banks().facts(), 0.75)))
-    assert "the same recipe on all rows in one place reaches 0.750, and central is ahead by 0.050" in text(
-        sections["verdict"]
-    )
+    assert (
+        "on the public hold-out the federated model reaches 0.700, the same recipe on all rows in one place 0.750, and "
+        "central is ahead by 0.050"
+    ) in text(sections["verdict"])
     assert "all rows in one place" in text(sections["convergence"])
     for precision, words in ((0.65, "and the federated model is ahead by 0.050"), (0.7, "and neither side is ahead")):
         shown = Shown(connected=True, run=with_central(two_banks().facts(), precision))
@@ -235,7 +236,7 @@ def test_alerts_a_day_cards_and_money_stand_on_the_page_where_banks_have_payment
     interval = f"{100 * savings.value:.1f} % ( {100 * savings.low:.1f} % to {100 * savings.high:.1f} % )"  # type: ignore[operator]
     assert interval in said
     assert drawn["trade"].count("<tr>") == 3 + 5 + 3 + 3 + 2
-    assert "those of a day are below" in drawn["thresholds"]
+    assert "budgets a day of each bank are below" in drawn["thresholds"]
     assert "takes a final round over payments" in view.sections(Shown(connected=True, run=two_banks().facts()))["trade"]
 
 
@@ -295,3 +296,35 @@ def test_a_report_by_template_is_said_to_be_and_one_that_is_not_written_is_not_t
     assert "Narrative by template: the API could not be reached." in text(drawn)
     assert "model" not in text(drawn)
     assert "It is written when the run has ended." in text(view.sections(Shown(connected=True, run=None))["report"])
+
+
+def test_central_is_put_beside_the_federated_figure_of_the_same_rows_though_the_headline_is_of_others() -> None:
+    run = of_payments()
+    assert run.final.pooled is not None
+    run.final.central = run.final.pooled.model_copy(update={"average_precision": 0.45})
+    run = summary.complete(run, run.rounds[-2])
+    said = text(view.sections(Shown(connected=True, run=run))["verdict"])
+    assert (
+        "on their own validation rows; on all banks’ validation rows the federated model reaches 0.400, the same "
+        "recipe on all rows in one place 0.450, and central is ahead by 0.050"
+    ) in said
+
+
+def test_with_a_feature_plan_alerts_are_told_a_day_and_settings_have_its_days() -> None:
+    drawn = view.sections(Shown(connected=True, run=of_payments()))
+    said = text(drawn["thresholds"])
+    assert (
+        "They are of 3 days: alerts a day are of all banks together, and budgets a day of each bank are below." in said
+    )
+    assert "Alerts a day, all banks" in said
+    assert "10 10 6 4 60.0 % 30.0 % +1.000 3.3" in said  # 10 alerts in 3 days
+    settings = text(drawn["settings"])
+    assert "Days of the rows, UTC 2018-04-01 to 2018-05-25" in settings
+    assert "Training on 2018-05-09 to 2018-05-15 Validation on 2018-05-23 to 2018-05-25" in settings
+    assert "Days until a label counts as known 7" in settings
+    assert "of their payments of all days of the plan, history included" in text(drawn["heterogeneity"])
+    without = view.sections(Shown(connected=True, run=two_banks(curve=CURVE).facts()))
+    assert "Of these rows no day is known" in text(without["thresholds"])
+    assert "A day, all banks" not in text(without["thresholds"])
+    assert "all days of the plan" not in "".join(without.values())
+    assert "Days of the rows" not in without["settings"]
