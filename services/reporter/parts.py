@@ -184,7 +184,7 @@ def rounds(run: RunFacts, facts: Facts) -> list[Block]:
     if "derived.change.training" in facts:
         blocks.append(
             Paragraph(
-                f"Average precision changed by {put('derived.change.training')} from the initial model to the last; "
+                f"Average precision changed by {put('derived.change.training')} from the first measured model to the last; "
                 f"the last differs from the best round's by {put('derived.change.since_best')}."
             )
         )

@@ -465,3 +465,12 @@ def test_no_fact_can_inject_mark_up_into_either_form() -> None:
 def test_the_report_is_the_same_from_facts_that_were_read_again() -> None:
     facts = two_banks().facts()
     assert render(RunFacts.from_json(facts.to_json())) == render(facts)
+
+
+def test_a_further_run_of_a_network_changes_from_the_first_model_that_it_measured() -> None:
+    """Its run state is the first run's, so that nothing measures the model that it began with."""
+    journal = Journal().started().opened(1, ["bank-01"]).committed(1, 1, ["bank-01"], holdout=scores(0.5))
+    journal.opened(2, ["bank-01"]).committed(2, 2, ["bank-01"], holdout=scores(0.6)).finished()
+    text = render(journal.facts())
+    assert "Average precision changed by +0.100 from the first measured model to the last" in text
+    assert "initial model" not in text
