@@ -72,6 +72,8 @@ def refused(run: RunFacts) -> list[str]:
         reasons.append(f"the run {run.run.outcome or 'goes on'}")
     if head is None:
         reasons.append("no model was measured")
+    elif head.scores.average_precision is None or head.scores.prevalence is None:
+        reasons.append("the model cannot be judged")
     elif weak(head.scores):
         reasons.append("the model ranks fraud too weakly")
     if mean is not None and mean.mean <= 0:
@@ -112,7 +114,8 @@ def uplift(run: RunFacts) -> str:
         return "No bank discloses how it fares alone and federated on its own rows, so nobody can say who gains."
     gain, lose = [bank.seat for bank in gainers(run)], losers(run)
     same, unknown = unchanged(run), uncompared(run)
-    text = f"Of {plural(run.final.banks_compared, 'final.banks_compared', 'bank')} that disclose both figures on own "
+    disclosing = plural(run.final.banks_compared, "final.banks_compared", "bank that discloses", "banks that disclose")
+    text = f"Of {disclosing} both figures on own "
     text += f"rows, {plural(len(gain), 'final.banks_gaining', 'gains', 'gain')} by the federation"
     text += f" ({names(run, gain)})" if gain else ""
     if same:

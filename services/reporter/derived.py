@@ -87,9 +87,15 @@ def shown(rounds: list[RoundFacts], most: int) -> list[int]:
     return sorted({1, len(rounds), *range(step, len(rounds) + 1, step), *odd} - {0}) if rounds else []
 
 
+def took_part(run: RunFacts) -> int:
+    """Banks that answered at all; of the others nothing is in the model."""
+    return sum(bank.rounds_answered > 0 for bank in run.banks)
+
+
 def derived(run: RunFacts) -> Iterator[Derived]:
     """All that can be computed of this run's facts."""
-    yield Derived("banks", len(run.banks), "{:,}", "banks that took part")
+    yield Derived("banks", len(run.banks), "{:,}", "banks that were asked")
+    yield Derived("banks_answering", took_part(run), "{:,}", "banks that took part")
     yield Derived("rounds_without_result", run.totals.rounds_void + run.totals.rounds_abandoned, "{:,}", "rounds")
     yield Derived("megabytes", run.totals.bytes / 1e6, "{:.2f}", "megabytes of contributions")
     masks = sum(bank.mask_bytes for bank in run.release.banks)

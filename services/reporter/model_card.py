@@ -6,6 +6,7 @@ Front matter as the Hugging Face Hub reads it; its values are JSON, which YAML i
 import json
 
 from services.reporter import grounding, parts, plan, reading
+from services.reporter.derived import took_part
 from services.reporter.fact_table import Table
 from services.reporter.fact_table import table as table_of
 from services.reporter.facts import CurveFacts, RunFacts
@@ -81,7 +82,7 @@ def _front_matter(run: RunFacts) -> str:
 
 def _about(run: RunFacts) -> str:
     layers = "-".join(str(width) for width in run.run.layers)
-    trained = f"{count(len(run.banks), 'bank')} in {count(run.totals.training_rounds, 'training round')}"
+    trained = f"{count(took_part(run), 'bank')} in {count(run.totals.training_rounds, 'training round')}"
     return (
         f"A multi-layer perceptron {layers} with ReLU ({run.run.parameter_count or 0:,} parameters) that gives a "
         f"transaction's probability of fraud. It was trained by federated averaging at {trained} with the recipe "

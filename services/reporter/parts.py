@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from services.reporter import advice, plan
-from services.reporter.derived import curve, headline, middle_budget, shown
+from services.reporter.derived import curve, headline, middle_budget, shown, took_part
 from services.reporter.document import Block, Bullets, Heading, Paragraph, Table
 from services.reporter.fact_table import Fact
 from services.reporter.facts import CurveFacts, RoundFacts, RunFacts
@@ -61,7 +61,7 @@ def at_a_budget(run: RunFacts, facts: Facts) -> list[Block]:
             Paragraph(
                 f"With {put(f'{budget}.budget_per_thousand')} alerts in {put('derived.rule.thousand')} transactions, "
                 f"on {_rows(found[0])}: {_counted(found[1], budget)}, {put(f'{budget}.precision')} of them fraud, "
-                f"{put(f'{budget}.recall')} of all frauds found, {put(f'{budget}.false_alerts')} false alarms."
+                f"{put(f'{budget}.recall')} of all frauds found, {_false(found[1], budget)}."
                 f"{'' if worth else ' What that is worth in money is not in the facts.'}"
             )
         )
@@ -89,6 +89,11 @@ def _counted(found: CurveFacts, budget: str) -> str:
     alerts = found.budgets[middle_budget(found)]
     day = f" ({put(f'{budget}.alerts_per_day')} a day over all banks)" if alerts.alerts_per_day is not None else ""
     return plural(alerts.alerts, f"{budget}.alerts", "alert") + day
+
+
+def _false(found: CurveFacts, budget: str) -> str:
+    number = found.budgets[middle_budget(found)].false_alerts
+    return plural(number, f"{budget}.false_alerts", "false alarm")
 
 
 _COMPARED = (
@@ -184,8 +189,8 @@ def rounds(run: RunFacts, facts: Facts) -> list[Block]:
     if "derived.change.training" in facts:
         blocks.append(
             Paragraph(
-                f"Average precision changed by {put('derived.change.training')} from the first measured model to the last; "
-                f"the last differs from the best round's by {put('derived.change.since_best')}."
+                f"Average precision changed by {put('derived.change.training')} from the first measured model to the "
+                f"last; the last differs from the best round's by {put('derived.change.since_best')}."
             )
         )
     left_out = "; not all are shown, facts.json has them" if len(places) < len(run.rounds) else ""
@@ -207,11 +212,13 @@ def privacy(run: RunFacts, facts: Facts) -> list[Block]:
     }.get(run.release.protection, "in a form that the journal does not name")
     items = [
         f"No transaction left a bank. Contributions, integers of the kinds below, left {mode}.",
-        f"In all {put('totals.contributions')} contributions and {put('derived.megabytes')} megabytes, of "
-        f"{put('derived.banks')} banks; keys, shares and consents that keep the masks: "
-        f"{put('derived.mask_megabytes')} megabytes, none of it from transactions.",
-        f"A round needed the contributions of at least {put('run.quorum')} banks; "
-        f"{put('totals.answers_missing')} answers were missing in the run.",
+        f"In all {plural(run.totals.contributions, 'totals.contributions', 'contribution')} and "
+        f"{put('derived.megabytes')} megabytes, of {plural(took_part(run), 'derived.banks_answering', 'bank')}; "
+        f"keys, shares and consents that keep the masks: {put('derived.mask_megabytes')} megabytes, none of it "
+        "from transactions.",
+        f"A round needed the contributions of at least {plural(run.run.quorum, 'run.quorum', 'bank')}; "
+        f"{plural(run.totals.answers_missing, 'totals.answers_missing', 'answer was', 'answers were')} missing in the "
+        "run.",
         "In its own name a bank discloses what it chooses; the table of banks shows it, with a dash for what was not.",
         "No noise was added: there is no bound in the sense of differential privacy.",
     ]

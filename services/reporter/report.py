@@ -65,7 +65,8 @@ Prose = tuple[str, ...] | None
 
 
 def _summary(run: RunFacts, facts: Mapping[str, Fact], prose: Prose) -> list[Block]:
-    who = f"{reading.plural(len(run.banks), 'derived.banks', 'bank')}, population {put('run.population')}"
+    asked = reading.plural(len(run.banks), "derived.banks", "bank")
+    who = f"{put('derived.banks_answering')} of {asked} took part; population {put('run.population')}"
     return [
         Paragraph(reading.verdict(run), "lead"),
         Paragraph(f"{reading.ending(run)} {who}, recipe {put('run.recipe')}."),

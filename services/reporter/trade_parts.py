@@ -3,7 +3,7 @@
 from services.reporter.document import Block, Heading, Paragraph, Table
 from services.reporter.facts import RunFacts
 from services.reporter.parts import Facts, cell
-from services.reporter.reading import put
+from services.reporter.reading import plural, put
 
 _TRADE = "final.trade"
 _HEADLINE = (
@@ -21,11 +21,12 @@ def trade(run: RunFacts, facts: Facts) -> list[Block]:
     """Budgets of alerts a day, figures of one of them with intervals, its days, and the ranking with intervals."""
     if run.final.trade is None:
         return []
+    days = plural(run.final.trade.day_count, f"{_TRADE}.day_count", "day")
     return [
         Heading("Alerts a day, cards and money", 3),
         Paragraph(
-            f"All banks' validation payments of {put(f'{_TRADE}.day_count')} days after training: "
-            f"{put(f'{_TRADE}.total.payments')} payments, {put(f'{_TRADE}.total.frauds')} of them frauds, of "
+            f"All banks' validation payments of {days} after training: {put(f'{_TRADE}.total.payments')} "
+            f"payments, {put(f'{_TRADE}.total.frauds')} of them frauds, of "
             f"{put(f'{_TRADE}.total.fraud_euro')} euro. A budget is of each bank: so many alerts a day, the payments "
             "with the highest scores, and so many cards a day, by their highest score. An alert stops its own payment; "
             "a card that was found is not looked at again. Shares of cards are means over the days."

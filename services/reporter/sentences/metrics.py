@@ -87,11 +87,12 @@ def _budgets(found: tuple[str, CurveFacts]) -> Iterator[Sentence]:
         alerts, hits, false, precision, recall = (
             put(f"{key}.{name}") for name in ("alerts", "hits", "false_alerts", "precision", "recall")
         )
-        day = found[1].budgets[number - 1].alerts_per_day
+        budget = found[1].budgets[number - 1]
+        day = budget.alerts_per_day
         daily = f" ({put(f'{key}.alerts_per_day')} a day over all banks)" if day is not None else ""
         text = (
-            f"Within {a_budget(key)}: alerts {alerts}{daily}, frauds among them {hits}, false alarms {false}; "
-            f"precision {precision}, recall {recall}."
+            f"Within {a_budget(key, budget.budget_per_thousand)}: alerts {alerts}{daily}, "
+            f"frauds among them {hits}, false alarms {false}; precision {precision}, recall {recall}."
         )
         yield _say(f"metrics.budget.{number}", topic="alerts", text=text)
 

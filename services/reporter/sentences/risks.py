@@ -5,7 +5,17 @@ from collections.abc import Iterator
 from functools import partial
 
 from services.reporter import advice, gaps
-from services.reporter.derived import CLIPPED, FALLEN, FEW_FRAUDS, SHIFTED, curve, headline, series, series_place
+from services.reporter.derived import (
+    CLIPPED,
+    FALLEN,
+    FEW_FRAUDS,
+    SHIFTED,
+    curve,
+    headline,
+    middle_budget,
+    series,
+    series_place,
+)
 from services.reporter.facts import RunFacts
 from services.reporter.reading import plural, put
 from services.reporter.sentences.sentence import Facts, Sentence, a_budget, middle, printed
@@ -214,8 +224,9 @@ def _false_alarms(run: RunFacts) -> str:
     if (found := curve(run)) is None:
         return ""
     key = middle(found)
+    alerts = plural(found[1].budgets[middle_budget(found[1])].alerts, f"{key}.alerts", "alert")
     return (
-        f"Within {a_budget(key)}, false alarms are {put(f'{key}.false_alerts')} of {put(f'{key}.alerts')} alerts: each "
+        f"Within {a_budget(key)}, false alarms are {put(f'{key}.false_alerts')} of {alerts}: each "
         "takes a reviewer's time and finds no fraud."
     )
 

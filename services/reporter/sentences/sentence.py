@@ -56,8 +56,9 @@ def middle(found: tuple[str, CurveFacts]) -> str:
     return f"{found[0]}.budgets.{middle_budget(found[1]) + 1}"
 
 
-def a_budget(key: str) -> str:
-    """Within a budget of 5 alerts in 1,000 transactions, on the public hold-out."""
+def a_budget(key: str, size: float = 0) -> str:
+    """Within a budget of 5 alerts in 1,000 transactions, on the public hold-out; `size` where it may be 1."""
     where = "the public hold-out" if "holdout" in key else "all banks' validation rows"
     thousand = put("derived.rule.thousand")
-    return f"a budget of {put(f'{key}.budget_per_thousand')} alerts in {thousand} transactions, on {where}"
+    alerts = "alert" if size == 1 else "alerts"
+    return f"a budget of {put(f'{key}.budget_per_thousand')} {alerts} in {thousand} transactions, on {where}"

@@ -100,8 +100,9 @@ def _most(run: RunFacts, facts: Facts) -> str:
     alone, federated, uplift = (seat.replace(".seat}}", f".{name}}}}}") for name in ("alone", "federated", "uplift"))
     if printed(facts, uplift.strip("{}")) <= 0:
         return ""
+    lead = "Of the banks that compare, none" if advice.uncompared(run) else "No bank"
     return (
-        f"No bank gains more by the federation than {seat}: average precision {alone} alone and {federated} with the "
+        f"{lead} gains more by the federation than {seat}: average precision {alone} alone and {federated} with the "
         f"federated model on its own rows, a difference of {uplift}."
     )
 
@@ -135,7 +136,7 @@ def _budget(run: RunFacts) -> str:
 
 def _rounds(run: RunFacts) -> str:
     done = f"{put('totals.training_rounds')} of {put('run.round_count')} training rounds were committed"
-    return f"{done}; {plural(len(run.banks), 'derived.banks', 'bank')} took part."
+    return f"{done}; {plural(len(run.banks), 'derived.banks', 'bank was', 'banks were')} asked to take part."
 
 
 def _sizes(run: RunFacts) -> str:

@@ -7,7 +7,8 @@ import pytest
 from fedfraud import wire
 from fedfraud.build import build
 from fedfraud.fixed_point import Segment
-from services.reporter import grounding, html, markdown
+from fedfraud.metrics import CurvePoint
+from services.reporter import grounding, html, markdown, model_card
 from services.reporter.choice import SECTIONS
 from services.reporter.facts import RunFacts
 from services.reporter.report import Written, compose
@@ -24,7 +25,7 @@ from tests.services.reporter.journals import (
     two_banks,
     with_central,
 )
-from tests.services.reporter.states import CURVE, STATES
+from tests.services.reporter.states import CURVE, STATES, texts
 
 HEADINGS = ["## Executive summary", "## Metric interpretation", "## Risks", "## Next steps"]
 
@@ -225,6 +226,8 @@ def test_rows_of_one_class_give_no_verdict() -> None:
     journal = Journal().started(rounds=1).opened(1, ["bank-01"])
     text = render(journal.committed(1, 1, ["bank-01"], holdout=scores(None, flagged=0)).finished().facts())
     assert "**The model cannot be judged:** on the public hold-out there is a single class only" in text
+    assert "**do not deploy**, as the model cannot be judged." in text
+    assert "too weakly" not in text
 
 
 def test_voids_missing_answers_and_refusals_become_risks_and_next_steps() -> None:
@@ -358,7 +361,8 @@ def test_what_left_the_banks_is_said_for_both_modes() -> None:
     assert "left under masks that cancel in the sum alone" in secure
     for text in (plain, secure):
         assert "| train |" in text
-        assert "at least 1 banks; 0 answers were missing" in text
+        assert "at least 1 bank; 0 answers were missing" in text
+        assert "In all 2 contributions and 0.00 megabytes, of 2 banks" in text
 
 
 def test_the_lineage_ties_the_page_to_the_journal() -> None:
@@ -474,3 +478,30 @@ def test_a_further_run_of_a_network_changes_from_the_first_model_that_it_measure
     text = render(journal.facts())
     assert "Average precision changed by +0.100 from the first measured model to the last" in text
     assert "initial model" not in text
+
+
+def test_banks_that_never_answered_are_no_part_of_what_was_learned() -> None:
+    seats = ["bank-01", "bank-02", "bank-03"]
+    journal = Journal().started(rounds=1).opened(1, seats).accepted(1, "bank-01", alone=0.4, federated=0.5)
+    run = journal.committed(1, 1, ["bank-01"], holdout=scores(0.5)).finished().facts()
+    text = render(run)
+    assert "1 of 3 banks took part; population tutorial" in text
+    assert "In all 1 contribution and 0.00 megabytes, of 1 bank; keys" in text
+    assert "It was trained by federated averaging at 1 bank in 1 training round" in model_card.render(
+        run, logit_adjustment=False
+    )
+    assert texts(run)["summary.rounds"].endswith("3 banks were asked to take part.")
+    assert texts(run)["summary.most"].startswith("Of the banks that compare, none gains more by the federation than")
+    assert "Of 1 bank that discloses both figures on own rows, 1 gains by the federation (bank-01)" in text
+
+
+def test_one_alert_one_answer_and_one_false_alarm_are_said_in_the_singular() -> None:
+    curve = (CurvePoint(6.0, 1, 0, 1.0), CurvePoint(-9.0, 100, 2, 2.0))
+    journal = two_banks(curve=curve)
+    text = render(journal.facts())
+    assert "on the public hold-out: 1 alert, 0.0 % of them fraud, 0.0 % of all frauds found, 1 false alarm." in text
+    assert "false alarms are 1 of 1 alert:" in texts(journal.facts())["risks.false_alarms"]
+    journal = Journal().started(rounds=1).opened(1, ["bank-01", "bank-02"]).committed(1, 1, ["bank-01"])
+    assert "1 answer was missing in the run" in render(journal.finished().facts())
+    budget = texts(two_banks(curve=CURVE).facts())["metrics.budget.1"]
+    assert budget.startswith("Within a budget of 1 alert in 1,000 transactions, on the public hold-out")

@@ -142,7 +142,7 @@ CLAIMS: dict[str, tuple[str, Callable[..., str]]] = {
         lambda last, best: _sign(last, best, "better", "worse", "as good"),
     ),
     r"summary\.most": (
-        rf"No bank gains (more) .* precision {_N} alone and {_N} with",
+        rf"(?:No bank|Of the banks that compare, none) gains (more) .* precision {_N} alone and {_N} with",
         lambda alone, federated: _sign(federated, alone, "more", "less", "nothing"),
     ),
 }

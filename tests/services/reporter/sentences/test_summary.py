@@ -40,7 +40,7 @@ def test_the_ranking_the_budget_the_rounds_and_the_sizes_have_their_figures() ->
     assert "the ranking is 35.0 times as good as chance" in MADE["summary.chance"]
     assert "was 0.020 for the first measured model and 0.700 for the last: the last ranks" in MADE["summary.training"]
     assert "finds 20.0 % of the frauds, and 80.0 % of the alerts are fraud" in MADE["summary.budget"]
-    assert MADE["summary.rounds"] == "2 of 2 training rounds were committed; 2 banks took part."
+    assert MADE["summary.rounds"] == "2 of 2 training rounds were committed; 2 banks were asked to take part."
     assert MADE["summary.sizes"] == "The 2 banks that disclose their size have from 2,000 to 4,000 rows each."
 
 
