@@ -11,6 +11,7 @@ from services.reporter.fact_table import Fact
 from services.reporter.report import Report
 
 _STRONG = re.compile(r"\*\*(.+?)\*\*")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _CODE = re.compile(r"`([^`]+)`")
 
 
@@ -34,7 +35,9 @@ def _shown(fact: Fact) -> Markup:
     text = text if len(text) <= 300 else text[:299] + "…"
     if not any(c.isdigit() for c in text) or fact.key.endswith(".seat"):
         return escape(text)
-    return Markup('<data value="{}" title="{}">{}</data>').format(fact.key, f"{fact.label} ({fact.key})".strip(), text)
+    number = Markup(' class="number"') if _DATE.fullmatch(text) or not isinstance(fact.value, str) else ""
+    label = f"{fact.label} ({fact.key})".strip()
+    return Markup('<data{} value="{}" title="{}">{}</data>').format(number, fact.key, label, text)
 
 
 @functools.cache

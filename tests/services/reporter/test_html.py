@@ -6,6 +6,7 @@ from services.reporter.html import render
 from services.reporter.report import compose
 from tests.services.reporter.figures import NUMBER, is_printed, visible
 from tests.services.reporter.journals import two_banks
+from tests.services.reporter.states import of_payments
 from tests.services.reporter.test_fact_table import look_up
 
 RUN = two_banks(secure=True).facts()
@@ -47,3 +48,12 @@ def test_the_same_facts_give_the_same_page() -> None:
 
 def test_no_key_is_left_where_its_figure_belongs() -> None:
     assert "{{" not in render(compose(two_banks().facts()))
+
+
+def test_numbers_and_dates_are_marked_not_to_break_and_hashes_are_not() -> None:
+    page = render(compose(of_payments()))
+    for key in ("release.segments.1.words", "final.trade.days.1.payments", "run.feature_plan.first_day", "run.seed"):
+        assert f'<data class="number" value="{key}"' in page, key
+    for key in ("run.journal_head", "run.started_time"):
+        assert f'<data value="{key}"' in page, key
+    assert ".number { white-space: nowrap; }" in page
