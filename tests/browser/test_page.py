@@ -22,6 +22,10 @@ pytestmark = pytest.mark.timeout(300)
 PATIENCE = 90_000
 """Milliseconds until the page must show what has happened."""
 
+BROKEN = """[...document.querySelectorAll("data.figure:not([data-form=text])")]
+  .filter((each) => each.getClientRects().length > 1).map((each) => each.textContent)"""
+"""Figures that stand on more than one line."""
+
 
 def state(page: Page, word: str) -> None:
     """Waits until the page says that things stand so."""
@@ -218,6 +222,7 @@ def test_the_facts_behind_the_page_are_the_file_and_keep_to_the_schema(finished:
 def test_the_page_fits_a_phone(finished: tuple[Network, str], browser: Browser, scheme: Scheme) -> None:
     with watched(browser, finished[1], PHONE, scheme, phone=True) as seen:
         assert seen.page.evaluate("document.documentElement.scrollWidth") == PHONE[0]
+        assert seen.page.evaluate(BROKEN) == []
         assert seen.page.locator(".chart-convergence .narrow").is_visible()
         assert not seen.page.locator(".chart-convergence .wide").is_visible()
         assert seen.page.evaluate(TOO_WIDE) == []

@@ -38,6 +38,7 @@ FORMS: dict[str, Callable[[Any], str]] = {
     "seconds": lambda value: f"{value:,.2f} s",
     "general": lambda value: f"{value:g}",
     "bytes": byte_size,
+    "date": str,
     "time": lambda value: f"{datetime.fromisoformat(value):%H:%M:%S}",
     "moment": lambda value: f"{datetime.fromisoformat(value):%Y-%m-%d %H:%M:%S}",
 }

@@ -319,7 +319,7 @@ def test_with_a_feature_plan_alerts_are_told_a_day_and_settings_have_its_days() 
     assert "Alerts a day, all banks" in said
     assert "10 10 6 4 60.0 % 30.0 % +1.000 3.3" in said  # 10 alerts in 3 days
     settings = text(drawn["settings"])
-    assert "Days of the rows, UTC 2018-04-01 to 2018-05-25" in settings
+    assert "Days of the rows 2018-04-01 to 2018-05-25" in settings
     assert "Training on 2018-05-09 to 2018-05-15 Validation on 2018-05-23 to 2018-05-25" in settings
     assert "Days until a label counts as known 7" in settings
     assert "of their payments of all days of the plan, history included" in text(drawn["heterogeneity"])
