@@ -33,6 +33,7 @@ def test_a_run_without_a_model_has_counts_and_rules_alone() -> None:
     assert found["banks"] == 0
     assert {name.split(".")[0] for name in found} == {
         "banks",
+        "banks_answering",
         "rounds_without_result",
         "megabytes",
         "mask_megabytes",
