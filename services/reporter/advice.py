@@ -7,7 +7,7 @@ from services.reporter.derived import curve, headline, middle_budget
 from services.reporter.fact_table import SEAT
 from services.reporter.facts import BankFacts, RunFacts, Summary
 from services.reporter.reading import plural, put, weak
-from services.reporter.summary import sign
+from services.reporter.rounding import sign
 
 SIMULATED = frozenset({"tutorial", "cards"})
 """Populations that are made up: no result on them is a reason to deploy."""

@@ -22,22 +22,22 @@ _OF_A_FIGURE = {"best", "mean", "worst", "least", "most", "value", "low", "high"
 """What follows a figure's name in a path."""
 
 _FORMATS = {
-    **dict.fromkeys(("recall", "precision", "recall_at_half_percent", "recall_at_one_percent"), "{:.1%}"),
-    **dict.fromkeys(("clipped_share",), "{:.1%}"),
-    **dict.fromkeys(("accuracy", "accuracy_always_legitimate", "fraud_rate"), "{:.2%}"),
-    **dict.fromkeys(("expected_rate", "observed_rate", "probability"), "{:.2%}"),
-    **dict.fromkeys(("prevalence", "log_loss"), "{:.4f}"),
-    **dict.fromkeys(("uplift", "uplift_holdout"), "{:+.3f}"),
-    **dict.fromkeys(("seconds", "expected_hits"), "{:.2f}"),
-    **dict.fromkeys(("ratio", "alerts_per_thousand"), "{:.1f}"),
+    **dict.fromkeys(("recall", "precision", "recall_at_half_percent", "recall_at_one_percent"), "{:z.1%}"),
+    **dict.fromkeys(("clipped_share",), "{:z.1%}"),
+    **dict.fromkeys(("accuracy", "accuracy_always_legitimate", "fraud_rate"), "{:z.2%}"),
+    **dict.fromkeys(("expected_rate", "observed_rate", "probability"), "{:z.2%}"),
+    **dict.fromkeys(("prevalence", "log_loss"), "{:z.4f}"),
+    **dict.fromkeys(("uplift", "uplift_holdout"), "{:+z.3f}"),
+    **dict.fromkeys(("seconds", "expected_hits"), "{:z.2f}"),
+    **dict.fromkeys(("ratio", "alerts_per_thousand"), "{:z.1f}"),
     **dict.fromkeys(("budget_per_thousand", "round_deadline_seconds", "weight_scale"), "{:g}"),
-    **dict.fromkeys(("logit",), "{:+.3f}"),
+    **dict.fromkeys(("logit",), "{:+z.3f}"),
     **dict.fromkeys(("seed",), "{:d}"),
-    **dict.fromkeys(("card_precision", "card_recall", "value_detection_rate", "savings", "rate"), "{:.1%}"),
-    **dict.fromkeys(("euro", "fraud_euro", "stopped_euro", "admin_euro"), "{:,.2f}"),
-    **dict.fromkeys(("false_alarms_per_hit", "calibration"), "{:.2f}"),
-    **dict.fromkeys(("brier",), "{:.5f}"),
-    **dict.fromkeys(("interval_share",), "{:.0%}"),
+    **dict.fromkeys(("card_precision", "card_recall", "value_detection_rate", "savings", "rate"), "{:z.1%}"),
+    **dict.fromkeys(("euro", "fraud_euro", "stopped_euro", "admin_euro"), "{:z,.2f}"),
+    **dict.fromkeys(("false_alarms_per_hit", "calibration"), "{:z.2f}"),
+    **dict.fromkeys(("brier",), "{:z.5f}"),
+    **dict.fromkeys(("interval_share",), "{:z.0%}"),
 }
 _NAMES = {
     "average_precision": "AP",
@@ -127,7 +127,7 @@ def _text(path: tuple[str, ...], name: str, value: Value) -> str:
         return f"{value:,}"
     if path[0] == "heterogeneity" and name == "rows":
         return f"{value:,.0f}"
-    fallback = "{:g}" if path[:2] == ("run", "hyperparameters") else "{:.3f}"
+    fallback = "{:g}" if path[:2] == ("run", "hyperparameters") else "{:z.3f}"
     return _FORMATS.get(name, fallback).format(value).replace("%", " %")
 
 

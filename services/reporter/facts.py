@@ -143,8 +143,8 @@ class Summary(Part):
 
 
 class AgainstCentral(Part):
-    """Which model has the higher average precision on the hold-out, and by how much; neither where the difference is
-    nothing at the printed precision."""
+    """Which model has the higher average precision on the hold-out, and by how much: the difference of the two as
+    they are printed, with three decimals. Neither where these are the same."""
 
     ahead: Literal["federated", "central", "neither"]
     by: float
@@ -240,7 +240,8 @@ SeatState = Literal["present", "absent", "lapsed", "revoked"]
 
 
 class BankFacts(Part):
-    """What a bank disclosed, the latest of each figure; uplift is federated minus alone, in average precision.
+    """What a bank disclosed, the latest of each figure; uplift is federated minus alone, in average precision, both at
+    the printed precision of three decimals.
 
     `state` is that of its seat; it was asked in `rounds_asked` rounds, has answered `rounds_answered` of them, the last
     time `last_answered_round`, which counts every round of the run. `no_uplift` says why its uplift is not known when

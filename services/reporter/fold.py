@@ -33,6 +33,7 @@ from services.reporter.facts import (
     SegmentFacts,
     SegmentRelease,
 )
+from services.reporter.rounding import difference
 from services.reporter.trade_facts import trade_facts
 
 LAST_REFUSALS = 20
@@ -188,8 +189,8 @@ class Facts:
             if value is not None:
                 setattr(bank, name, value)
                 released.disclosed = sorted({*released.disclosed, name})
-        bank.uplift = _difference(bank.federated, bank.alone)
-        bank.uplift_holdout = _difference(bank.federated_holdout, bank.alone_holdout)
+        bank.uplift = difference(bank.federated, bank.alone)
+        bank.uplift_holdout = difference(bank.federated_holdout, bank.alone_holdout)
         released.contributions += 1
         released.bytes += accepted.size_bytes
         if run.open is not None:
@@ -335,7 +336,3 @@ def _scores(
         return None
     scores = wire.scores_from_proto(getattr(event, field))
     return ScoreFacts(**asdict(scores), prevalence=scores.prevalence)
-
-
-def _difference(minuend: float | None, subtrahend: float | None) -> float | None:
-    return None if minuend is None or subtrahend is None else minuend - subtrahend

@@ -19,6 +19,7 @@ from services.reporter.facts import (
     Threshold,
     Totals,
 )
+from services.reporter.rounding import difference, sign
 
 _BANDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Where calibration is read: shares of the rows, the highest scores first."""
@@ -27,12 +28,6 @@ _BANDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 def seat_order(seat: str) -> tuple[int, str]:
     """By number: bank-100 comes after bank-99."""
     return len(seat), seat
-
-
-def sign(change: float | None) -> int:
-    """1 for up, -1 for down, 0 for neither at the printed precision of three decimals, and for what is not known."""
-    printed = round(change or 0.0, 3)
-    return (printed > 0) - (printed < 0)
 
 
 def complete(run: RunFacts, last: RoundFacts | None) -> RunFacts:
@@ -57,7 +52,7 @@ def complete(run: RunFacts, last: RoundFacts | None) -> RunFacts:
 def _against(federated: ScoreFacts | None, central: ScoreFacts | None) -> AgainstCentral | None:
     if federated is None or central is None or None in (federated.average_precision, central.average_precision):
         return None
-    change = (federated.average_precision or 0.0) - (central.average_precision or 0.0)
+    change = difference(federated.average_precision, central.average_precision) or 0.0
     ahead: dict[int, Literal["federated", "central", "neither"]] = {1: "federated", -1: "central", 0: "neither"}
     return AgainstCentral(ahead=ahead[sign(change)], by=abs(change))
 

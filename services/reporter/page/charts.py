@@ -116,7 +116,7 @@ def _root(value: float) -> float:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.3f}"
+    return f"{value:+z.3f}"
 
 
 def _scores(run: RunFacts, number: int) -> Any:  # noqa: ANN401  ScoreFacts or None

@@ -13,7 +13,8 @@ from services.reporter.page import charts
 from services.reporter.page.archive import Beside, EarlierRun
 from services.reporter.page.figures import Figures
 from services.reporter.reading import agreed
-from services.reporter.summary import seat_order, sign
+from services.reporter.rounding import sign
+from services.reporter.summary import seat_order
 
 SECTIONS = (
     "status",
