@@ -26,9 +26,10 @@ def names(run: RunFacts, seats: list[str], most: int = 10) -> str:
 
 
 def alone_and_federated(run: RunFacts) -> tuple[str, str, str] | None:
-    """The keys of the banks' average precision alone, federated and of the difference; None if undisclosed."""
+    """The keys of average precision alone, federated and of the difference, over the banks that disclose both; None if
+    no bank does."""
     for place in ("_holdout", ""):
-        found = [f"{name}{place}" for name in ("alone", "federated", "uplift")]
+        found = [f"{name}{place}" for name in ("compared_alone", "compared_federated", "uplift")]
         if all(getattr(run.final, name) for name in found):
             return f"final.{found[0]}", f"final.{found[1]}", f"final.{found[2]}"
     return None

@@ -156,6 +156,8 @@ class FinalFacts(Part):
     `central` is the same recipe on all rows in one place, scored on the hold-out, or without one on all validation rows
     (simulation only). Banks gain or lose on their own validation rows, of those `banks_compared` that disclose both
     figures, at the printed precision: the others are unchanged. `banks_uncompared` are the rest of the run's banks.
+    `alone` and `federated` are over all banks that disclose the one; `compared_…` and `uplift` over those that disclose
+    both, and the mean uplift is the difference of their means as they are printed.
     """
 
     holdout: ScoreFacts | None = None
@@ -169,6 +171,10 @@ class FinalFacts(Part):
     federated: Summary | None = None
     alone_holdout: Summary | None = None
     federated_holdout: Summary | None = None
+    compared_alone: Summary | None = None
+    compared_federated: Summary | None = None
+    compared_alone_holdout: Summary | None = None
+    compared_federated_holdout: Summary | None = None
     uplift: Summary | None = None
     uplift_holdout: Summary | None = None
     banks_compared: int = 0

@@ -7,7 +7,7 @@ from services.reporter.derived import curve, headline, middle_budget, shown
 from services.reporter.document import Block, Bullets, Heading, Paragraph, Table
 from services.reporter.fact_table import Fact
 from services.reporter.facts import RoundFacts, RunFacts
-from services.reporter.reading import in_money, put
+from services.reporter.reading import agreed, in_money, plural, put
 
 Facts = Mapping[str, Fact]
 
@@ -44,10 +44,12 @@ def compared(run: RunFacts) -> str:
     if keys is None:
         return advice.uplift(run)
     alone, federated, _ = keys
+    count = getattr(run.final, alone.removeprefix("final.")).count
+    banks = f"{plural(count, f'{alone}.count', 'bank')} that {agreed(count, 'discloses', 'disclose')} both figures"
     return (
-        f"Alone, the banks reach average precisions of {put(f'{alone}.worst')} to {put(f'{alone}.best')} on "
-        f"{advice.where(run)} (mean {put(f'{alone}.mean')}); with the federated model the mean is "
-        f"{put(f'{federated}.mean')}. {advice.uplift(run)}"
+        f"Alone, {banks} {agreed(count, 'reaches', 'reach')} average precisions of {put(f'{alone}.worst')} to "
+        f"{put(f'{alone}.best')} on {advice.where(run)} (mean {put(f'{alone}.mean')}); with the federated model the "
+        f"mean is {put(f'{federated}.mean')}. {advice.uplift(run)}"
     )
 
 
@@ -66,16 +68,20 @@ def at_a_budget(run: RunFacts, facts: Facts) -> list[Block]:
             )
         )
         blocks += [Paragraph(worth)] if worth else []
-    rows = [(label, *(cell(facts, f"{key}.{name}") for name in ("worst", "mean", "best"))) for label, key in _COMPARED]
+    rows = [
+        (label, *(cell(facts, f"{key}.{name}") for name in ("worst", "mean", "best", "count")))
+        for label, key in _COMPARED
+    ]
     rows = [row for row in rows if set(row[1:]) != {NONE}]
+    over = ", over the banks that disclose both their own model's and the federated one's" if rows else ""
     central = cell(facts, "final.central.average_precision")
     if central != NONE:
         place = "hold-out" if run.final.holdout else "all validation rows"
-        rows.append((f"All rows in one place, {place}", NONE, central, NONE))
+        rows.append((f"All rows in one place, {place}", NONE, central, NONE, NONE))
     if rows:
         blocks += [
-            Paragraph("Average precision:"),
-            Table(("Model and rows", "worst bank", "mean", "best bank"), tuple(rows)),
+            Paragraph(f"Average precision{over}:"),
+            Table(("Model and rows", "worst bank", "mean", "best bank", "banks"), tuple(rows)),
         ]
     change = cell(facts, "derived.change.central")
     if change != NONE and (head := headline(run)):
@@ -85,11 +91,11 @@ def at_a_budget(run: RunFacts, facts: Facts) -> list[Block]:
 
 
 _COMPARED = (
-    ("Each bank alone, hold-out", "final.alone_holdout"),
-    ("Federated, hold-out", "final.federated_holdout"),
+    ("Each bank alone, hold-out", "final.compared_alone_holdout"),
+    ("Federated, hold-out", "final.compared_federated_holdout"),
     ("Federated minus alone, hold-out", "final.uplift_holdout"),
-    ("Each bank alone, own rows", "final.alone"),
-    ("Federated, own rows", "final.federated"),
+    ("Each bank alone, own rows", "final.compared_alone"),
+    ("Federated, own rows", "final.compared_federated"),
     ("Federated minus alone, own rows", "final.uplift"),
 )
 

@@ -36,6 +36,8 @@ def complete(run: RunFacts, last: RoundFacts | None) -> RunFacts:
     final.holdout, final.pooled = (last.holdout, last.pooled) if last else (None, None)
     for name in ("alone", "federated", "alone_holdout", "federated_holdout", "uplift", "uplift_holdout"):
         setattr(final, name, _summary([getattr(bank, name) for bank in run.banks]))
+    for place in ("", "_holdout"):
+        _compare(run, place)
     signs = [sign(bank.uplift) for bank in run.banks if bank.uplift is not None]
     final.banks_compared, final.banks_uncompared = len(signs), len(run.banks) - len(signs)
     final.banks_gaining, final.banks_losing, final.banks_unchanged = signs.count(1), signs.count(-1), signs.count(0)
@@ -47,6 +49,16 @@ def complete(run: RunFacts, last: RoundFacts | None) -> RunFacts:
         rows=_spread([bank.rows for bank in run.banks]), fraud_rate=_spread([bank.fraud_rate for bank in run.banks])
     )
     return run
+
+
+def _compare(run: RunFacts, place: Literal["", "_holdout"]) -> None:
+    """Alone and federated over the same banks: those that disclose both."""
+    final, both = run.final, [bank for bank in run.banks if getattr(bank, f"uplift{place}") is not None]
+    alone, federated = (_summary([getattr(bank, f"{name}{place}") for bank in both]) for name in ("alone", "federated"))
+    setattr(final, f"compared_alone{place}", alone)
+    setattr(final, f"compared_federated{place}", federated)
+    if alone and federated and (uplift := getattr(final, f"uplift{place}")):
+        uplift.mean = difference(federated.mean, alone.mean)
 
 
 def _against(federated: ScoreFacts | None, central: ScoreFacts | None) -> AgainstCentral | None:

@@ -88,6 +88,7 @@ def test_two_figures_and_the_difference_beside_them_agree(seed: int) -> None:
         "metrics.central": rf"of {number} on the public hold-out, .*? model {number}: (?:neither|.* by {number})",
         "metrics.places": rf"is {number} on the hold-out and {number} on .* a difference of {number}",
         "metrics.loss": rf"is {number} nats; .* gives {number}, a difference of {number}",
+        "summary.mean": rf"is {number} alone and {number} with the federated model; the mean difference is {number}",
         "metrics.bank.1": rf"rows, average precision is {number} alone and {number} with .*?, a difference of {number}",
     }
     for name, pattern in pairs.items():
@@ -102,6 +103,13 @@ def test_two_figures_and_the_difference_beside_them_agree(seed: int) -> None:
     assert changed
     assert Decimal(changed[1]) == Decimal(f"{ends[1]:.3f}") - Decimal(f"{ends[0]:.3f}")
     page = view.sections(Shown(connected=True, run=run))
+    said = re.search(
+        rf"Federating (lifts|lowers|leaves).*?(?:from {number} to )?{number}<",
+        re.sub(r"<(?!/h1)[^>]+>", "", page["verdict"]),
+    )
+    assert said
+    way = sign(float(said[3]) - float(said[2] or said[3]))
+    assert said[1] == {1: "lifts", -1: "lowers", 0: "leaves"}[way]
     for text in (report, *page.values()):
         assert not re.search(
             r"(?<![\d.])-0(\.0+)?(?![\d.])(?! [1-9])", re.sub(r"<svg.*?</svg>|<[^>]+>", "", text, flags=re.S)

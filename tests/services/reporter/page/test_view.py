@@ -140,6 +140,41 @@ def test_a_federation_that_makes_things_worse_is_said_to() -> None:
     assert "Federating lowers average precision from 0.900 to 0.700" in said
 
 
+def test_alone_and_federated_are_compared_over_the_banks_that_disclose_both() -> None:
+    seats = ["bank-01", "bank-02", "bank-03"]
+    journal = Journal().started(rounds=1).opened(1, seats).accepted(1, "bank-01", alone=0.4, federated=0.5)
+    journal.accepted(1, "bank-02", alone=0.9).accepted(1, "bank-03", federated=0.1)
+    run = journal.committed(1, 2, seats, FINAL, pooled=scores(0.7)).finished().facts()
+    assert run.final.alone is not None
+    assert run.final.alone.count == 2, "what is disclosed is counted all the same"
+    said = text(view.sections(Shown(connected=True, run=run))["verdict"])
+    assert "Federating lifts average precision from 0.400 to 0.500 That is the mean of 1 bank alone against" in said
+    report = sections_of_report(run)
+    assert (
+        "Alone, 1 bank that discloses both figures reaches average precisions of 0.400 to 0.400 on their own" in report
+    )
+    assert "(mean 0.400); with the federated model the mean is 0.500." in report
+    assert "| Each bank alone, own rows | 0.400 | 0.400 | 0.400 | 1 |" in report
+    assert "| Federated, own rows | 0.500 | 0.500 | 0.500 | 1 |" in report
+
+
+def test_banks_that_disclose_one_figure_each_are_not_compared() -> None:
+    journal = Journal().started(rounds=1).opened(1, ["bank-01", "bank-02"]).accepted(1, "bank-01", alone=0.4)
+    journal.accepted(1, "bank-02", federated=0.5)
+    run = journal.committed(1, 2, ["bank-01", "bank-02"], FINAL, pooled=scores(0.7)).finished().facts()
+    assert "Federating" not in view.sections(Shown(connected=True, run=run))["verdict"]
+    assert "the mean is" not in sections_of_report(run)
+
+
+def test_a_federation_that_changes_no_printed_figure_leaves_it_as_it_was() -> None:
+    journal = two_banks()
+    for entry in journal.entries:
+        if entry.WhichOneof("event") == "contribution_accepted":
+            entry.contribution_accepted.disclosure.alone_holdout = 0.7004
+    said = text(view.sections(Shown(connected=True, run=journal.facts()))["verdict"])
+    assert "Federating leaves average precision as it was, 0.700 That is" in said
+
+
 def test_where_it_was_computed_the_verdict_puts_central_beside_it() -> None:
     sections = view.sections(Shown(connected=True, run=with_central(two_banks().facts(), 0.75)))
     assert "the same recipe on all rows in one place reaches 0.750, and central is ahead by 0.050" in text(

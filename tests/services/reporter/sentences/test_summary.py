@@ -8,8 +8,8 @@ MADE = texts(whole())
 
 def test_the_comparison_names_both_figures_and_the_difference() -> None:
     assert MADE["summary.mean"] == (
-        "On the hold-out the banks' mean average precision is 0.550 alone and 0.700 with the federated model; over the "
-        "banks that disclose both, the mean difference is +0.150: on average the banks do better with it."
+        "On the hold-out, over the banks that disclose both, mean average precision is 0.550 alone and 0.700 with the "
+        "federated model; the mean difference is +0.150: on average the banks do better with it."
     )
     assert MADE["summary.range"].endswith(
         "lie between 0.300 and 0.800; with the federated model, between 0.700 and 0.700."
