@@ -1,4 +1,4 @@
-"""Every fact that a report may print, by key: its path in `facts.json`, or `derived.` and what code computes of it.
+"""Every fact that a report may print, by key: its path in `facts.json`.
 
 The printed text is made here and nowhere else, so that a sentence, a table and a check mean the same figure.
 """
@@ -94,8 +94,8 @@ Table = Mapping[str, Fact]
 
 def table(run: RunFacts) -> Table:
     """All facts of the run that are known."""
-    found = [_fact(path, value) for path, value in _walk((), run.model_dump(mode="json"))]
-    found += [_derived(fact) for fact in derived(run)]
+    forms = {f"derived.{one.name}": one for one in derived(run)}
+    found = [_fact(path, value, forms.get(".".join(path))) for path, value in _walk((), run.model_dump(mode="json"))]
     return {fact.key: fact for fact in found}
 
 
@@ -117,7 +117,9 @@ def _name(item: object) -> str:
     return seat if isinstance(seat, str) and SEAT.fullmatch(seat) else ""
 
 
-def _fact(path: tuple[str, ...], value: Value) -> Fact:
+def _fact(path: tuple[str, ...], value: Value, form: Derived | None = None) -> Fact:
+    if form is not None:
+        return Fact(".".join(path), value, form.form.format(value).replace("%", " %"), form.label)
     name = path[-2] if path[-1] in _OF_A_FIGURE and len(path) > 1 else path[-1]
     return Fact(".".join(path), value, _text(path, name, value), _label(path, name))
 
@@ -144,8 +146,3 @@ def _label(path: tuple[str, ...], name: str) -> str:
     if path[0] == "rounds":
         places.append("in a round")
     return ", ".join([words, *places])
-
-
-def _derived(fact: Derived) -> Fact:
-    text = fact.value if isinstance(fact.value, str) else fact.form.format(fact.value).replace("%", " %")
-    return Fact(f"derived.{fact.name}", fact.value, text, fact.label)

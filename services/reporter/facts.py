@@ -316,6 +316,51 @@ class Heterogeneity(Part):
     fraud_rate: Spread | None = None
 
 
+class ChangeFacts(Part):
+    """Differences of figures as they are printed: of the last model from the first measured and from the best round's,
+    from central, of the hold-out from the banks' rows, of the log loss from that of always answering the prevalence."""
+
+    training: Figure = None
+    since_best: Figure = None
+    central: Figure = None
+    holdout_pooled: Figure = None
+    log_loss: Figure = None
+
+
+class TriggerFacts(Part):
+    """When to look again: average precision below, and alerts a thousand rows below or above which."""
+
+    average_precision: Figure = None
+    fewest_alerts: Figure = None
+    most_alerts: Figure = None
+
+
+class RuleFacts(Part):
+    """Bounds that the report goes by, whatever the run."""
+
+    even_odds: Figure = None
+    thousand: int | None = None
+    few_frauds: int | None = None
+    stability_index: Figure = None
+    alert_swing: Figure = None
+    precision_loss: Figure = None
+
+
+class DerivedFacts(Part):
+    """What the report computes of the other facts and prints: sums, ratios, differences and the bounds it goes by."""
+
+    banks: int | None = None
+    rounds_without_result: int | None = None
+    megabytes: Figure = None
+    mask_megabytes: Figure = None
+    most_clipped: Figure = None
+    constant_log_loss: Figure = None
+    chance_multiple: Figure = None
+    change: ChangeFacts = ChangeFacts()
+    trigger: TriggerFacts = TriggerFacts()
+    rule: RuleFacts = RuleFacts()
+
+
 class SegmentFacts(Part):
     """A segment of this run's contributions: `words` integers of 64 bits, and what they are."""
 
@@ -373,7 +418,8 @@ class CodeFacts(Part):
 
 class RunFacts(Part):
     """Everything that the journal says of one run; all but `rounds`, `banks`, `refusals`, `events` and `open` is final
-    when the run has ended. `events` are the last few hundred, `events_omitted` counts those before."""
+    when the run has ended. `events` are the last few hundred, `events_omitted` counts those before. `derived` is
+    None in files of versions before it."""
 
     run: RunIdentity
     code: CodeFacts = CodeFacts()
@@ -383,6 +429,7 @@ class RunFacts(Part):
     banks: list[BankFacts] = []
     heterogeneity: Heterogeneity = Heterogeneity()
     release: ReleaseRecord = ReleaseRecord()
+    derived: DerivedFacts | None = None
     refusals: Refusals = Refusals()
     events: list[Event] = []
     events_omitted: int = 0

@@ -1,15 +1,17 @@
 """What follows from a run's facts by arithmetic: sums, spreads, who gains, thresholds. Pure."""
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 from fedfraud.metrics import ALERT_RATES, CurvePoint
+from services.reporter.derived import derived
 from services.reporter.facts import (
     AgainstCentral,
     BankFacts,
     Budget,
     CalibrationBand,
     CurveFacts,
+    DerivedFacts,
     Heterogeneity,
     RoundFacts,
     RunFacts,
@@ -32,8 +34,21 @@ def seat_order(seat: str) -> tuple[int, str]:
 
 def complete(run: RunFacts, last: RoundFacts | None) -> RunFacts:
     """The run with all that follows from the rest; `last` is the last committed round that left a model."""
+    run.final.holdout, run.final.pooled = (last.holdout, last.pooled) if last else (None, None)
+    _follow(run)
+    for bank in run.banks:
+        bank.no_uplift = _no_uplift(run, bank) if run.run.outcome and bank.uplift is None else None
+    run.totals = _totals(run)
+    run.heterogeneity = Heterogeneity(
+        rows=_spread([bank.rows for bank in run.banks]), fraud_rate=_spread([bank.fraud_rate for bank in run.banks])
+    )
+    run.derived = _derived(run)
+    return run
+
+
+def _follow(run: RunFacts) -> None:
+    """All comparisons: alone, federated and central, and who gains."""
     final = run.final
-    final.holdout, final.pooled = (last.holdout, last.pooled) if last else (None, None)
     for name in ("alone", "federated", "alone_holdout", "federated_holdout", "uplift", "uplift_holdout"):
         setattr(final, name, _summary([getattr(bank, name) for bank in run.banks]))
     for place in ("", "_holdout"):
@@ -42,13 +57,26 @@ def complete(run: RunFacts, last: RoundFacts | None) -> RunFacts:
     final.banks_compared, final.banks_uncompared = len(signs), len(run.banks) - len(signs)
     final.banks_gaining, final.banks_losing, final.banks_unchanged = signs.count(1), signs.count(-1), signs.count(0)
     final.against_central = _against(final.holdout or final.pooled, final.central)
+
+
+def brought_up(run: RunFacts) -> RunFacts:
+    """Facts as they were read: those of a version before `derived` get it, and comparisons as they are made now."""
+    if run.derived is not None:
+        return run
     for bank in run.banks:
-        bank.no_uplift = _no_uplift(run, bank) if run.run.outcome and bank.uplift is None else None
-    run.totals = _totals(run)
-    run.heterogeneity = Heterogeneity(
-        rows=_spread([bank.rows for bank in run.banks]), fraud_rate=_spread([bank.fraud_rate for bank in run.banks])
-    )
+        bank.uplift = difference(bank.federated, bank.alone)
+        bank.uplift_holdout = difference(bank.federated_holdout, bank.alone_holdout)
+    _follow(run)
+    run.derived = _derived(run)
     return run
+
+
+def _derived(run: RunFacts) -> DerivedFacts:
+    found: dict[str, Any] = {}
+    for one in derived(run):
+        place, _, name = one.name.rpartition(".")
+        (found.setdefault(place, {}) if place else found)[name] = one.value
+    return DerivedFacts.model_validate(found)
 
 
 def _compare(run: RunFacts, place: Literal["", "_holdout"]) -> None:

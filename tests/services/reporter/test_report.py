@@ -316,9 +316,7 @@ def test_banks_that_do_better_alone_are_a_reason_not_to_deploy() -> None:
 def test_the_central_model_is_a_line_of_the_comparison_where_there_is_one() -> None:
     run = two_banks().facts()
     assert "All rows in one place" not in render(run)
-    assert run.final.holdout is not None
-    run.final.central = run.final.holdout.model_copy(update={"average_precision": 0.8})
-    text = render(run)
+    text = render(with_central(run, 0.8))
     assert "| All rows in one place, hold-out | – | 0.800 | – |" in text
     assert "Federated minus all rows in one place, on the public hold-out: -0.100 in average precision." in text
 
