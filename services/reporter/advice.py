@@ -3,6 +3,9 @@
 Each text has its cause in the facts, and figures stand in it by key.
 """
 
+from functools import partial
+
+from services.reporter import gaps
 from services.reporter.derived import curve, headline, middle_budget
 from services.reporter.fact_table import SEAT
 from services.reporter.facts import BankFacts, RunFacts, Summary
@@ -110,7 +113,7 @@ def conditions(run: RunFacts) -> list[str]:
 def uplift(run: RunFacts) -> str:
     """Who gains and who loses, in a sentence or two."""
     if not run.final.banks_compared:
-        return "No bank discloses how it fares alone and federated on its own rows, so nobody can say who gains."
+        return gaps.nobody_compared(run, partial(names, run))
     gain, lose = [bank.seat for bank in gainers(run)], losers(run)
     same, unknown = unchanged(run), uncompared(run)
     text = f"Of {plural(run.final.banks_compared, 'final.banks_compared', 'bank')} that disclose both figures on own "

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 from services.reporter.facts import RoundFacts, RunFacts
 from services.reporter.reading import agreed, put
+from services.reporter.summary import NOT_DISCLOSED
 
 Names = Callable[[list[str]], str]
 """Seats as placeholders."""
@@ -37,6 +38,25 @@ def _name(done: RoundFacts, key: str) -> str:
     if "count" in done.segments:
         return "The counting round"
     return "The final round" if done.number else "The preparing round"
+
+
+def nobody_compared(run: RunFacts, names: Names) -> str:
+    """Why nobody can say of any bank whether it gains."""
+    reasons = {bank.no_uplift for bank in run.banks}
+    if not run.banks:
+        return "No bank took part, so nobody can say who gains."
+    if run.run.outcome is None:
+        return "Banks compare in the final round; before it nobody can say who gains."
+    if reasons == {NOT_DISCLOSED}:
+        return "No bank discloses how it fares alone and federated on its own rows, so nobody can say who gains."
+    if len(reasons) == 1:
+        return f"Nobody can say of any bank whether it gains on its own rows: {reasons.pop()}."
+    return f"Nobody can say of any bank whether it gains on its own rows. {not_compared(run, names)}"
+
+
+def may_disclose(run: RunFacts) -> list[str]:
+    """Seats whose comparison is not known because they may have kept it to themselves."""
+    return [bank.seat for bank in run.banks if NOT_DISCLOSED in (bank.no_uplift or "")]
 
 
 def not_compared(run: RunFacts, names: Names) -> str:

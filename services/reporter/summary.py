@@ -27,6 +27,10 @@ _BANDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Where calibration is read: shares of the rows, the highest scores first."""
 
 
+NOT_DISCLOSED = "not disclosed"
+"""Stands in the reason why an uplift is not known where the bank may know it."""
+
+
 def seat_order(seat: str) -> tuple[int, str]:
     """By number: bank-100 comes after bank-99."""
     return len(seat), seat
@@ -113,10 +117,10 @@ def _no_uplift(run: RunFacts, bank: BankFacts) -> str:
         kind = "no frauds" if frauds is not None and frauds <= 1 else "a single class"
         return f"{kind} among the bank's validation rows, so average precision is not defined there"
     if bank.federated is not None or bank.federated_holdout is not None:
-        return "no time to train alone in the final round, or not disclosed"
+        return f"no time to train alone in the final round, or {NOT_DISCLOSED}"
     # Without a hold-out nothing tells a bank that is silent from one whose rows define no figure.
     single = "" if run.final.holdout else ", or a single class among the bank's validation rows"
-    return f"not disclosed{single}"
+    return f"{NOT_DISCLOSED}{single}"
 
 
 def curve(points: tuple[CurvePoint, ...]) -> CurveFacts | None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 
-from services.reporter import advice
+from services.reporter import advice, gaps
 from services.reporter.derived import curve, headline, series, series_place
 from services.reporter.facts import RunFacts
 from services.reporter.reading import central, plural, put
@@ -65,8 +65,9 @@ def _who(run: RunFacts, facts: Facts) -> Iterator[Sentence]:
     compared = plural(run.final.banks_compared, "final.banks_compared", "bank")
     lead = f"Of {compared} with both figures disclosed on own rows,"
     if not run.final.banks_compared:
-        text = "No bank discloses how it fares alone and federated on its own rows, so nobody can say who gains."
-        yield _say("summary.undisclosed", topic="banks", text=text, must=True)
+        text = gaps.nobody_compared(run, partial(advice.names, run))
+        why = "that nobody can say of any bank whether it gains, and why not"
+        yield _say("summary.undisclosed", topic="banks", text=text, must=True, about=why)
         return
     named = f": {advice.names(run, [bank.seat for bank in gain])}" if gain else ""
     gained = plural(len(gain), "final.banks_gaining", "gains", "gain")

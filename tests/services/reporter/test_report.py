@@ -217,8 +217,25 @@ def test_banks_that_disclose_nothing_are_dashes_and_nobody_is_said_to_gain() -> 
     facts = journal.committed(1, 1, ["bank-01", "bank-02"], holdout=scores(0.5)).finished().facts()
     text = render(facts)
     assert "| bank-01 | – | – | – | – | – | – | – |" in text
-    assert "No bank discloses how it fares alone and federated" in text
+    assert "Nobody can say of any bank whether it gains on its own rows: the run ended before the final round" in text
+    assert "No bank discloses how" not in text
+    assert "can disclose how" not in text, "nobody is asked for what there was no time to compute"
     assert "Not known whether bank-01, bank-02 gain: the run ended before" in text
+
+
+def test_banks_are_asked_for_what_they_may_have_kept_to_themselves_alone() -> None:
+    journal = Journal().started(rounds=1).opened(1, ["bank-01", "bank-02"])
+    journal.accepted(1, "bank-01", row_count=900, fraud_rate=0.0).accepted(1, "bank-02", row_count=900, fraud_rate=0.1)
+    journal.committed(1, 2, ["bank-01", "bank-02"], FINAL, holdout=scores(0.5)).finished()
+    parts = sections(render(journal.facts()))
+    assert "Ask whether bank-02 can disclose how it fares alone and federated." in parts["Next steps"]
+    assert (
+        "Nobody can say of any bank whether it gains on its own rows. Not known whether bank-01 gains: no frauds among "
+        "the bank's validation rows, so average precision is not defined there; whether bank-02 gains: not disclosed."
+    ) in parts["Executive summary"]
+    silent = Journal().started(rounds=1).opened(1, ["bank-01"]).accepted(1, "bank-01")
+    silent.committed(1, 2, ["bank-01"], FINAL, holdout=scores(0.5)).finished()
+    assert "No bank discloses how it fares alone and federated on its own rows, so nobody" in render(silent.facts())
 
 
 def test_rows_of_one_class_give_no_verdict() -> None:

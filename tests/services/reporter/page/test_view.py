@@ -248,7 +248,16 @@ def test_banks_that_disclose_nothing_leave_the_verdict_to_the_model() -> None:
     run = journal.committed(1, 1, ["bank-01"], holdout=scores(0.4)).finished().facts()
     said = text(view.sections(Shown(connected=True, run=run))["verdict"])
     assert "The federated model reaches an average precision of 0.400" in said
-    assert "No bank discloses how it fares alone" in said
+    assert "whether it gains on its own rows: the run ended before the final round, in which banks compare." in said
+
+
+def test_a_run_that_ended_before_banks_compare_does_not_blame_them() -> None:
+    run = Journal().started(rounds=5).opened(1, ["bank-01"]).finished(FAILED, "no banks").facts()
+    drawn = view.sections(Shown(connected=True, run=run))
+    said = text(drawn["gain"])
+    assert "No bank can be compared; beneath the table it is said why." in said
+    assert "Not known of bank-01: the run ended before the final round, in which banks compare." in said
+    assert "No bank discloses how" not in "".join(drawn.values())
 
 
 @pytest.mark.parametrize(("outcome", "words"), [(FAILED, "The run failed"), (STOPPED, "The run was stopped")])
