@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from fedfraud.thresholds import LEAST_BANKS
 from services.reporter.facts import CurveFacts, RoundFacts, RunFacts, ScoreFacts
 from services.reporter.rounding import difference
 
@@ -158,6 +159,7 @@ def _rules() -> Iterator[Derived]:
     yield Derived("rule.even_odds", 0.5, "{:.1f}", "probability from which a transaction counts as flagged")
     yield Derived("rule.thousand", 1000, "{:,}", "transactions that a budget of alerts is for")
     yield Derived("rule.few_frauds", FEW_FRAUDS, "{:d}", "frauds below which a bank's own figures can be chance")
+    yield Derived("rule.least_masked", LEAST_BANKS, "{:d}", "banks that a masked round begins with at least")
     yield Derived("rule.stability_index", STABILITY_INDEX, "{:.2f}", "population stability index of the score")
     yield Derived("rule.alert_swing", ALERT_SWING, "{:.0%}", "swing of the alert volume")
     yield Derived("rule.precision_loss", PRECISION_LOSS, "{:.0%}", "loss of average precision")

@@ -216,8 +216,9 @@ class MissingAnswer(Part):
 class RoundFacts(Part):
     """One round. `number` is the training round, 0 when preparing; `round` counts every round of the run from 1.
 
-    `banks` answered; `dropped` are the seats of the cohort that did not, `missing` says why. `stage` is that at which a
-    masked round ended without a result. `holdout` and `pooled` describe the model that the round produced.
+    `banks` answered; `dropped` are the seats of the cohort that did not, `missing` says why; `absent` are enrolled
+    seats that were not there when a round ended without a result. `stage` is that at which a masked round ended so.
+    `holdout` and `pooled` describe the model that the round produced.
     `contributions` and `bytes` count what banks sent and the aggregator accepted.
     """
 
@@ -233,6 +234,7 @@ class RoundFacts(Part):
     cohort: int
     dropped: list[str] = []
     missing: list[MissingAnswer] = []
+    absent: list[str] = []
     clipped_share: Figure = None
     holdout: ScoreFacts | None = None
     pooled: ScoreFacts | None = None
@@ -341,6 +343,7 @@ class RuleFacts(Part):
     even_odds: Figure = None
     thousand: int | None = None
     few_frauds: int | None = None
+    least_masked: int | None = None
     stability_index: Figure = None
     alert_swing: Figure = None
     precision_loss: Figure = None

@@ -258,6 +258,7 @@ class Facts:
             cohort=len(opened.cohort if opened else seats),
             dropped=sorted((one.seat for one in missing), key=summary.seat_order),
             missing=missing,
+            absent=[] if committed else self._absent(),
             clipped_share=ended.clipped_share if isinstance(ended, history_pb2.RoundCommitted) else None,
             contributions=len(opened.contributed) if opened else 0,
             bytes=opened.bytes if opened else 0,
@@ -266,6 +267,10 @@ class Facts:
         )
         run.rounds.append(done)
         return done
+
+    def _absent(self) -> list[str]:
+        away = [seat for seat, state in self.seats.items() if state in ("absent", "lapsed")]
+        return sorted(away, key=summary.seat_order)
 
     def _end(self, run: RunFacts, finished: history_pb2.RunFinished, time: datetime) -> RunFacts:
         run.run.outcome = _OUTCOMES.get(finished.outcome, "failed")

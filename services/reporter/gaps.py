@@ -11,6 +11,9 @@ Names = Callable[[list[str]], str]
 MOST_ROUNDS = 3
 """Rounds without a result that a report tells of, the last ones; facts.json and the event log have all."""
 
+MOST_SEATS = 10
+"""Absent seats that are named of one round."""
+
 
 def stuck(run: RunFacts, names: Names) -> Iterator[str]:
     """Of each of the last rounds without a result: where it stopped, whom it waited for there, and why.
@@ -26,10 +29,17 @@ def stuck(run: RunFacts, names: Names) -> Iterator[str]:
                 groups.setdefault(one.reason, []).append(one.seat)
         where = f" at stage {put(f'{key}.stage')}" if done.stage else ""
         if not groups:
-            yield f"{_name(done, key)} was {done.outcome}{where}; no answer is known that was missing there."
+            why = put(f"{key}.reason") if done.reason.strip(" .") else "why is not known"
+            yield f"{_name(done, key)} was {done.outcome}{where}: {why}{_away(done, key)}."
             continue
         whom = "; ".join(f"{names(seats)}: {reason}" for reason, seats in groups.items())
         yield f"{_name(done, key)} was {done.outcome}{where}, where answers were missing ({whom})."
+
+
+def _away(done: RoundFacts, key: str) -> str:
+    """The seats that were not there; they may be of banks that never took part."""
+    seats = ", ".join(put(f"{key}.absent.{number}") for number in range(1, min(len(done.absent), MOST_SEATS) + 1))
+    return f" (absent: {seats}{' and others' if len(done.absent) > MOST_SEATS else ''})" if seats else ""
 
 
 def _name(done: RoundFacts, key: str) -> str:

@@ -201,12 +201,14 @@ def privacy(run: RunFacts, facts: Facts) -> list[Block]:
         "masked": "under masks that cancel in the sum alone: the aggregator learned sums over a cohort, no bank's own",
         "plain": "plainly, over mutual TLS: the aggregator saw each bank's integers",
     }.get(run.release.protection, "in a form that the journal does not name")
+    begin = f", and began with {put('derived.rule.least_masked')} or more" if run.run.aggregation == "secure" else ""
     items = [
         f"No transaction left a bank. Contributions, integers of the kinds below, left {mode}.",
         f"In all {put('totals.contributions')} contributions and {put('derived.megabytes')} megabytes, of "
         f"{put('derived.banks')} banks; keys, shares and consents that keep the masks: "
         f"{put('derived.mask_megabytes')} megabytes, none of it from transactions.",
-        f"A round needed the contributions of at least {put('run.quorum')} banks; "
+        f"A round needed the contributions of at least {put('run.quorum')} of "
+        f"{put('run.expected_bank_count')} expected banks{begin}; "
         f"{put('totals.answers_missing')} answers were missing in the run.",
         "In its own name a bank discloses what it chooses; the table of banks shows it, with a dash for what was not.",
         "No noise was added: there is no bound in the sense of differential privacy.",

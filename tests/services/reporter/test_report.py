@@ -7,6 +7,7 @@ import pytest
 from fedfraud import wire
 from fedfraud.build import build
 from fedfraud.fixed_point import Segment
+from fedfraud.v1 import history_pb2
 from services.reporter import grounding, html, markdown
 from services.reporter.choice import SECTIONS
 from services.reporter.facts import RunFacts
@@ -197,6 +198,20 @@ def test_a_round_without_a_result_names_whom_it_waited_for() -> None:
     assert "Training round 1 was void, where answers were missing (bank-02: no answer in time)." in risks
 
 
+def test_a_round_that_too_few_were_ready_for_says_so_and_who_was_absent() -> None:
+    journal = Journal()
+    for number in (1, 2, 3):
+        issued = history_pb2.CertificateIssued(seat=f"bank-{number:02d}")
+        journal.add(certificate_issued=issued)
+    journal.add(lease_granted=history_pb2.LeaseGranted(seat="bank-01", fencing_number=1)).started()
+    reason = "1 banks are ready, 2 are needed"
+    run = journal.opened(1, ["bank-01"]).void(1, 1, ["bank-01"], "").void(2, 2, [], reason).finished(FAILED).facts()
+    assert run.rounds[1].absent == ["bank-02", "bank-03"]
+    risks = sections(render(run))["Risks"]
+    assert f"Training round 2 was void: {reason} (absent: bank-02, bank-03)." in risks
+    assert "Training round 1 was void: why is not known (absent: bank-02, bank-03)." in risks
+
+
 @pytest.mark.parametrize(
     ("step", "segments", "name"),
     [
@@ -373,7 +388,9 @@ def test_what_left_the_banks_is_said_for_both_modes() -> None:
     assert "left under masks that cancel in the sum alone" in secure
     for text in (plain, secure):
         assert "| train |" in text
-        assert "at least 1 banks; 0 answers were missing" in text
+        assert "A round needed the contributions of at least 1 of 2 expected banks" in text
+    assert "expected banks; 0 answers were missing" in plain
+    assert "expected banks, and began with 4 or more; 0 answers were missing" in secure
 
 
 def test_the_lineage_ties_the_page_to_the_journal() -> None:
