@@ -3,11 +3,14 @@
 Each text has its cause in the facts, and figures stand in it by key.
 """
 
+from functools import partial
+
+from services.reporter import gaps
 from services.reporter.derived import curve, headline, middle_budget
 from services.reporter.fact_table import SEAT
 from services.reporter.facts import BankFacts, RunFacts, Summary
 from services.reporter.reading import plural, put, weak
-from services.reporter.summary import sign
+from services.reporter.rounding import sign
 
 SIMULATED = frozenset({"tutorial", "cards"})
 """Populations that are made up: no result on them is a reason to deploy."""
@@ -26,9 +29,10 @@ def names(run: RunFacts, seats: list[str], most: int = 10) -> str:
 
 
 def alone_and_federated(run: RunFacts) -> tuple[str, str, str] | None:
-    """The keys of the banks' average precision alone, federated and of the difference; None if undisclosed."""
+    """The keys of average precision alone, federated and of the difference, over the banks that disclose both; None if
+    no bank does."""
     for place in ("_holdout", ""):
-        found = [f"{name}{place}" for name in ("alone", "federated", "uplift")]
+        found = [f"{name}{place}" for name in ("compared_alone", "compared_federated", "uplift")]
         if all(getattr(run.final, name) for name in found):
             return f"final.{found[0]}", f"final.{found[1]}", f"final.{found[2]}"
     return None
@@ -111,7 +115,7 @@ def conditions(run: RunFacts) -> list[str]:
 def uplift(run: RunFacts) -> str:
     """Who gains and who loses, in a sentence or two."""
     if not run.final.banks_compared:
-        return "No bank discloses how it fares alone and federated on its own rows, so nobody can say who gains."
+        return gaps.nobody_compared(run, partial(names, run))
     gain, lose = [bank.seat for bank in gainers(run)], losers(run)
     same, unknown = unchanged(run), uncompared(run)
     disclosing = plural(run.final.banks_compared, "final.banks_compared", "bank that discloses", "banks that disclose")

@@ -4,7 +4,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from fedfraud.thresholds import LEAST_BANKS
 from services.reporter.facts import CurveFacts, RoundFacts, RunFacts, ScoreFacts
+from services.reporter.rounding import difference
 
 STRONG, USEFUL, HARDLY_CHANCE = 0.6, 0.3, 2.0
 """Average precision from which a verdict is given, and times the prevalence below which a ranking is hardly chance."""
@@ -115,31 +117,30 @@ def _of_the_headline(run: RunFacts) -> Iterator[Derived]:
     constant = -p * math.log(p) - (1 - p) * math.log(1 - p)
     yield Derived("constant_log_loss", constant, "{:.4f}", "log loss of always answering the prevalence")
     if head.scores.log_loss is not None:
-        change = head.scores.log_loss - constant
+        change = difference(head.scores.log_loss, constant, 4) or 0.0
         label = "log loss minus that of always answering the prevalence"
-        yield Derived("change.log_loss", change, "{:+.4f}", label)
+        yield Derived("change.log_loss", change, "{:+z.4f}", label)
     if head.scores.average_precision is not None:
         times = head.scores.average_precision / p
         yield Derived("chance_multiple", times, "{:.1f} times", "AP by prevalence")
 
 
 def _changes(run: RunFacts) -> Iterator[Derived]:
+    """Differences of figures as they are printed."""
     known = series(run)
-    if len(known) > 1:
-        first, last, best = known[0][1], known[-1][1], max(known, key=lambda one: one[1])
-        place = "hold-out" if series_place(run) == "holdout" else "pooled"
-        label = f"AP of the last model minus that of the first measured, {place}"
-        yield Derived("change.training", last - first, "{:+.3f}", label)
-        label = f"AP of the last model minus that of the best round, {place}"
-        yield Derived("change.since_best", last - best[1], "{:+.3f}", label)
+    first, last, best = (known[0][1], known[-1][1], max(one[1] for one in known)) if len(known) > 1 else (None,) * 3
     held, pooled, central = (_precision(one) for one in (run.final.holdout, run.final.pooled, run.final.central))
-    scored = pooled if run.final.holdout is None else held
-    if scored is not None and central is not None:
-        label = f"AP federated minus central, {'pooled' if run.final.holdout is None else 'hold-out'}"
-        yield Derived("change.central", scored - central, "{:+.3f}", label)
-    if held is not None and pooled is not None:
-        label = "AP on the hold-out minus AP on the banks' rows"
-        yield Derived("change.holdout_pooled", held - pooled, "{:+.3f}", label)
+    place = "hold-out" if series_place(run) == "holdout" else "pooled"
+    scored, where = (pooled, "pooled") if run.final.holdout is None else (held, "hold-out")
+    changes = (
+        ("training", difference(last, first), f"AP of the last model minus that of the first measured, {place}"),
+        ("since_best", difference(last, best), f"AP of the last model minus that of the best round, {place}"),
+        ("central", difference(scored, central), f"AP federated minus central, {where}"),
+        ("holdout_pooled", difference(held, pooled), "AP on the hold-out minus AP on the banks' rows"),
+    )
+    for name, change, label in changes:
+        if change is not None:
+            yield Derived(f"change.{name}", change, "{:+z.3f}", label)
 
 
 def _triggers(run: RunFacts) -> Iterator[Derived]:
@@ -164,6 +165,7 @@ def _rules() -> Iterator[Derived]:
     yield Derived("rule.even_odds", 0.5, "{:.1f}", "probability from which a transaction counts as flagged")
     yield Derived("rule.thousand", 1000, "{:,}", "transactions that a budget of alerts is for")
     yield Derived("rule.few_frauds", FEW_FRAUDS, "{:d}", "frauds below which a bank's own figures can be chance")
+    yield Derived("rule.least_masked", LEAST_BANKS, "{:d}", "banks that a masked round begins with at least")
     yield Derived("rule.stability_index", STABILITY_INDEX, "{:.2f}", "population stability index of the score")
     yield Derived("rule.alert_swing", ALERT_SWING, "{:.0%}", "swing of the alert volume")
     yield Derived("rule.precision_loss", PRECISION_LOSS, "{:.0%}", "loss of average precision")

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from fedfraud.errors import Invalid, Misconfigured
 from fedfraud.identity import write_durably
 from fedfraud.logs import Log
-from services.reporter import html, markdown, narrative, report
+from services.reporter import html, markdown, narrative, report, summary
 from services.reporter.exposition import Counts
 from services.reporter.facts import RunFacts
 from services.reporter.origin import Origin
@@ -47,7 +47,7 @@ def check_writable(reports: Path) -> None:
 def read_run(folder: Path) -> RunFacts | None:
     """The facts in a run's folder, or None if there are none that can be read."""
     try:
-        return RunFacts.from_json((folder / "facts.json").read_bytes())
+        return summary.brought_up(RunFacts.from_json((folder / "facts.json").read_bytes()))
     except (OSError, ValueError):
         return None
 

@@ -112,8 +112,8 @@ def _told(missing: list[MissingAnswer]) -> list[tuple[Kind, Level, str]]:
 
 def _started(started: history_pb2.RunStarted) -> str:
     return (
-        f"Run {_cut(started.run_id)} began: {started.round_count} training rounds, {started.quorum} of "
-        f"{started.expected_bank_count} expected banks needed."
+        f"Run {_cut(started.run_id)} began: {started.round_count} training rounds, each needs at least "
+        f"{started.quorum} of {started.expected_bank_count} expected banks."
     )
 
 

@@ -1,4 +1,4 @@
-"""Every fact that a report may print, by key: its path in `facts.json`, or `derived.` and what code computes of it.
+"""Every fact that a report may print, by key: its path in `facts.json`.
 
 The printed text is made here and nowhere else, so that a sentence, a table and a check mean the same figure.
 """
@@ -22,22 +22,22 @@ _OF_A_FIGURE = {"best", "mean", "worst", "least", "most", "value", "low", "high"
 """What follows a figure's name in a path."""
 
 _FORMATS = {
-    **dict.fromkeys(("recall", "precision", "recall_at_half_percent", "recall_at_one_percent"), "{:.1%}"),
-    **dict.fromkeys(("clipped_share",), "{:.1%}"),
-    **dict.fromkeys(("accuracy", "accuracy_always_legitimate", "fraud_rate"), "{:.2%}"),
-    **dict.fromkeys(("expected_rate", "observed_rate", "probability"), "{:.2%}"),
-    **dict.fromkeys(("prevalence", "log_loss"), "{:.4f}"),
-    **dict.fromkeys(("uplift", "uplift_holdout"), "{:+.3f}"),
-    **dict.fromkeys(("seconds", "expected_hits"), "{:.2f}"),
-    **dict.fromkeys(("ratio", "alerts_per_thousand", "alerts_per_day"), "{:.1f}"),
+    **dict.fromkeys(("recall", "precision", "recall_at_half_percent", "recall_at_one_percent"), "{:z.1%}"),
+    **dict.fromkeys(("clipped_share",), "{:z.1%}"),
+    **dict.fromkeys(("accuracy", "accuracy_always_legitimate", "fraud_rate"), "{:z.2%}"),
+    **dict.fromkeys(("expected_rate", "observed_rate", "probability"), "{:z.2%}"),
+    **dict.fromkeys(("prevalence", "log_loss"), "{:z.4f}"),
+    **dict.fromkeys(("uplift", "uplift_holdout"), "{:+z.3f}"),
+    **dict.fromkeys(("seconds", "expected_hits"), "{:z.2f}"),
+    **dict.fromkeys(("ratio", "alerts_per_thousand", "alerts_per_day"), "{:z.1f}"),
     **dict.fromkeys(("budget_per_thousand", "round_deadline_seconds", "weight_scale"), "{:g}"),
-    **dict.fromkeys(("logit",), "{:+.3f}"),
+    **dict.fromkeys(("logit",), "{:+z.3f}"),
     **dict.fromkeys(("seed",), "{:d}"),
-    **dict.fromkeys(("card_precision", "card_recall", "value_detection_rate", "savings", "rate"), "{:.1%}"),
-    **dict.fromkeys(("euro", "fraud_euro", "stopped_euro", "admin_euro"), "{:,.2f}"),
-    **dict.fromkeys(("false_alarms_per_hit", "calibration"), "{:.2f}"),
-    **dict.fromkeys(("brier",), "{:.5f}"),
-    **dict.fromkeys(("interval_share",), "{:.0%}"),
+    **dict.fromkeys(("card_precision", "card_recall", "value_detection_rate", "savings", "rate"), "{:z.1%}"),
+    **dict.fromkeys(("euro", "fraud_euro", "stopped_euro", "admin_euro"), "{:z,.2f}"),
+    **dict.fromkeys(("false_alarms_per_hit", "calibration"), "{:z.2f}"),
+    **dict.fromkeys(("brier",), "{:z.5f}"),
+    **dict.fromkeys(("interval_share",), "{:z.0%}"),
 }
 _NAMES = {
     "average_precision": "AP",
@@ -56,6 +56,10 @@ _NAMES = {
     "federated": "AP federated, own rows",
     "alone_holdout": "AP alone, hold-out",
     "federated_holdout": "AP federated, hold-out",
+    "compared_alone": "AP alone, own rows, of banks that disclose both",
+    "compared_federated": "AP federated, own rows, of banks that disclose both",
+    "compared_alone_holdout": "AP alone, hold-out, of banks that disclose both",
+    "compared_federated_holdout": "AP federated, hold-out, of banks that disclose both",
     "uplift": "federated minus alone in AP, own rows",
     "uplift_holdout": "federated minus alone in AP, hold-out",
     "banks_gaining": "banks that gain",
@@ -91,8 +95,8 @@ Table = Mapping[str, Fact]
 
 def table(run: RunFacts) -> Table:
     """All facts of the run that are known."""
-    found = [_fact(path, value) for path, value in _walk((), run.model_dump(mode="json"))]
-    found += [_derived(fact) for fact in derived(run)]
+    forms = {f"derived.{one.name}": one for one in derived(run)}
+    found = [_fact(path, value, forms.get(".".join(path))) for path, value in _walk((), run.model_dump(mode="json"))]
     return {fact.key: fact for fact in found}
 
 
@@ -114,7 +118,9 @@ def _name(item: object) -> str:
     return seat if isinstance(seat, str) and SEAT.fullmatch(seat) else ""
 
 
-def _fact(path: tuple[str, ...], value: Value) -> Fact:
+def _fact(path: tuple[str, ...], value: Value, form: Derived | None = None) -> Fact:
+    if form is not None:
+        return Fact(".".join(path), value, form.form.format(value).replace("%", " %"), form.label)
     name = path[-2] if path[-1] in _OF_A_FIGURE and len(path) > 1 else path[-1]
     return Fact(".".join(path), value, _text(path, name, value), _label(path, name))
 
@@ -128,7 +134,7 @@ def _text(path: tuple[str, ...], name: str, value: Value) -> str:
         return f"{value:,}"
     if path[0] == "heterogeneity" and name == "rows":
         return f"{value:,.0f}"
-    fallback = "{:g}" if path[:2] == ("run", "hyperparameters") else "{:.3f}"
+    fallback = "{:g}" if path[:2] == ("run", "hyperparameters") else "{:z.3f}"
     return _FORMATS.get(name, fallback).format(value).replace("%", " %")
 
 
@@ -141,8 +147,3 @@ def _label(path: tuple[str, ...], name: str) -> str:
     if path[0] == "rounds":
         places.append("in a round")
     return ", ".join([words, *places])
-
-
-def _derived(fact: Derived) -> Fact:
-    text = fact.value if isinstance(fact.value, str) else fact.form.format(fact.value).replace("%", " %")
-    return Fact(f"derived.{fact.name}", fact.value, text, fact.label)

@@ -165,8 +165,8 @@ class Summary(Part):
 
 
 class AgainstCentral(Part):
-    """Which model has the higher average precision on the hold-out, and by how much; neither where the difference is
-    nothing at the printed precision."""
+    """Which model has the higher average precision on the hold-out, and by how much: the difference of the two as
+    they are printed, with three decimals. Neither where these are the same."""
 
     ahead: Literal["federated", "central", "neither"]
     by: float
@@ -178,6 +178,8 @@ class FinalFacts(Part):
     `central` is the same recipe on all rows in one place, scored on the hold-out, or without one on all validation rows
     (simulation only). Banks gain or lose on their own validation rows, of those `banks_compared` that disclose both
     figures, at the printed precision: the others are unchanged. `banks_uncompared` are the rest of the run's banks.
+    `alone` and `federated` are over all banks that disclose the one; `compared_…` and `uplift` over those that disclose
+    both, and the mean uplift is the difference of their means as they are printed.
     """
 
     holdout: ScoreFacts | None = None
@@ -191,6 +193,10 @@ class FinalFacts(Part):
     federated: Summary | None = None
     alone_holdout: Summary | None = None
     federated_holdout: Summary | None = None
+    compared_alone: Summary | None = None
+    compared_federated: Summary | None = None
+    compared_alone_holdout: Summary | None = None
+    compared_federated_holdout: Summary | None = None
     uplift: Summary | None = None
     uplift_holdout: Summary | None = None
     banks_compared: int = 0
@@ -232,8 +238,9 @@ class MissingAnswer(Part):
 class RoundFacts(Part):
     """One round. `number` is the training round, 0 when preparing; `round` counts every round of the run from 1.
 
-    `banks` answered; `dropped` are the seats of the cohort that did not, `missing` says why. `stage` is that at which a
-    masked round ended without a result. `holdout` and `pooled` describe the model that the round produced.
+    `banks` answered; `dropped` are the seats of the cohort that did not, `missing` says why; `absent` are enrolled
+    seats that were not there when a round ended without a result. `stage` is that at which a masked round ended so.
+    `holdout` and `pooled` describe the model that the round produced.
     `contributions` and `bytes` count what banks sent and the aggregator accepted.
     """
 
@@ -249,6 +256,7 @@ class RoundFacts(Part):
     cohort: int
     dropped: list[str] = []
     missing: list[MissingAnswer] = []
+    absent: list[str] = []
     clipped_share: Figure = None
     holdout: ScoreFacts | None = None
     pooled: ScoreFacts | None = None
@@ -262,7 +270,8 @@ SeatState = Literal["present", "absent", "lapsed", "revoked"]
 
 
 class BankFacts(Part):
-    """What a bank disclosed, the latest of each figure; uplift is federated minus alone, in average precision.
+    """What a bank disclosed, the latest of each figure; uplift is federated minus alone, in average precision, both at
+    the printed precision of three decimals.
 
     `state` is that of its seat; it was asked in `rounds_asked` rounds, has answered `rounds_answered` of them, the last
     time `last_answered_round`, which counts every round of the run. `no_uplift` says why its uplift is not known when
@@ -331,6 +340,53 @@ class Heterogeneity(Part):
     fraud_rate: Spread | None = None
 
 
+class ChangeFacts(Part):
+    """Differences of figures as they are printed: of the last model from the first measured and from the best round's,
+    from central, of the hold-out from the banks' rows, of the log loss from that of always answering the prevalence."""
+
+    training: Figure = None
+    since_best: Figure = None
+    central: Figure = None
+    holdout_pooled: Figure = None
+    log_loss: Figure = None
+
+
+class TriggerFacts(Part):
+    """When to look again: average precision below, and alerts a thousand rows below or above which."""
+
+    average_precision: Figure = None
+    fewest_alerts: Figure = None
+    most_alerts: Figure = None
+
+
+class RuleFacts(Part):
+    """Bounds that the report goes by, whatever the run."""
+
+    even_odds: Figure = None
+    thousand: int | None = None
+    few_frauds: int | None = None
+    least_masked: int | None = None
+    stability_index: Figure = None
+    alert_swing: Figure = None
+    precision_loss: Figure = None
+
+
+class DerivedFacts(Part):
+    """What the report computes of the other facts and prints: sums, ratios, differences and the bounds it goes by."""
+
+    banks: int | None = None
+    banks_answering: int | None = None
+    rounds_without_result: int | None = None
+    megabytes: Figure = None
+    mask_megabytes: Figure = None
+    most_clipped: Figure = None
+    constant_log_loss: Figure = None
+    chance_multiple: Figure = None
+    change: ChangeFacts = ChangeFacts()
+    trigger: TriggerFacts = TriggerFacts()
+    rule: RuleFacts = RuleFacts()
+
+
 class SegmentFacts(Part):
     """A segment of this run's contributions: `words` integers of 64 bits, and what they are."""
 
@@ -388,7 +444,8 @@ class CodeFacts(Part):
 
 class RunFacts(Part):
     """Everything that the journal says of one run; all but `rounds`, `banks`, `refusals`, `events` and `open` is final
-    when the run has ended. `events` are the last few hundred, `events_omitted` counts those before."""
+    when the run has ended. `events` are the last few hundred, `events_omitted` counts those before. `derived` is
+    None in files of versions before it."""
 
     run: RunIdentity
     code: CodeFacts = CodeFacts()
@@ -398,6 +455,7 @@ class RunFacts(Part):
     banks: list[BankFacts] = []
     heterogeneity: Heterogeneity = Heterogeneity()
     release: ReleaseRecord = ReleaseRecord()
+    derived: DerivedFacts | None = None
     refusals: Refusals = Refusals()
     events: list[Event] = []
     events_omitted: int = 0

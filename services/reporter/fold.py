@@ -34,6 +34,7 @@ from services.reporter.facts import (
     SegmentRelease,
 )
 from services.reporter.plan import plan_facts
+from services.reporter.rounding import difference
 from services.reporter.trade_facts import trade_facts
 
 LAST_REFUSALS = 20
@@ -190,8 +191,8 @@ class Facts:
             if value is not None:
                 setattr(bank, name, value)
                 released.disclosed = sorted({*released.disclosed, name})
-        bank.uplift = _difference(bank.federated, bank.alone)
-        bank.uplift_holdout = _difference(bank.federated_holdout, bank.alone_holdout)
+        bank.uplift = difference(bank.federated, bank.alone)
+        bank.uplift_holdout = difference(bank.federated_holdout, bank.alone_holdout)
         released.contributions += 1
         released.bytes += accepted.size_bytes
         if run.open is not None:
@@ -261,6 +262,7 @@ class Facts:
             cohort=len(opened.cohort if opened else seats),
             dropped=sorted((one.seat for one in missing), key=summary.seat_order),
             missing=missing,
+            absent=[] if committed else self._absent(),
             clipped_share=ended.clipped_share if isinstance(ended, history_pb2.RoundCommitted) else None,
             contributions=len(opened.contributed) if opened else 0,
             bytes=opened.bytes if opened else 0,
@@ -269,6 +271,10 @@ class Facts:
         )
         run.rounds.append(done)
         return done
+
+    def _absent(self) -> list[str]:
+        away = [seat for seat, state in self.seats.items() if state in ("absent", "lapsed")]
+        return sorted(away, key=summary.seat_order)
 
     def _end(self, run: RunFacts, finished: history_pb2.RunFinished, time: datetime) -> RunFacts:
         run.run.outcome = _OUTCOMES.get(finished.outcome, "failed")
@@ -339,7 +345,3 @@ def _scores(
         return None
     scores = wire.scores_from_proto(getattr(event, field))
     return ScoreFacts(**asdict(scores), prevalence=scores.prevalence)
-
-
-def _difference(minuend: float | None, subtrahend: float | None) -> float | None:
-    return None if minuend is None or subtrahend is None else minuend - subtrahend

@@ -7,7 +7,7 @@ from services.reporter.derived import curve, headline, middle_budget, shown, too
 from services.reporter.document import Block, Bullets, Heading, Paragraph, Table
 from services.reporter.fact_table import Fact
 from services.reporter.facts import CurveFacts, RoundFacts, RunFacts
-from services.reporter.reading import in_money, plural, put
+from services.reporter.reading import agreed, in_money, plural, put
 
 Facts = Mapping[str, Fact]
 
@@ -44,10 +44,12 @@ def compared(run: RunFacts) -> str:
     if keys is None:
         return advice.uplift(run)
     alone, federated, _ = keys
+    count = getattr(run.final, alone.removeprefix("final.")).count
+    banks = f"{plural(count, f'{alone}.count', 'bank')} that {agreed(count, 'discloses', 'disclose')} both figures"
     return (
-        f"Alone, the banks reach average precisions of {put(f'{alone}.worst')} to {put(f'{alone}.best')} on "
-        f"{advice.where(run)} (mean {put(f'{alone}.mean')}); with the federated model the mean is "
-        f"{put(f'{federated}.mean')}. {advice.uplift(run)}"
+        f"Alone, {banks} {agreed(count, 'reaches', 'reach')} average precisions of {put(f'{alone}.worst')} to "
+        f"{put(f'{alone}.best')} on {advice.where(run)} (mean {put(f'{alone}.mean')}); with the federated model the "
+        f"mean is {put(f'{federated}.mean')}. {advice.uplift(run)}"
     )
 
 
@@ -66,16 +68,20 @@ def at_a_budget(run: RunFacts, facts: Facts) -> list[Block]:
             )
         )
         blocks += [Paragraph(worth)] if worth else []
-    rows = [(label, *(cell(facts, f"{key}.{name}") for name in ("worst", "mean", "best"))) for label, key in _COMPARED]
+    rows = [
+        (label, *(cell(facts, f"{key}.{name}") for name in ("worst", "mean", "best", "count")))
+        for label, key in _COMPARED
+    ]
     rows = [row for row in rows if set(row[1:]) != {NONE}]
+    over = ", over the banks that disclose both their own model's and the federated one's" if rows else ""
     central = cell(facts, "final.central.average_precision")
     if central != NONE:
         place = "hold-out" if run.final.holdout else "all validation rows"
-        rows.append((f"All rows in one place, {place}", NONE, central, NONE))
+        rows.append((f"All rows in one place, {place}", NONE, central, NONE, NONE))
     if rows:
         blocks += [
-            Paragraph("Average precision:"),
-            Table(("Model and rows", "worst bank", "mean", "best bank"), tuple(rows)),
+            Paragraph(f"Average precision{over}:"),
+            Table(("Model and rows", "worst bank", "mean", "best bank", "banks"), tuple(rows)),
         ]
     change = cell(facts, "derived.change.central")
     if change != NONE and (head := headline(run)):
@@ -97,11 +103,11 @@ def _false(found: CurveFacts, budget: str) -> str:
 
 
 _COMPARED = (
-    ("Each bank alone, hold-out", "final.alone_holdout"),
-    ("Federated, hold-out", "final.federated_holdout"),
+    ("Each bank alone, hold-out", "final.compared_alone_holdout"),
+    ("Federated, hold-out", "final.compared_federated_holdout"),
     ("Federated minus alone, hold-out", "final.uplift_holdout"),
-    ("Each bank alone, own rows", "final.alone"),
-    ("Federated, own rows", "final.federated"),
+    ("Each bank alone, own rows", "final.compared_alone"),
+    ("Federated, own rows", "final.compared_federated"),
     ("Federated minus alone, own rows", "final.uplift"),
 )
 
@@ -210,13 +216,15 @@ def privacy(run: RunFacts, facts: Facts) -> list[Block]:
         "masked": "under masks that cancel in the sum alone: the aggregator learned sums over a cohort, no bank's own",
         "plain": "plainly, over mutual TLS: the aggregator saw each bank's integers",
     }.get(run.release.protection, "in a form that the journal does not name")
+    begin = f", and began with {put('derived.rule.least_masked')} or more" if run.run.aggregation == "secure" else ""
     items = [
         f"No transaction left a bank. Contributions, integers of the kinds below, left {mode}.",
         f"In all {plural(run.totals.contributions, 'totals.contributions', 'contribution')} and "
         f"{put('derived.megabytes')} megabytes, of {plural(took_part(run), 'derived.banks_answering', 'bank')}; "
         f"keys, shares and consents that keep the masks: {put('derived.mask_megabytes')} megabytes, none of it "
         "from transactions.",
-        f"A round needed the contributions of at least {plural(run.run.quorum, 'run.quorum', 'bank')}; "
+        f"A round needed the contributions of at least {put('run.quorum')} of "
+        f"{put('run.expected_bank_count')} expected banks{begin}; "
         f"{plural(run.totals.answers_missing, 'totals.answers_missing', 'answer was', 'answers were')} missing in the "
         "run.",
         "In its own name a bank discloses what it chooses; the table of banks shows it, with a dash for what was not.",

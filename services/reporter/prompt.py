@@ -25,7 +25,7 @@ _SHARED = re.compile(
     rf"final\.(?:holdout|pooled|central)\.{_SCORES}"
     r"|final\.(?:holdout|pooled)_curve\.budgets\.\d+\.(?:budget_per_thousand|alerts|hits|false_alerts|precision|recall)"
     r"|final\.(?:holdout|pooled)_curve\.calibration\.\d+\.(?:rows|expected_rate|observed_rate)"
-    r"|final\.(?:alone|federated|uplift)(?:_holdout)?\.(?:best|mean|worst|count)"
+    r"|final\.(?:(?:compared_)?(?:alone|federated)|uplift)(?:_holdout)?\.(?:best|mean|worst|count)"
     r"|final\.banks_(?:compared|gaining|losing|unchanged|uncompared)|final\.against_central\.by"
     r"|banks\.bank-\d{2,6}\.(?:seat|rows|fraud_rate|(?:alone|federated|uplift)(?:_holdout)?)"
     r"|heterogeneity\.(?:rows|fraud_rate)\.(?:least|most|count)"

@@ -1,15 +1,17 @@
 """What follows from a run's facts by arithmetic: sums, spreads, who gains, thresholds. Pure."""
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 from fedfraud.metrics import ALERT_RATES, CurvePoint
+from services.reporter.derived import derived
 from services.reporter.facts import (
     AgainstCentral,
     BankFacts,
     Budget,
     CalibrationBand,
     CurveFacts,
+    DerivedFacts,
     Heterogeneity,
     RoundFacts,
     RunFacts,
@@ -19,9 +21,14 @@ from services.reporter.facts import (
     Threshold,
     Totals,
 )
+from services.reporter.rounding import difference, sign
 
 _BANDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Where calibration is read: shares of the rows, the highest scores first."""
+
+
+NOT_DISCLOSED = "not disclosed"
+"""Stands in the reason why an uplift is not known where the bank may know it."""
 
 
 def seat_order(seat: str) -> tuple[int, str]:
@@ -29,35 +36,67 @@ def seat_order(seat: str) -> tuple[int, str]:
     return len(seat), seat
 
 
-def sign(change: float | None) -> int:
-    """1 for up, -1 for down, 0 for neither at the printed precision of three decimals, and for what is not known."""
-    printed = round(change or 0.0, 3)
-    return (printed > 0) - (printed < 0)
-
-
 def complete(run: RunFacts, last: RoundFacts | None) -> RunFacts:
     """The run with all that follows from the rest; `last` is the last committed round that left a model."""
-    final = run.final
-    final.holdout, final.pooled = (last.holdout, last.pooled) if last else (None, None)
-    for name in ("alone", "federated", "alone_holdout", "federated_holdout", "uplift", "uplift_holdout"):
-        setattr(final, name, _summary([getattr(bank, name) for bank in run.banks]))
-    signs = [sign(bank.uplift) for bank in run.banks if bank.uplift is not None]
-    final.banks_compared, final.banks_uncompared = len(signs), len(run.banks) - len(signs)
-    final.banks_gaining, final.banks_losing, final.banks_unchanged = signs.count(1), signs.count(-1), signs.count(0)
-    final.against_central = _against(final.holdout or final.pooled, final.central)
+    run.final.holdout, run.final.pooled = (last.holdout, last.pooled) if last else (None, None)
+    _follow(run)
     for bank in run.banks:
         bank.no_uplift = _no_uplift(run, bank) if run.run.outcome and bank.uplift is None else None
     run.totals = _totals(run)
     run.heterogeneity = Heterogeneity(
         rows=_spread([bank.rows for bank in run.banks]), fraud_rate=_spread([bank.fraud_rate for bank in run.banks])
     )
+    run.derived = _derived(run)
     return run
+
+
+def _follow(run: RunFacts) -> None:
+    """All comparisons: alone, federated and central, and who gains."""
+    final = run.final
+    for name in ("alone", "federated", "alone_holdout", "federated_holdout", "uplift", "uplift_holdout"):
+        setattr(final, name, _summary([getattr(bank, name) for bank in run.banks]))
+    for place in ("", "_holdout"):
+        _compare(run, place)
+    signs = [sign(bank.uplift) for bank in run.banks if bank.uplift is not None]
+    final.banks_compared, final.banks_uncompared = len(signs), len(run.banks) - len(signs)
+    final.banks_gaining, final.banks_losing, final.banks_unchanged = signs.count(1), signs.count(-1), signs.count(0)
+    final.against_central = _against(final.holdout or final.pooled, final.central)
+
+
+def brought_up(run: RunFacts) -> RunFacts:
+    """Facts as they were read: those of a version before `derived` get it, and comparisons as they are made now."""
+    if run.derived is not None:
+        return run
+    for bank in run.banks:
+        bank.uplift = difference(bank.federated, bank.alone)
+        bank.uplift_holdout = difference(bank.federated_holdout, bank.alone_holdout)
+    _follow(run)
+    run.derived = _derived(run)
+    return run
+
+
+def _derived(run: RunFacts) -> DerivedFacts:
+    found: dict[str, Any] = {}
+    for one in derived(run):
+        place, _, name = one.name.rpartition(".")
+        (found.setdefault(place, {}) if place else found)[name] = one.value
+    return DerivedFacts.model_validate(found)
+
+
+def _compare(run: RunFacts, place: Literal["", "_holdout"]) -> None:
+    """Alone and federated over the same banks: those that disclose both."""
+    final, both = run.final, [bank for bank in run.banks if getattr(bank, f"uplift{place}") is not None]
+    alone, federated = (_summary([getattr(bank, f"{name}{place}") for bank in both]) for name in ("alone", "federated"))
+    setattr(final, f"compared_alone{place}", alone)
+    setattr(final, f"compared_federated{place}", federated)
+    if alone and federated and (uplift := getattr(final, f"uplift{place}")):
+        uplift.mean = difference(federated.mean, alone.mean)
 
 
 def _against(federated: ScoreFacts | None, central: ScoreFacts | None) -> AgainstCentral | None:
     if federated is None or central is None or None in (federated.average_precision, central.average_precision):
         return None
-    change = (federated.average_precision or 0.0) - (central.average_precision or 0.0)
+    change = difference(federated.average_precision, central.average_precision) or 0.0
     ahead: dict[int, Literal["federated", "central", "neither"]] = {1: "federated", -1: "central", 0: "neither"}
     return AgainstCentral(ahead=ahead[sign(change)], by=abs(change))
 
@@ -78,10 +117,10 @@ def _no_uplift(run: RunFacts, bank: BankFacts) -> str:
         kind = "no frauds" if frauds is not None and frauds <= 1 else "a single class"
         return f"{kind} among the bank's validation rows, so average precision is not defined there"
     if bank.federated is not None or bank.federated_holdout is not None:
-        return "no time to train alone in the final round, or not disclosed"
+        return f"no time to train alone in the final round, or {NOT_DISCLOSED}"
     # Without a hold-out nothing tells a bank that is silent from one whose rows define no figure.
     single = "" if run.final.holdout else ", or a single class among the bank's validation rows"
-    return f"not disclosed{single}"
+    return f"{NOT_DISCLOSED}{single}"
 
 
 def curve(points: tuple[CurvePoint, ...], days: int | None = None) -> CurveFacts | None:

@@ -31,7 +31,8 @@ def convergence(run: RunFacts, label: str) -> Markup:
     last = max(run.run.round_count, 1)
     skill = measured[-1][1].prevalence if measured else None
     on_holdout = any(done.holdout for done in run.rounds)
-    alone = run.final.alone_holdout if on_holdout else run.final.alone
+    final = run.final
+    alone = (final.compared_alone_holdout or final.alone_holdout) if on_holdout else final.compared_alone or final.alone
     central = run.final.central.average_precision if run.final.central else None
     void = [done.number for done in run.rounds if done.outcome != "committed"]
 
@@ -116,7 +117,7 @@ def _root(value: float) -> float:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.3f}"
+    return f"{value:+z.3f}"
 
 
 def _scores(run: RunFacts, number: int) -> Any:  # noqa: ANN401  ScoreFacts or None

@@ -13,7 +13,8 @@ from services.reporter.page import charts
 from services.reporter.page.archive import Beside, EarlierRun
 from services.reporter.page.figures import Figures
 from services.reporter.reading import agreed
-from services.reporter.summary import seat_order, sign
+from services.reporter.rounding import sign
+from services.reporter.summary import seat_order
 
 SECTIONS = (
     "status",
@@ -148,14 +149,16 @@ def headline(run: RunFacts) -> tuple[str, ScoreFacts] | None:
     return None
 
 
-def comparison(run: RunFacts) -> tuple[str, str, str, bool] | None:
-    """The keys of the banks' figures alone and federated, on which rows, and whether federated is higher."""
+def comparison(run: RunFacts) -> tuple[str, str, str, int] | None:
+    """The keys of the figures alone and federated of the banks that disclose both, on which rows, and whether federated
+    is higher, 1, lower, -1, or the same as it is printed, 0."""
     final = run.final
-    if final.alone_holdout and final.federated_holdout:
-        better = final.federated_holdout.mean > final.alone_holdout.mean
-        return "final.alone_holdout", "final.federated_holdout", "the public hold-out", better
-    if final.alone and final.federated:
-        return "final.alone", "final.federated", "their own validation rows", final.federated.mean > final.alone.mean
+    if final.uplift_holdout and final.compared_alone_holdout:
+        way = sign(final.uplift_holdout.mean)
+        return "final.compared_alone_holdout", "final.compared_federated_holdout", "the public hold-out", way
+    if final.uplift and final.compared_alone:
+        way = sign(final.uplift.mean)
+        return "final.compared_alone", "final.compared_federated", "their own validation rows", way
     return None
 
 

@@ -18,7 +18,7 @@ from services.reporter.derived import (
 )
 from services.reporter.facts import RunFacts
 from services.reporter.reading import plural, put
-from services.reporter.sentences.sentence import Facts, Sentence, a_budget, middle, printed
+from services.reporter.sentences.sentence import Facts, Sentence, a_budget, known, middle, printed
 
 _say = partial(Sentence, section="risks")
 
@@ -71,7 +71,7 @@ def _left_open(run: RunFacts, facts: Facts) -> Iterator[Sentence]:
     text = "The facts of a run do not hold the period of its rows, nor how late their labels came."
     yield _say("risks.period", topic="limits", text=_period() if run.run.feature_plan else text)
     yield _say("risks.false_alarms", topic="alerts", text=_false_alarms(run))
-    yield _say("risks.sizes", topic="data", text=_sizes(run))
+    yield _say("risks.sizes", topic="data", text=_sizes(run, facts))
 
 
 def _worse(run: RunFacts, facts: Facts) -> str:
@@ -236,10 +236,9 @@ def _period() -> str:
     return f"Validation rows are of {first} to {last} alone: other days may have more fraud, less or another kind."
 
 
-def _sizes(run: RunFacts) -> str:
-    spread = run.heterogeneity.fraud_rate
-    if spread is None or spread.count < 2 or spread.least == spread.most:
+def _sizes(run: RunFacts, facts: Facts) -> str:
+    least, most = (f"heterogeneity.fraud_rate.{name}" for name in ("least", "most"))
+    if not known(facts, least, most) or facts[least].text == facts[most].text:
         return ""
-    least, most = (put(f"heterogeneity.fraud_rate.{name}") for name in ("least", "most"))
     of = " of the payments of all days of the plan" if run.run.feature_plan else ""
-    return f"The banks that disclose their fraud rate{of} differ in it: from {least} to {most}."
+    return f"The banks that disclose their fraud rate{of} differ in it: from {put(least)} to {put(most)}."

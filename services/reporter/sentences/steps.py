@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from functools import partial
 
-from services.reporter import advice
+from services.reporter import advice, gaps
 from services.reporter.derived import SHIFTED, curve, headline
 from services.reporter.facts import RunFacts
-from services.reporter.reading import put, weak
+from services.reporter.reading import agreed, put, weak
 from services.reporter.sentences.risks import dropped, shared_frauds, unsteady
 from services.reporter.sentences.sentence import Facts, Sentence, a_budget, known, middle, printed
 
@@ -117,10 +117,10 @@ def _later(run: RunFacts) -> str:
 
 
 def _to_look_into(run: RunFacts, facts: Facts) -> Iterator[Sentence]:
-    silent = [bank.seat for bank in run.banks if bank.uplift is None]
-    if silent:
-        text = f"Ask whether {advice.names(run, silent)} can disclose how they fare alone and federated."
-        yield _say("steps.disclose", topic="banks", text=text)
+    if silent := gaps.may_disclose(run):
+        fares = agreed(len(silent), "it fares", "they fare")
+        text = f"Ask whether {advice.names(run, silent)} can disclose how {fares} alone and federated."
+        yield _say("steps.disclose", topic="banks", text=text, standing=True, offered=False)
     if shared_frauds(run):
         text = "Validate on more days: there are few frauds a bank to measure by."
         yield _say("steps.more_rows", topic="data", text=text)

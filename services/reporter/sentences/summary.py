@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 
-from services.reporter import advice
+from services.reporter import advice, gaps
 from services.reporter.derived import curve, headline, series, series_place
 from services.reporter.facts import RunFacts
 from services.reporter.reading import central, plural, put
@@ -34,15 +34,15 @@ def _comparison(run: RunFacts, facts: Facts) -> Iterator[Sentence]:
             "on average it makes no difference at this precision",
         )
         text = (
-            f"On {where} the banks' mean average precision is {put(f'{alone}.mean')} alone and "
-            f"{put(f'{federated}.mean')} with the federated model; over the banks that disclose both, the mean "
-            f"difference is {put(f'{uplift}.mean')}: {side}."
+            f"On {where}, over the banks that disclose both, mean average precision is {put(f'{alone}.mean')} alone "
+            f"and {put(f'{federated}.mean')} with the federated model; the mean difference is {put(f'{uplift}.mean')}: "
+            f"{side}."
         )
         yield _say("summary.mean", topic="comparison", text=text, must=change <= 0)
         text = (
-            f"Alone, the average precisions that banks disclose on {where} lie between {put(f'{alone}.worst')} and "
-            f"{put(f'{alone}.best')}; with the federated model, between {put(f'{federated}.worst')} and "
-            f"{put(f'{federated}.best')}."
+            f"Alone, the average precisions of the banks that disclose both figures on {where} lie between "
+            f"{put(f'{alone}.worst')} and {put(f'{alone}.best')}; with the federated model, between "
+            f"{put(f'{federated}.worst')} and {put(f'{federated}.best')}."
         )
         yield _say("summary.range", topic="comparison", text=text)
         change = printed(facts, f"{federated}.worst") - printed(facts, f"{alone}.worst")
@@ -53,8 +53,8 @@ def _comparison(run: RunFacts, facts: Facts) -> Iterator[Sentence]:
             "the same at this precision",
         )
         text = (
-            f"The lowest average precision that a bank discloses on {where} is {put(f'{alone}.worst')} alone and "
-            f"{put(f'{federated}.worst')} with the federated model: {side}."
+            f"The lowest average precision of the banks that disclose both figures on {where} is "
+            f"{put(f'{alone}.worst')} alone and {put(f'{federated}.worst')} with the federated model: {side}."
         )
         yield _say("summary.weakest", topic="comparison", text=text)
     yield _say("summary.central", topic="comparison", text=central(run), standing=True)
@@ -65,8 +65,9 @@ def _who(run: RunFacts, facts: Facts) -> Iterator[Sentence]:
     compared = plural(run.final.banks_compared, "final.banks_compared", "bank")
     lead = f"Of {compared} with both figures disclosed on own rows,"
     if not run.final.banks_compared:
-        text = "No bank discloses how it fares alone and federated on its own rows, so nobody can say who gains."
-        yield _say("summary.undisclosed", topic="banks", text=text, must=True)
+        text = gaps.nobody_compared(run, partial(advice.names, run))
+        why = "that nobody can say of any bank whether it gains, and why not"
+        yield _say("summary.undisclosed", topic="banks", text=text, must=True, about=why)
         return
     named = f": {advice.names(run, [bank.seat for bank in gain])}" if gain else ""
     gained = plural(len(gain), "final.banks_gaining", "gains", "gain")

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
 
-from services.reporter.derived import derived
 from services.reporter.facts import RunFacts
 from services.reporter.grounding import PLACEHOLDER
 
@@ -62,7 +61,7 @@ def walk(value: Any) -> Iterator[Any]:  # noqa: ANN401  any JSON
 
 
 def strays(text: str, run: RunFacts, *others: str) -> list[str]:
-    """The numbers of a text that are neither in facts.json, nor derived of it, nor in `others`, at its precision."""
+    """The numbers of a text that are neither in facts.json nor in `others`, at its precision."""
     leaves = list(walk(json.loads(run.to_json())))
     names = {leaf for leaf in leaves if isinstance(leaf, str) and re.search(r"\d", leaf)} | {
         other for other in others if other
@@ -70,7 +69,6 @@ def strays(text: str, run: RunFacts, *others: str) -> list[str]:
     for name in sorted(names, key=len, reverse=True):
         text = text.replace(name, " ")
     numbers = [leaf for leaf in leaves if isinstance(leaf, int | float) and not isinstance(leaf, bool)]
-    numbers += [fact.value for fact in derived(run)]
     known: dict[str, bool] = {}  # a long report prints the same figures again and again
     for match in NUMBER.finditer(text):
         if match[0] not in known:

@@ -163,7 +163,7 @@ def test_a_sum_that_was_opened_and_is_out_of_bounds_is_nobodys_missing_answer() 
     run = abandoned(answered(journal, THREE, unmasking=unmasking(*FOUR)), FOUR, "a sum must be within its bounds")
     assert (run.rounds[0].stage, run.rounds[0].missing) == ("unmask", [])
     told = markdown.render(compose(run))
-    assert "Training round 1 was abandoned at stage unmask; no answer is known that was missing there." in told
+    assert "Training round 1 was abandoned at stage unmask: a sum must be within its bounds." in told
 
 
 @pytest.mark.parametrize("change", [lambda key: key.MergeFrom(model_pb2.RoundKey(attempt=2)), lambda key: key.Clear()])

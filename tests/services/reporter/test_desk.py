@@ -1,6 +1,7 @@
 """The reports folder: whole files, modes that let the host's user delete them, each run once, no report ever lost."""
 
 import asyncio
+import json
 import os
 import stat
 from collections.abc import Iterator
@@ -201,3 +202,15 @@ async def test_the_last_run_is_the_one_that_started_last_whatever_its_name(tmp_p
     assert last is not None
     assert last.run.id == "a"
     assert read_run(tmp_path / "broken") is None
+
+
+def test_facts_of_a_version_before_derived_figures_are_brought_up_as_they_are_read(tmp_path: Path) -> None:
+    now = two_banks().facts()
+    former = json.loads(now.to_json())
+    del former["derived"]
+    former["final"] = {name: value for name, value in former["final"].items() if not name.startswith("compared_")}
+    former["banks"][0]["uplift"] = 0.65 - 0.5 + 1e-5
+    folder = tmp_path / RUN
+    folder.mkdir()
+    (folder / "facts.json").write_text(json.dumps(former))
+    assert read_run(folder) == now

@@ -27,7 +27,7 @@ def test_a_run_is_told_from_the_first_bank_to_its_end() -> None:
     assert said(run) == [
         ("bank", "info", "bank-01 joined."),
         ("bank", "info", "bank-02 joined."),
-        ("run", "info", f"Run {RUN} began: 2 training rounds, 1 of 2 expected banks needed."),
+        ("run", "info", f"Run {RUN} began: 2 training rounds, each needs at least 1 of 2 expected banks."),
         ("round", "info", "The preparing round is committed with 2 of 2 banks."),
         ("round", "info", "Training round 1 is committed with 1 of 2 banks."),
         ("missing", "warning", "No answer in time from bank-02."),

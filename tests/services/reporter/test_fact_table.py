@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 
+from services.reporter import grounding
 from services.reporter.fact_table import Table, table
 from services.reporter.facts import RunFacts
+from services.reporter.report import compose
 from tests.services.reporter.journals import Journal, two_banks
+from tests.services.reporter.states import STATES
 
 RUN = two_banks().facts()
 FACTS = table(RUN)
@@ -30,10 +33,22 @@ def look_up(run: RunFacts, key: str) -> Any:  # noqa: ANN401  any JSON
     return value
 
 
-def test_every_key_but_the_derived_ones_leads_to_its_value_in_facts_json() -> None:
-    known = {key: fact.value for key, fact in FACTS.items() if not key.startswith("derived.")}
+def test_every_key_leads_to_its_value_in_facts_json() -> None:
+    known = {key: fact.value for key, fact in FACTS.items()}
     assert len(known) > 100
+    assert "derived.change.training" in known
     assert {key: look_up(RUN, key) for key in known} == known
+
+
+@pytest.mark.parametrize("run", STATES.values(), ids=STATES)
+def test_every_figure_of_a_report_stands_in_facts_json_by_its_key(run: RunFacts) -> None:
+    made, told = compose(run), 0
+    for text in made.document.texts():
+        for key in grounding.keys(text):
+            if not key.startswith(("narrative.", "report.")):
+                assert made.facts[key].value == look_up(run, key), key
+                told += 1
+    assert made.facts["report.figures"].value == told
 
 
 def test_what_is_not_known_has_no_key() -> None:

@@ -112,9 +112,7 @@ def test_write_asks_the_model_when_there_is_a_key(tmp_path: Path) -> None:
     with serving(response()) as api:
         done = write(tmp_path, "--run", RUN, OPENAI_API_KEY_FILE=str(key), OPENAI_BASE_URL=api.url)
     assert done.returncode == 0, done.stderr
-    assert (
-        "over the banks that disclose both, the mean difference is +0.150" in (tmp_path / RUN / "report.md").read_text()
-    )
+    assert "0.700 with the federated model; the mean difference is +0.150" in (tmp_path / RUN / "report.md").read_text()
     assert "sk-secret" not in done.stdout + done.stderr
 
 
@@ -142,9 +140,7 @@ def test_write_on_a_terminal_asks_for_a_key_and_does_not_show_it(tmp_path: Path)
     os.close(its)
     assert api.asked[0]["authorization"] == "Bearer sk-typed"
     assert b"sk-typed" not in shown
-    assert (
-        "over the banks that disclose both, the mean difference is +0.150" in (tmp_path / RUN / "report.md").read_text()
-    )
+    assert "0.700 with the federated model; the mean difference is +0.150" in (tmp_path / RUN / "report.md").read_text()
 
 
 def test_write_shows_the_exact_request_and_calls_nobody(tmp_path: Path) -> None:

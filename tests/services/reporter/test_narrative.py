@@ -83,7 +83,7 @@ async def test_an_honest_answer_is_used_whole_with_the_models_name_and_what_was_
     for shown in (md, page):
         assert "with both figures disclosed on own rows, 1 loses by the federation: bank-02" in shown
         assert (
-            "the banks' mean average precision is 0.550 alone and 0.700 with the federated model; over the banks"
+            "over the banks that disclose both, mean average precision is 0.550 alone and 0.700 with the federated"
             in shown
         )
         assert f"Chosen by the model {MODEL}: sentences under Executive summary, Metric" in shown

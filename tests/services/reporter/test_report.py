@@ -8,6 +8,7 @@ from fedfraud import wire
 from fedfraud.build import build
 from fedfraud.fixed_point import Segment
 from fedfraud.metrics import CurvePoint
+from fedfraud.v1 import history_pb2
 from services.reporter import grounding, html, markdown, model_card
 from services.reporter.choice import SECTIONS
 from services.reporter.facts import RunFacts
@@ -49,7 +50,7 @@ def test_the_verdict_puts_average_precision_beside_the_prevalence() -> None:
     assert "**The model ranks fraud well**: average precision 0.700 on the public hold-out" in summary
     assert "a model without skill has 0.0200" in summary
     assert "The run finished with 2 of 2 training rounds committed." in summary
-    assert "Alone, the banks reach average precisions of 0.300 to 0.800 on the hold-out (mean 0.550)" in summary
+    assert "Alone, 2 banks that disclose both figures reach average precisions of 0.300 to 0.800 on the" in summary
 
 
 def test_each_metric_is_read_with_this_runs_figure() -> None:
@@ -198,6 +199,20 @@ def test_a_round_without_a_result_names_whom_it_waited_for() -> None:
     assert "Training round 1 was void, where answers were missing (bank-02: no answer in time)." in risks
 
 
+def test_a_round_that_too_few_were_ready_for_says_so_and_who_was_absent() -> None:
+    journal = Journal()
+    for number in (1, 2, 3):
+        issued = history_pb2.CertificateIssued(seat=f"bank-{number:02d}")
+        journal.add(certificate_issued=issued)
+    journal.add(lease_granted=history_pb2.LeaseGranted(seat="bank-01", fencing_number=1)).started()
+    reason = "1 banks are ready, 2 are needed"
+    run = journal.opened(1, ["bank-01"]).void(1, 1, ["bank-01"], "").void(2, 2, [], reason).finished(FAILED).facts()
+    assert run.rounds[1].absent == ["bank-02", "bank-03"]
+    risks = sections(render(run))["Risks"]
+    assert f"Training round 2 was void: {reason} (absent: bank-02, bank-03)." in risks
+    assert "Training round 1 was void: why is not known (absent: bank-02, bank-03)." in risks
+
+
 @pytest.mark.parametrize(
     ("step", "segments", "name"),
     [
@@ -218,8 +233,25 @@ def test_banks_that_disclose_nothing_are_dashes_and_nobody_is_said_to_gain() -> 
     facts = journal.committed(1, 1, ["bank-01", "bank-02"], holdout=scores(0.5)).finished().facts()
     text = render(facts)
     assert "| bank-01 | – | – | – | – | – | – | – |" in text
-    assert "No bank discloses how it fares alone and federated" in text
+    assert "Nobody can say of any bank whether it gains on its own rows: the run ended before the final round" in text
+    assert "No bank discloses how" not in text
+    assert "can disclose how" not in text, "nobody is asked for what there was no time to compute"
     assert "Not known whether bank-01, bank-02 gain: the run ended before" in text
+
+
+def test_banks_are_asked_for_what_they_may_have_kept_to_themselves_alone() -> None:
+    journal = Journal().started(rounds=1).opened(1, ["bank-01", "bank-02"])
+    journal.accepted(1, "bank-01", row_count=900, fraud_rate=0.0).accepted(1, "bank-02", row_count=900, fraud_rate=0.1)
+    journal.committed(1, 2, ["bank-01", "bank-02"], FINAL, holdout=scores(0.5)).finished()
+    parts = sections(render(journal.facts()))
+    assert "Ask whether bank-02 can disclose how it fares alone and federated." in parts["Next steps"]
+    assert (
+        "Nobody can say of any bank whether it gains on its own rows. Not known whether bank-01 gains: no frauds among "
+        "the bank's validation rows, so average precision is not defined there; whether bank-02 gains: not disclosed."
+    ) in parts["Executive summary"]
+    silent = Journal().started(rounds=1).opened(1, ["bank-01"]).accepted(1, "bank-01")
+    silent.committed(1, 2, ["bank-01"], FINAL, holdout=scores(0.5)).finished()
+    assert "No bank discloses how it fares alone and federated on its own rows, so nobody" in render(silent.facts())
 
 
 def test_rows_of_one_class_give_no_verdict() -> None:
@@ -319,9 +351,7 @@ def test_banks_that_do_better_alone_are_a_reason_not_to_deploy() -> None:
 def test_the_central_model_is_a_line_of_the_comparison_where_there_is_one() -> None:
     run = two_banks().facts()
     assert "All rows in one place" not in render(run)
-    assert run.final.holdout is not None
-    run.final.central = run.final.holdout.model_copy(update={"average_precision": 0.8})
-    text = render(run)
+    text = render(with_central(run, 0.8))
     assert "| All rows in one place, hold-out | – | 0.800 | – |" in text
     assert "Federated minus all rows in one place, on the public hold-out: -0.100 in average precision." in text
 
@@ -361,8 +391,10 @@ def test_what_left_the_banks_is_said_for_both_modes() -> None:
     assert "left under masks that cancel in the sum alone" in secure
     for text in (plain, secure):
         assert "| train |" in text
-        assert "at least 1 bank; 0 answers were missing" in text
+        assert "A round needed the contributions of at least 1 of 2 expected banks" in text
         assert "In all 2 contributions and 0.00 megabytes, of 2 banks" in text
+    assert "expected banks; 0 answers were missing" in plain
+    assert "expected banks, and began with 4 or more; 0 answers were missing" in secure
 
 
 def test_the_lineage_ties_the_page_to_the_journal() -> None:

@@ -5,7 +5,7 @@ import pytest
 from fedfraud import wire
 from fedfraud.metrics import CurvePoint
 from services.reporter.fold import Facts
-from services.reporter.summary import curve, sign
+from services.reporter.summary import curve
 from tests.services.reporter.journals import FINAL, TRAINING, Journal, scores, two_banks, with_central
 
 # 1,000 rows and 20 frauds: 5 alerts hit 4, 10 hit 6, 100 hit 15.
@@ -56,7 +56,7 @@ def test_totals_add_up_rounds_contributions_bytes_and_missing_answers() -> None:
     assert [(r.contributions, r.bytes) for r in run.rounds] == [(1, 80), (1, 80)]
 
 
-@pytest.mark.parametrize(("precision", "ahead"), [(0.65, "federated"), (0.75, "central"), (0.7004, "neither")])
+@pytest.mark.parametrize(("precision", "ahead"), [(0.65, "federated"), (0.75, "central"), (0.7, "neither")])
 def test_federated_and_central_are_compared_at_the_printed_precision(precision: float, ahead: str) -> None:
     run = with_central(two_banks().facts(), precision)
     assert run.final.against_central is not None
@@ -65,8 +65,14 @@ def test_federated_and_central_are_compared_at_the_printed_precision(precision: 
     assert two_banks().facts().final.against_central is None
 
 
-def test_a_change_counts_from_the_printed_precision_on() -> None:
-    assert [sign(change) for change in (0.0006, 0.0004, 0.0, -0.0004, -0.0006, None)] == [1, 0, 0, 0, -1, 0]
+@pytest.mark.parametrize(
+    ("precision", "ahead", "by"),
+    [(0.7004, "neither", 0.0), (0.6996, "neither", 0.0), (0.70051, "central", 0.001), (0.69949, "federated", 0.001)],
+)
+def test_the_difference_to_central_is_that_of_the_printed_figures(precision: float, ahead: str, by: float) -> None:
+    against = with_central(two_banks().facts(), precision).final.against_central
+    assert against is not None
+    assert (against.ahead, against.by) == (ahead, by)
 
 
 def test_why_an_uplift_is_not_known_is_said_when_the_run_has_ended() -> None:

@@ -140,6 +140,41 @@ def test_a_federation_that_makes_things_worse_is_said_to() -> None:
     assert "Federating lowers average precision from 0.900 to 0.700" in said
 
 
+def test_alone_and_federated_are_compared_over_the_banks_that_disclose_both() -> None:
+    seats = ["bank-01", "bank-02", "bank-03"]
+    journal = Journal().started(rounds=1).opened(1, seats).accepted(1, "bank-01", alone=0.4, federated=0.5)
+    journal.accepted(1, "bank-02", alone=0.9).accepted(1, "bank-03", federated=0.1)
+    run = journal.committed(1, 2, seats, FINAL, pooled=scores(0.7)).finished().facts()
+    assert run.final.alone is not None
+    assert run.final.alone.count == 2, "what is disclosed is counted all the same"
+    said = text(view.sections(Shown(connected=True, run=run))["verdict"])
+    assert "Federating lifts average precision from 0.400 to 0.500 That is the mean of 1 bank alone against" in said
+    report = sections_of_report(run)
+    assert (
+        "Alone, 1 bank that discloses both figures reaches average precisions of 0.400 to 0.400 on their own" in report
+    )
+    assert "(mean 0.400); with the federated model the mean is 0.500." in report
+    assert "| Each bank alone, own rows | 0.400 | 0.400 | 0.400 | 1 |" in report
+    assert "| Federated, own rows | 0.500 | 0.500 | 0.500 | 1 |" in report
+
+
+def test_banks_that_disclose_one_figure_each_are_not_compared() -> None:
+    journal = Journal().started(rounds=1).opened(1, ["bank-01", "bank-02"]).accepted(1, "bank-01", alone=0.4)
+    journal.accepted(1, "bank-02", federated=0.5)
+    run = journal.committed(1, 2, ["bank-01", "bank-02"], FINAL, pooled=scores(0.7)).finished().facts()
+    assert "Federating" not in view.sections(Shown(connected=True, run=run))["verdict"]
+    assert "the mean is" not in sections_of_report(run)
+
+
+def test_a_federation_that_changes_no_printed_figure_leaves_it_as_it_was() -> None:
+    journal = two_banks()
+    for entry in journal.entries:
+        if entry.WhichOneof("event") == "contribution_accepted":
+            entry.contribution_accepted.disclosure.alone_holdout = 0.7004
+    said = text(view.sections(Shown(connected=True, run=journal.facts()))["verdict"])
+    assert "Federating leaves average precision as it was, 0.700 That is" in said
+
+
 def test_where_it_was_computed_the_verdict_puts_central_beside_it() -> None:
     sections = view.sections(Shown(connected=True, run=with_central(two_banks().facts(), 0.75)))
     assert (
@@ -214,7 +249,16 @@ def test_banks_that_disclose_nothing_leave_the_verdict_to_the_model() -> None:
     run = journal.committed(1, 1, ["bank-01"], holdout=scores(0.4)).finished().facts()
     said = text(view.sections(Shown(connected=True, run=run))["verdict"])
     assert "The federated model reaches an average precision of 0.400" in said
-    assert "No bank discloses how it fares alone" in said
+    assert "whether it gains on its own rows: the run ended before the final round, in which banks compare." in said
+
+
+def test_a_run_that_ended_before_banks_compare_does_not_blame_them() -> None:
+    run = Journal().started(rounds=5).opened(1, ["bank-01"]).finished(FAILED, "no banks").facts()
+    drawn = view.sections(Shown(connected=True, run=run))
+    said = text(drawn["gain"])
+    assert "No bank can be compared; beneath the table it is said why." in said
+    assert "Not known of bank-01: the run ended before the final round, in which banks compare." in said
+    assert "No bank discloses how" not in "".join(drawn.values())
 
 
 @pytest.mark.parametrize(("outcome", "words"), [(FAILED, "The run failed"), (STOPPED, "The run was stopped")])

@@ -9,9 +9,9 @@ from services.reporter import grounding
 from services.reporter.choice import SECTIONS
 from services.reporter.fact_table import table
 from services.reporter.facts import RunFacts
+from services.reporter.rounding import sign
 from services.reporter.sentences.candidates import candidates, offered
 from services.reporter.sentences.sentence import TOPICS
-from services.reporter.summary import sign
 from tests.services.reporter.figures import figures_of_its_own, strays
 from tests.services.reporter.states import STATES, texts, whole
 

@@ -12,9 +12,7 @@ def test_a_step_has_its_cause_and_its_figure() -> None:
     assert "is below 0.630, a loss of 10 % on this run's" in MADE["steps.trigger"]
     assert "-0.100 in average precision" in MADE["steps.central"]
     assert "steps.central" not in texts(two_banks().facts())
-    assert texts(STATES["troubled"])["steps.disclose"] == (
-        "Ask whether bank-02 can disclose how they fare alone and federated."
-    )
+    assert "steps.disclose" not in texts(STATES["troubled"]), "the run ended before banks compare"
     assert texts(STATES["pooled alone"])["steps.more_rows"].startswith("Measure over a longer time at bank-01:")
 
 
