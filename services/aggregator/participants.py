@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 from fedfraud.errors import Fenced, Stale
 from fedfraud.identity import Credential
@@ -10,6 +11,7 @@ from fedfraud.v1 import federation_pb2, history_pb2
 from services.aggregator.journal import Journal
 from services.aggregator.rate_limit import RateLimit
 from services.aggregator.seats import Seats
+from services.aggregator.writer import Closed
 
 _LEASES_PER_SECOND, _LEASE_BURST = 1.0, 50.0
 """Of one seat: each lease is a journal entry for ever."""
@@ -96,7 +98,8 @@ class Participants:
         self.notify()
         self._log.info("left", seat=participant.seat, lease=participant.fencing_number, present=len(self._live))
         absent = history_pb2.SeatAbsent(seat=participant.seat, fencing_number=participant.fencing_number)
-        await self._journal.insist(absent)
+        with suppress(Closed):  # the next start tells that nobody is there
+            await self._journal.insist(absent)
 
     async def lapse(self, seat: str, reason: str) -> None:
         """The seat's slot is free from here. Refused while the seat is present, and when it is revoked."""

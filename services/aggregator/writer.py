@@ -20,6 +20,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+class Closed(Exception):
+    """The process ends: nothing is made durable any more, and the next start makes good for it."""
+
+
 class Writer:
     """Whatever must be on disk before it is acknowledged goes through it, in order."""
 
@@ -27,10 +31,13 @@ class Writer:
         self.failure = ""
         """What the last work failed with; empty while the disk takes everything."""
         self.changed = asyncio.Event()
+        self._closed = False
         self._thread = ThreadPoolExecutor(1, "writer", initializer=_name_this_thread)
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The result of `work`, done by the writer thread; NotStored when the disk is full or fails."""
+        """The result of `work`, done by the writer thread; NotStored when the disk is full or fails, Closed at the end."""
+        if self._closed:
+            raise Closed("nothing is written any more, the process ends")
         try:
             result = await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **kwargs))
         except (OSError, sqlite3.Error) as error:
@@ -65,6 +72,7 @@ class Writer:
 
     def close(self) -> None:
         """Finishes what was begun."""
+        self._closed = True
         self._thread.shutdown(wait=True)
 
     def _note(self, failure: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fedfraud.errors import Invalid, NotStored
-from services.aggregator.writer import Writer
+from services.aggregator.writer import Closed, Writer
 
 
 class Disk:
@@ -83,3 +83,11 @@ async def test_tools_that_list_threads_see_which_one_writes() -> None:
     name = await writer.run(lambda: Path(f"/proc/self/task/{threading.get_native_id()}/comm").read_text())
     assert name == "writer\n"
     writer.close()
+
+
+async def test_a_writer_that_is_closed_says_so_at_once_and_nobody_insists_for_ever() -> None:
+    writer = Writer()
+    writer.close()
+    for way in (writer.run, writer.insist):
+        with pytest.raises(Closed, match=r"^nothing is written any more, the process ends$"):
+            await way(lambda: None)
