@@ -35,7 +35,7 @@ class Writer:
         self._thread = ThreadPoolExecutor(1, "writer", initializer=_name_this_thread)
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The result of `work`, done by the writer thread; NotStored when the disk fails, Closed when the process ends."""
+        """The result of `work`, done by the writer thread; NotStored when the disk fails, Closed at the very end."""
         if self._closed:
             raise Closed("nothing is written any more, the process ends")
         try:
