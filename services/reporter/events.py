@@ -36,7 +36,7 @@ class Wording:
     def _say(self, entry: history_pb2.Entry) -> list[tuple[Kind, Level, str]]:
         match entry.WhichOneof("event"):
             case "aggregator_started" if entry.aggregator_started.epoch > 1:
-                return [("aggregator", "warning", f"The aggregator started again, for the {_th(entry)} time.")]
+                return [("aggregator", "warning", f"The aggregator started again, its {_th(entry)} start.")]
             case "run_started":
                 return [("run", "info", _started(entry.run_started))]
             case "run_stop_requested":

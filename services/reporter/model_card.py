@@ -151,7 +151,7 @@ def _scores(run: RunFacts, facts: Table) -> str:
 def _banks(run: RunFacts) -> str:
     final = run.final
     if not final.banks_compared:
-        return "No bank disclosed how it fares alone and with the model."
+        return "Of no bank is it known how it fares alone and with the model."
     counts = (
         f"{final.banks_gaining} {agreed(final.banks_gaining, 'gains', 'gain')} against training alone",
         f"{final.banks_unchanged} {agreed(final.banks_unchanged, 'is', 'are')} as before at the printed precision",
