@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fedfraud.fixed_point import standardise_codec, train_codec
+from fedfraud.layout import standardise_codec, train_codec
 from fedfraud.manifest import Manifest
 from fedfraud.model import RunState, Vector, initial_vector, model_sha256
 from fedfraud.recipe import Recipe

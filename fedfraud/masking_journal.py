@@ -7,7 +7,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from fedfraud.errors import Invalid
-from fedfraud.fixed_point import FRACTION_BITS, WEIGHT_CAP, Layout, Words
+from fedfraud.fixed_point import FRACTION_BITS, WEIGHT_CAP, Words
+from fedfraud.layout import Layout
 from fedfraud.manifest import Manifest
 from fedfraud.masking import Advertisement, Consent, Masked, Shares
 from fedfraud.masking_parameters import Parameters, Roster

@@ -8,7 +8,7 @@ import numpy as np
 
 from fedfraud import model
 from fedfraud.errors import Stale
-from fedfraud.fixed_point import Layout, train_codec
+from fedfraud.layout import Layout, train_codec
 from fedfraud.manifest import Manifest
 from fedfraud.recipe import Recipe, recipe_named
 from fedfraud.transactions import preset_of

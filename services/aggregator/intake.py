@@ -10,8 +10,8 @@ from datetime import timedelta
 
 from fedfraud import fixed_point
 from fedfraud.errors import FedfraudError, Invalid, NotStored, Stale, Stalled, TooLarge
-from fedfraud.fixed_point import Layout
 from fedfraud.identity import Credential
+from fedfraud.layout import Layout
 from fedfraud.logs import Log
 from fedfraud.masking import Masked
 from fedfraud.v1 import federation_pb2, history_pb2

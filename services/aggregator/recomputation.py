@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from fedfraud import fixed_point, masking_journal, model
 from fedfraud.errors import Invalid
-from fedfraud.fixed_point import Layout, Segment, Words
+from fedfraud.fixed_point import Segment, Words
+from fedfraud.layout import Layout, standardise_codec, train_codec
 from fedfraud.masking_wire import task_sha256
 from fedfraud.model import RunState, Vector
 from fedfraud.v1 import history_pb2, model_pb2
@@ -248,7 +249,7 @@ class Recomputation:
         if Segment.EVALUATE in segments:
             check_scores(key, committed, layout, words)
         if Segment.STANDARDISE in segments:
-            opened = fixed_point.standardise_codec(self.progress.manifest).decode(layout.part(words, segments[0]))
+            opened = standardise_codec(self.progress.manifest).decode(layout.part(words, segments[0]))
             _same(
                 f"{key}'s run state",
                 averaging.run_state(opened, self.progress.recipe, self.progress.counters_sha256),
@@ -264,7 +265,7 @@ class Recomputation:
     def _trained(self, key: RoundKey, committed: history_pb2.RoundCommitted, part: Words, vector: Vector) -> str:
         if self._vector is None or self._velocity is None:
             return "whole"  # what it was made from is at fault, and named
-        codec, recipe = fixed_point.train_codec(self.progress.manifest, self.progress.recipe), self.progress.recipe
+        codec, recipe = train_codec(self.progress.manifest, self.progress.recipe), self.progress.recipe
         opened = codec.decode(part)
         expected, self._velocity = averaging.server_step(self._vector, self._velocity, opened.average, recipe.momentum)
         if committed.velocity_sha256:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from fedfraud import fixed_point, masking_journal
 from fedfraud.errors import Invalid, NotStored
-from fedfraud.fixed_point import Layout, Segment, Words
+from fedfraud.fixed_point import Segment, Words
+from fedfraud.layout import Layout
 from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
 from fedfraud.masking_parameters import TooFew

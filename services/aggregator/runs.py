@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from fedfraud import fixed_point, model
 from fedfraud.errors import NotStored
-from fedfraud.fixed_point import EvaluateCodec, Layout, Segment, TradeCodec
+from fedfraud.fixed_point import EvaluateCodec, Segment
+from fedfraud.layout import Layout, standardise_codec, train_codec
 from fedfraud.masking_wire import task_sha256
 from fedfraud.metrics import CurvePoint, Scores, curve_from_counts, scores_from_counts
 from fedfraud.model import RunState, Vector
 from fedfraud.thresholds import LEAST_BANKS, sizes
+from fedfraud.trade_codec import TradeCodec
 from fedfraud.trade_metrics import TradeFigures, trade_figures
 from fedfraud.v1 import history_pb2, model_pb2
 from fedfraud.wire import scores_to_proto, segments_from_proto
@@ -110,7 +112,7 @@ class Run:
             done = await self._closed_round(0, (Segment.STANDARDISE,))
         except AlreadyOpened as error:
             raise RunFailed(f"counters and scaler must come from sums that are opened once: {error}") from error
-        opened = fixed_point.standardise_codec(self._around.manifest).decode(done.part(Segment.STANDARDISE))
+        opened = standardise_codec(self._around.manifest).decode(done.part(Segment.STANDARDISE))
         state = averaging.run_state(opened, self.progress.recipe, self.progress.counters_sha256)
         vector = model.initial_vector(self._around.manifest, self.progress.seed)
         await self._commit(done, await store_model(self._around, vector, np.zeros(len(vector)), state), new_state=state)
@@ -125,7 +127,7 @@ class Run:
         """A training round: scores of the model received, then the average of the updates made from it."""
         before, recipe = self._present(), self.progress.recipe
         done = await self._closed_round(step, (Segment.EVALUATE, Segment.TRAIN))
-        opened = fixed_point.train_codec(self._around.manifest, recipe).decode(done.part(Segment.TRAIN))
+        opened = train_codec(self._around.manifest, recipe).decode(done.part(Segment.TRAIN))
         vector, velocity = averaging.server_step(before.vector, before.velocity, opened.average, recipe.momentum)
         if not np.isfinite(vector).all():
             raise RunFailed(f"a model must be finite, round {step} made one that is not")

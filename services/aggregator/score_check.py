@@ -5,8 +5,10 @@ import math
 import numpy as np
 
 from fedfraud.errors import Invalid
-from fedfraud.fixed_point import EvaluateCodec, Layout, Segment, TradeCodec, Words
+from fedfraud.fixed_point import EvaluateCodec, Segment, Words
+from fedfraud.layout import Layout
 from fedfraud.metrics import CurvePoint, Scores, curve_from_counts, scores_from_counts
+from fedfraud.trade_codec import TradeCodec
 from fedfraud.trade_metrics import BudgetFigures, RankFigures, TradeFigures, trade_figures
 from fedfraud.trade_wire import trade_from_proto
 from fedfraud.v1 import history_pb2

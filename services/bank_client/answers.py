@@ -17,7 +17,8 @@ from google.protobuf.duration_pb2 import Duration
 
 from fedfraud import fixed_point, model
 from fedfraud.errors import Conflict, FedfraudError, Invalid, NotStored
-from fedfraud.fixed_point import Segment, count_codec, train_codec
+from fedfraud.fixed_point import Segment
+from fedfraud.layout import count_codec, train_codec
 from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
 from fedfraud.masking_policy import OpenedBefore

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfraud.errors import Invalid
-from fedfraud.fixed_point import Layout, Segment, Words, count_codec, trade_codec
+from fedfraud.fixed_point import Segment, Words
 from fedfraud.identity import write_durably
+from fedfraud.layout import Layout, count_codec, trade_codec
 from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
 from fedfraud.masking_policy import Inputs

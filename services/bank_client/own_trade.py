@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfraud.fixed_point import EvaluateCodec, TradeCodec
+from fedfraud.fixed_point import EvaluateCodec
 from fedfraud.identity import write_secret
 from fedfraud.logs import Log
+from fedfraud.trade_codec import TradeCodec
 from fedfraud.trade_metrics import TradeFigures, trade_figures
 from services.bank_client.trade import Judged, trade_of
 

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfraud.fixed_point import EvaluateCodec, TradeCodec
+from fedfraud.fixed_point import EvaluateCodec
 from fedfraud.trade import Trade, TradeCounts
+from fedfraud.trade_codec import TradeCodec
 from services.bank_client.transactions import Integers
 
 PAYMENT_CAP = 2**32

@@ -7,7 +7,8 @@ from typing import Literal
 
 from fedfraud import chain, wire
 from fedfraud.build import build
-from fedfraud.fixed_point import Segment, codec_for
+from fedfraud.fixed_point import Segment
+from fedfraud.layout import codec_for
 from fedfraud.manifest import Manifest
 from fedfraud.recipe import Recipe
 from fedfraud.trade_wire import trade_from_proto

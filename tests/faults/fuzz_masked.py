@@ -17,8 +17,9 @@ from google.protobuf.message import DecodeError, Message
 
 from fedfraud import fixed_point
 from fedfraud.channel import KeyPair
-from fedfraud.fixed_point import Layout, Words
+from fedfraud.fixed_point import Words
 from fedfraud.identity import certificate_request, key_pem, new_key, prove_signing_key
+from fedfraud.layout import Layout
 from fedfraud.masking_policy import Inputs
 from fedfraud.masking_wire import answer_to_proto, parameters_from_proto, roster_from_proto, task_sha256
 from fedfraud.v1 import enrolment_pb2, federation_pb2, history_pb2, masking_pb2

@@ -13,8 +13,8 @@ from google.protobuf.message import Message
 
 from fedfraud import fixed_point
 from fedfraud.channel import KeyPair
-from fedfraud.fixed_point import Layout
 from fedfraud.identity import Identity, Role, certificate_request, key_pem, new_key, prove_signing_key
+from fedfraud.layout import Layout
 from fedfraud.v1 import enrolment_pb2, federation_pb2, history_pb2, model_pb2, operation_pb2
 from fedfraud.wire import (
     RoundKey,

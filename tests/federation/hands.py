@@ -17,8 +17,10 @@ from fedfraud import enrolment, fixed_point
 from fedfraud.chain import CheckedReceipt, checked_receipt, journal_key
 from fedfraud.channel import CHUNK_BYTES, KeyPair, mutual_channel
 from fedfraud.enrolment import JoinFolder
-from fedfraud.fixed_point import CountCodec, EvaluateCodec, Layout, StandardiseCodec, TradeCodec, TrainCodec, Words
+from fedfraud.fixed_point import CountCodec, EvaluateCodec, StandardiseCodec, TrainCodec, Words
 from fedfraud.identity import certificate_request, key_pem, new_key, public_key_sha256
+from fedfraud.layout import Codec, Layout
+from fedfraud.trade_codec import TradeCodec
 from fedfraud.v1 import enrolment_pb2, federation_pb2, federation_pb2_grpc, model_pb2
 from fedfraud.wire import manifest_from_proto, recipe_from_proto, segments_from_proto
 from services.aggregator.server import serve
@@ -229,7 +231,7 @@ class HandBank:
         return KeyPair(key_pem(key), answer.certificate_pem)
 
 
-def _good(codec: fixed_point.Codec, value: float, weight: int) -> Words:
+def _good(codec: Codec, value: float, weight: int) -> Words:
     match codec:
         case CountCodec():
             return codec.encode(np.full((codec.bucket_count, codec.day_count, 2), weight))

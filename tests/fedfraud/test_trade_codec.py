@@ -7,18 +7,12 @@ import pytest
 
 from fedfraud.errors import Invalid
 from fedfraud.feature_plan import PLANS
-from fedfraud.fixed_point import (
-    CENTS_CAP,
-    MAX_SEATS,
-    ROW_CAP,
-    Layout,
-    Segment,
-    TradeCodec,
-    codec_for,
-)
+from fedfraud.fixed_point import MAX_SEATS, ROW_CAP, Segment
+from fedfraud.layout import Layout, codec_for
 from fedfraud.manifest import Manifest
 from fedfraud.recipe import Recipe
 from fedfraud.trade import ALERT_BUDGETS, HEADLINE_BUDGET, BudgetField, DayField, Trade, TradeCounts
+from fedfraud.trade_codec import CENTS_CAP, TradeCodec
 from fedfraud.transactions import SCHEMAS
 
 CODEC = TradeCodec(2, (1, 3), 3, replicates=2, bins=4)

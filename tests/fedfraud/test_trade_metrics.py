@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score, roc_curve
 
-from fedfraud.fixed_point import EvaluateCodec, TradeCodec
+from fedfraud.fixed_point import EvaluateCodec
 from fedfraud.metrics import counts_of_logits
 from fedfraud.trade import ADMIN_CENTS, REPLICATE_BINS, BudgetField, DayField, Trade, TradeCounts
+from fedfraud.trade_codec import TradeCodec
 from fedfraud.trade_metrics import (
     BudgetFigures,
     RankFigures,

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from fedfraud.fixed_point import EvaluateCodec, TradeCodec
+from fedfraud.fixed_point import EvaluateCodec
+from fedfraud.trade_codec import TradeCodec
 from fedfraud.trade_metrics import TradeFigures, trade_figures
 from services.bank_client.trade import Judged, trade_of
 

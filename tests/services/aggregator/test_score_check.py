@@ -7,7 +7,8 @@ import pytest
 
 from fedfraud.errors import Invalid
 from fedfraud.feature_plan import FeaturePlan
-from fedfraud.fixed_point import EvaluateCodec, Layout, Segment
+from fedfraud.fixed_point import EvaluateCodec, Segment
+from fedfraud.layout import Layout
 from fedfraud.manifest import Manifest
 from fedfraud.metrics import curve_from_counts, scores_from_counts
 from fedfraud.recipe import Recipe

@@ -16,7 +16,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from fedfraud import fixed_point, model
-from fedfraud.fixed_point import Layout, Segment, count_codec
+from fedfraud.fixed_point import Segment
+from fedfraud.layout import Layout, count_codec
 from fedfraud.manifest import Manifest
 from fedfraud.masking_journal import take
 from fedfraud.masking_wire import (

@@ -11,11 +11,13 @@ import pytest
 from fedfraud import fixed_point
 from fedfraud.errors import Invalid
 from fedfraud.feature_plan import FeaturePlan
-from fedfraud.fixed_point import EvaluateCodec, Segment, StandardiseCodec, TradeCodec, TrainCodec, count_codec
+from fedfraud.fixed_point import EvaluateCodec, Segment, StandardiseCodec, TrainCodec
+from fedfraud.layout import count_codec
 from fedfraud.manifest import Manifest
 from fedfraud.model import RunState, initial_vector, model_sha256
 from fedfraud.recipe import Recipe
 from fedfraud.trade import DayField
+from fedfraud.trade_codec import TradeCodec
 from fedfraud.transactions import CARDS, SCHEMAS, Feature
 from fedfraud.wire import RoundKey
 from services.bank_client.contribution import Contributor, Task
@@ -245,7 +247,7 @@ FIRST, OTHER = bytes(32), bytes(range(32))
 
 
 def test_a_bank_takes_no_counters_but_those_it_used_first(tmp_path: Path) -> None:
-    counters = fixed_point.count_codec(CARDS_MANIFEST).encode(Payments(PAID, PLAN, bytes(32)).counts())
+    counters = count_codec(CARDS_MANIFEST).encode(Payments(PAID, PLAN, bytes(32)).counts())
 
     def started(**settings: object) -> Contributor:
         own = Settings(data_dir=tmp_path, **settings)  # type: ignore[arg-type]

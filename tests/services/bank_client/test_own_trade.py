@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedfraud.fixed_point import TradeCodec
+from fedfraud.trade_codec import TradeCodec
 from services.bank_client.own_trade import FILE, keep, own_figures, threshold
 from tests.fedfraud.trades import figures, payments, sums
 

@@ -7,7 +7,8 @@ import pytest
 
 from fedfraud import fixed_point
 from fedfraud.errors import Invalid
-from fedfraud.fixed_point import EvaluateCodec, Layout, Segment, StandardiseCodec, TrainCodec
+from fedfraud.fixed_point import EvaluateCodec, Segment, StandardiseCodec, TrainCodec
+from fedfraud.layout import Layout
 from fedfraud.manifest import Manifest
 from fedfraud.recipe import Recipe
 from fedfraud.transactions import Feature

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import handbook
-from fedfraud.fixed_point import EvaluateCodec, TradeCodec
+from fedfraud.fixed_point import EvaluateCodec
 from fedfraud.trade import BudgetField, DayField, Trade
+from fedfraud.trade_codec import TradeCodec
 from fedfraud.trade_metrics import budget_figures
 from services.bank_client.dataset import Rows
 from services.bank_client.trade import PAYMENT_CAP, Judged, replicate_seed, trade_of
