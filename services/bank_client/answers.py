@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-import hashlib
 import random
 import threading
 import time
@@ -13,35 +12,26 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
-from google.protobuf.duration_pb2 import Duration
 
-from fedfraud import fixed_point, model
-from fedfraud.errors import Conflict, FedfraudError, Invalid, NotStored
+from fedfraud.errors import Conflict, FedfraudError, NotStored
 from fedfraud.fixed_point import Segment
-from fedfraud.layout import count_codec, train_codec
 from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
 from fedfraud.masking_policy import OpenedBefore
-from fedfraud.masking_wire import answer_to_proto, parameters_from_proto, roster_from_proto, task_sha256
-from fedfraud.model import RunState
-from fedfraud.v1 import federation_pb2, federation_pb2_grpc, masking_pb2, model_pb2
+from fedfraud.masking_wire import answer_to_proto, parameters_from_proto, roster_from_proto
+from fedfraud.v1 import federation_pb2, federation_pb2_grpc, masking_pb2
 from fedfraud.wire import (
     RoundKey,
-    check_counters_sha256,
-    recipe_from_proto,
     round_key_from_proto,
     round_key_to_proto,
-    run_state_from_proto,
-    segments_from_proto,
 )
 from services.bank_client.attempts import Attempts
-from services.bank_client.contribution import ALONE_SHARE, Contributor, Task
+from services.bank_client.contribution import Contributor, Task
 from services.bank_client.receipts import Receipts
 from services.bank_client.release import Released
+from services.bank_client.tasks import CALL_SECONDS, call_seconds, counters_of, seconds_left, task_of
 
-_TIMEOUT = 30.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
-_MOST_ROUNDS = 10_000
 _TRANSIENT = (
     grpc.StatusCode.CANCELLED,
     grpc.StatusCode.INTERNAL,
@@ -107,7 +97,7 @@ class Answers:
     def begin(self, instruction: federation_pb2.RoundInstruction, session: Session) -> None:
         """Answers a round; one that is being answered already goes on and is sent under the new lease."""
         key = round_key_from_proto(instruction.key)
-        ends = time.monotonic() + _seconds(instruction.time_left)
+        ends = time.monotonic() + seconds_left(instruction.time_left)
         if self._work is None or self._work.key != key:
             self.drop()
             self._work = Work(key, threading.Event(), ends)
@@ -128,7 +118,7 @@ class Answers:
         if work is None or work.key != key:
             self._log.warning("stage of another round", seat=self._seat, round=key)
             return
-        work.ends = time.monotonic() + _seconds(told.time_left)
+        work.ends = time.monotonic() + seconds_left(told.time_left)
         answer = self._mask if told.stage == masking_pb2.MASKING_STAGE_MASK else self._answer_stage
         self.spawn(self._until_sent(work, lambda: answer(told, work, session)), f"stage {told.stage} of {key}")
 
@@ -177,7 +167,7 @@ class Answers:
 
     async def _submit(self, released: Released, work: Work, session: Session) -> None:
         answer = await session.stub.SubmitContribution(
-            released.requests(session.fencing_number), timeout=_until(work.ends)
+            released.requests(session.fencing_number), timeout=call_seconds(work.ends)
         )
         await asyncio.to_thread(self._receipts.keep, answer.receipt, work.key, self._seat, released.sha256)
         self._log.info("contributed", seat=self._seat, round=work.key, left=released.record)
@@ -246,14 +236,14 @@ class Answers:
         request = federation_pb2.AnswerStageRequest(
             key=round_key_to_proto(work.key), fencing_number=session.fencing_number, answer=answer
         )
-        await session.stub.AnswerStage(request, timeout=_TIMEOUT)
+        await session.stub.AnswerStage(request, timeout=CALL_SECONDS)
 
     def _begin_task(
         self, instruction: federation_pb2.RoundInstruction, work: Work, session: Session
     ) -> asyncio.Task[Task]:
         """Begins to fetch what a round is about, unless that goes on or is done."""
         if work.task is None or _failed(work.task):
-            work.task = asyncio.create_task(self._task(instruction, work, session))
+            work.task = asyncio.create_task(task_of(instruction, self._seat, self.manifest, session.stub, work.ends))
         return work.task
 
     def _prepare(self, asked: asyncio.Task[Task], work: Work, session: Session) -> asyncio.Task[Released]:
@@ -264,87 +254,12 @@ class Answers:
 
     async def _prepared(self, asked: asyncio.Task[Task], work: Work, session: Session) -> Released:
         task = await asked
-        await self._learn(task, session, work.ends)
+        sha256, counts = task.counters_sha256, task.segments == (Segment.COUNT,)
+        if not counts and not await asyncio.to_thread(self._contributor.knows, sha256):
+            counters = await counters_of(sha256, self.manifest, session.stub, work.ends)
+            await asyncio.to_thread(self._contributor.learn, sha256, counters)
         contribute, cancelled = self._contributor.contribute, work.cancelled.is_set
         return await asyncio.get_running_loop().run_in_executor(self._training, contribute, task, cancelled)
-
-    async def _task(self, instruction: federation_pb2.RoundInstruction, work: Work, session: Session) -> Task:
-        state, vector, began = None, None, time.monotonic()
-        if instruction.HasField("model"):
-            state = run_state_from_proto(instruction.run_state, self.manifest)
-            vector = await self._vector(instruction.model, session, work.ends)
-            sha256 = model.model_sha256(self.manifest, state, vector)
-            if sha256 != instruction.model.model_sha256:
-                raise Invalid(
-                    f"a model must have the hash it came with, {instruction.model.model_sha256.hex()[:12]}, "
-                    f"got {sha256.hex()[:12]}"
-                )
-        self._check_counters(instruction, state)
-        recipe = recipe_from_proto(instruction.recipe)
-        train_codec(self.manifest, recipe).check_capacity()
-        if min(instruction.seed, instruction.step, instruction.retry) < 0:
-            raise Invalid(
-                "a round's seed, step and retry must be 0 or more, "
-                f"got {instruction.seed}, {instruction.step}, {instruction.retry}"
-            )
-        if not 1 <= instruction.round_count <= _MOST_ROUNDS:
-            raise Invalid(f"a run's rounds must be 1 to {_MOST_ROUNDS}, got {instruction.round_count}")
-        return Task(
-            key=work.key,
-            seat=self._seat,
-            step=instruction.step,
-            segments=segments_from_proto(list(instruction.segments)),
-            recipe=recipe,
-            seed=instruction.seed,
-            rounds=instruction.round_count,
-            final=instruction.final,
-            model_sha256=instruction.model.model_sha256,
-            run_state=state,
-            vector=vector,
-            alone_until=began + ALONE_SHARE * _seconds(instruction.time_left),
-            retry=instruction.retry,
-            counters_sha256=instruction.counters_sha256,
-            task_sha256=task_sha256(instruction, self.manifest),
-        )
-
-    def _check_counters(self, instruction: federation_pb2.RoundInstruction, state: RunState | None) -> None:
-        """The counters that a round's features follow from are named, and the run state names them too."""
-        sha256, counts = instruction.counters_sha256, model_pb2.SEGMENT_KIND_COUNT in instruction.segments
-        if counts and sha256:
-            raise Invalid(f"a round that counts must not follow from counters, got {sha256.hex()[:12]}")
-        if state is not None and sha256 != state.counters_sha256:
-            raise Invalid(
-                f"counters must be the run state's, {state.counters_sha256.hex()[:12]}, got {sha256.hex()[:12]}"
-            )
-        if not counts:
-            check_counters_sha256(sha256, self.manifest)
-
-    async def _learn(self, task: Task, session: Session, ends: float) -> None:
-        """Has the counters that a round's features follow from."""
-        sha256 = task.counters_sha256
-        if task.segments == (Segment.COUNT,) or await asyncio.to_thread(self._contributor.knows, sha256):
-            return
-        codec = count_codec(self.manifest)
-        words = fixed_point.from_bytes(await self._fetched(sha256, 8 * codec.length, session, ends))
-        if len(words) != codec.length:
-            raise Invalid(f"counters must have {codec.length} words, got {len(words)}")
-        await asyncio.to_thread(self._contributor.learn, sha256, words)
-
-    async def _vector(self, reference: model_pb2.ModelReference, session: Session, ends: float) -> model.Vector:
-        data = await self._fetched(reference.vector_sha256, 4 * self.manifest.parameter_count, session, ends)
-        return model.from_bytes(bytes(data), self.manifest)
-
-    async def _fetched(self, sha256: bytes, size: int, session: Session, ends: float) -> bytearray:
-        """The bytes of this hash, `size` at most."""
-        data = bytearray()
-        request = federation_pb2.GetVectorRequest(vector_sha256=sha256)
-        async for response in session.stub.GetVector(request, timeout=_until(ends)):
-            data += response.chunk
-            if len(data) > size:
-                break
-        if hashlib.sha256(data).digest() != sha256:
-            raise Invalid(f"a vector must have the hash it was asked by, {sha256.hex()[:12]}")
-        return data
 
     def drop(self) -> None:
         """Gives up the answer that is being prepared."""
@@ -397,13 +312,3 @@ def _decline_reason(error: Exception) -> masking_pb2.DeclineReason.ValueType:
             return masking_pb2.DECLINE_REASON_POLICY
         case _:
             return masking_pb2.DECLINE_REASON_LOST
-
-
-def _seconds(told: Duration) -> float:
-    """At most a day; any numbers may be told."""
-    return min(max(told.seconds + told.nanos / 1e9, 0.0), 86_400.0)
-
-
-def _until(ends: float) -> float:
-    """Seconds for one call: a narrow line may need all that are left; 30 even when that is later than the deadline."""
-    return max(ends - time.monotonic(), _TIMEOUT)
