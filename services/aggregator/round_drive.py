@@ -116,7 +116,8 @@ class RoundDrive:
         self._missed(open_round, state.awaited)
         seats = sorted(state.answered)
         if outcome is Outcome.VOID:
-            await self.void(seats, f"{len(seats)} banks answered in time, the quorum is {plan.quorum}")
+            banks = "bank" if len(seats) == 1 else "banks"
+            await self.void(seats, f"{len(seats)} {banks} answered in time, the quorum is {plan.quorum}")
             return None
         words, sha256 = await around.writer.insist(self._sum, seats)
         return Closed(plan, self._layout, seats, words, sha256, self._opened_at)

@@ -164,7 +164,8 @@ class Run:
                 plan = self._plan(step, layout, await self._cohort(), final=final)
             drive = RoundDrive(around, progress, plan, layout)
             if len(plan.cohort) < self._least:
-                await drive.void([], f"{len(plan.cohort)} banks are ready, {self._least} are needed")
+                ready = "1 bank is" if len(plan.cohort) == 1 else f"{len(plan.cohort)} banks are"
+                await drive.void([], f"{ready} ready, {self._least} are needed")
             elif closed := await drive.hold(self._model):
                 return closed
         raise RunFailed(

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fedfraud.thresholds import LEAST_BANKS
-from services.reporter.facts import CurveFacts, RoundFacts, RunFacts, ScoreFacts
+from services.reporter.facts import RoundFacts, RunFacts
 from services.reporter.rounding import difference
+from services.reporter.score_facts import CurveFacts, ScoreFacts
 
 STRONG, USEFUL, HARDLY_CHANCE = 0.6, 0.3, 2.0
 """Average precision from which a verdict is given, and times the prevalence below which a ranking is hardly chance."""
@@ -50,7 +51,8 @@ def headline(run: RunFacts) -> Headline | None:
     for number, done in reversed(list(enumerate(run.rounds, 1))):
         for place in ("holdout", "pooled"):
             if scores := getattr(done, place):
-                where = f"the rows that measured round {{{{rounds.{number}.number}}}}, the last measured"
+                model = f"the model of round {{{{rounds.{number}.number}}}}" if done.number else "the initial model"
+                where = f"the rows that scored {model}, the last that was scored"
                 return Headline(f"rounds.{number}.{place}", where, scores)
     return None
 

@@ -6,6 +6,7 @@ from typing import Literal
 from fedfraud.v1 import history_pb2, model_pb2
 from services.reporter.attempt import SILENT, Attempt
 from services.reporter.facts import Event, MissingAnswer
+from services.reporter.reading import agreed
 
 Kind = Literal["run", "round", "bank", "missing", "refusal", "aggregator"]
 Level = Literal["info", "warning", "error"]
@@ -111,9 +112,10 @@ def _told(missing: list[MissingAnswer]) -> list[tuple[Kind, Level, str]]:
 
 
 def _started(started: history_pb2.RunStarted) -> str:
+    rounds = f"{started.round_count} training {agreed(started.round_count, 'round')}"
     return (
-        f"Run {_cut(started.run_id)} began: {started.round_count} training rounds, each needs at least "
-        f"{started.quorum} of {started.expected_bank_count} expected banks."
+        f"Run {_cut(started.run_id)} began: {rounds}, each needs at least {started.quorum} of "
+        f"{started.expected_bank_count} expected banks."
     )
 
 

@@ -5,85 +5,19 @@ Every figure of the report and of the page is one of these. A figure that is not
 """
 
 import json
-import math
 from datetime import date, datetime
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import Field
 
+from services.reporter.derived_facts import DerivedFacts
+from services.reporter.part import Figure, Part
+from services.reporter.release_facts import ReleaseRecord
+from services.reporter.score_facts import CurveFacts, ScoreFacts
 from services.reporter.trade_facts import TradeFacts
 
-
-def _finite(value: object) -> object:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-Figure = Annotated[float | None, BeforeValidator(_finite)]
-"""A finite number, or None where it is not known."""
 Stage = Literal["advertise", "share", "mask", "consent", "unmask"]
 """Of a masked round; see masking.proto."""
-
-
-class Part(BaseModel):
-    """A part of the facts: the schema names all that may be in it. Facts of a later version are read all the same."""
-
-    model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
-
-
-class ScoreFacts(Part):
-    """How well one model did on one set of labelled rows; see `Scores` in model.proto."""
-
-    average_precision: Figure = None
-    roc_auc: Figure = None
-    prevalence: Figure = None
-    log_loss: Figure = None
-    accuracy: Figure = None
-    accuracy_always_legitimate: Figure = None
-    recall_at_half_percent: Figure = None
-    recall_at_one_percent: Figure = None
-    row_count: int
-    fraud_count: int
-    flagged_count: int
-
-
-class Threshold(Part):
-    """All rows that score at least `probability` are alerts; `logit` is the same as log-odds, which tells scores near 1
-    apart; `expected_hits` are the frauds that the model expects among them. `alerts_per_day` is over all banks, where a
-    feature plan says of how many days the rows are."""
-
-    probability: Figure
-    logit: Figure = None
-    alerts: int
-    hits: int
-    false_alerts: int
-    alerts_per_thousand: Figure
-    precision: Figure
-    recall: Figure
-    expected_hits: Figure
-    alerts_per_day: Figure = None
-
-
-class Budget(Threshold):
-    """The threshold with the most alerts within a budget, in alerts a thousand rows."""
-
-    budget_per_thousand: float
-
-
-class CalibrationBand(Part):
-    """Rows between two thresholds, the highest scores first: the share of frauds that the model expects, and the one
-    there is."""
-
-    rows: int
-    expected_rate: Figure
-    observed_rate: Figure
-
-
-class CurveFacts(Part):
-    """The final model's thresholds on one set of rows, by rising number of alerts; the last one has every row."""
-
-    points: list[Threshold]
-    budgets: list[Budget]
-    calibration: list[CalibrationBand]
 
 
 class FeatureFacts(Part):
@@ -148,7 +82,7 @@ class RunIdentity(Part):
     parameter_count: int | None = None
     model_bytes: int | None = None
     vector_sha256: str | None = None
-    features: list[FeatureFacts] = []
+    features: list[FeatureFacts] = Field(default_factory=list)
     feature_plan: PlanFacts | None = None
     run_state: RunStateFacts | None = None
     journal_sequence: int | None = None
@@ -219,10 +153,10 @@ class OpenRound(Part):
     opened_time: datetime
     cohort: list[str]
     quorum: int
-    answered: list[str] = []
-    awaited: list[str] = []
-    sat_out: list[str] = []
-    contributed: list[str] = []
+    answered: list[str] = Field(default_factory=list)
+    awaited: list[str] = Field(default_factory=list)
+    sat_out: list[str] = Field(default_factory=list)
+    contributed: list[str] = Field(default_factory=list)
     bytes: int = 0
     stage: Stage | None = None
 
@@ -254,9 +188,9 @@ class RoundFacts(Part):
     seconds: Figure = None
     banks: int
     cohort: int
-    dropped: list[str] = []
-    missing: list[MissingAnswer] = []
-    absent: list[str] = []
+    dropped: list[str] = Field(default_factory=list)
+    missing: list[MissingAnswer] = Field(default_factory=list)
+    absent: list[str] = Field(default_factory=list)
     clipped_share: Figure = None
     holdout: ScoreFacts | None = None
     pooled: ScoreFacts | None = None
@@ -307,7 +241,7 @@ class Refusals(Part):
     """All of them counted, the last few in full."""
 
     count: int = 0
-    last: list[Refusal] = []
+    last: list[Refusal] = Field(default_factory=list)
 
 
 class Totals(Part):
@@ -340,91 +274,6 @@ class Heterogeneity(Part):
     fraud_rate: Spread | None = None
 
 
-class ChangeFacts(Part):
-    """Differences of figures as they are printed: of the last model from the first measured and from the best round's,
-    from central, of the hold-out from the banks' rows, of the log loss from that of always answering the prevalence."""
-
-    training: Figure = None
-    since_best: Figure = None
-    central: Figure = None
-    holdout_pooled: Figure = None
-    log_loss: Figure = None
-
-
-class TriggerFacts(Part):
-    """When to look again: average precision below, and alerts a thousand rows below or above which."""
-
-    average_precision: Figure = None
-    fewest_alerts: Figure = None
-    most_alerts: Figure = None
-
-
-class RuleFacts(Part):
-    """Bounds that the report goes by, whatever the run."""
-
-    even_odds: Figure = None
-    thousand: int | None = None
-    few_frauds: int | None = None
-    least_masked: int | None = None
-    stability_index: Figure = None
-    alert_swing: Figure = None
-    precision_loss: Figure = None
-
-
-class DerivedFacts(Part):
-    """What the report computes of the other facts and prints: sums, ratios, differences and the bounds it goes by."""
-
-    banks: int | None = None
-    banks_answering: int | None = None
-    rounds_without_result: int | None = None
-    megabytes: Figure = None
-    mask_megabytes: Figure = None
-    most_clipped: Figure = None
-    constant_log_loss: Figure = None
-    chance_multiple: Figure = None
-    change: ChangeFacts = ChangeFacts()
-    trigger: TriggerFacts = TriggerFacts()
-    rule: RuleFacts = RuleFacts()
-
-
-class SegmentFacts(Part):
-    """A segment of this run's contributions: `words` integers of 64 bits, and what they are."""
-
-    name: str
-    words: int
-    bytes: int
-    content: str
-
-
-class SegmentRelease(Part):
-    """How often a bank's accepted contributions had a segment, and its bytes in all."""
-
-    name: str
-    times: int
-    bytes: int
-
-
-class BankRelease(Part):
-    """What left a bank: its accepted contributions, the messages that keep their masks (keys, sealed shares, consents:
-    nothing that follows from transactions) and the names of the figures that it disclosed."""
-
-    seat: str
-    contributions: int = 0
-    bytes: int = 0
-    segments: list[SegmentRelease] = []
-    mask_messages: int = 0
-    mask_bytes: int = 0
-    disclosed: list[str] = []
-
-
-class ReleaseRecord(Part):
-    """Exactly what left each bank, as the aggregator's journal has it; `protection` is how contributions travelled."""
-
-    protection: Literal["masked", "plain", "unknown"] = "unknown"
-    segments: list[SegmentFacts] = []
-    banks: list[BankRelease] = []
-
-
 class Event(Part):
     """Something that happened, in words."""
 
@@ -451,13 +300,13 @@ class RunFacts(Part):
     code: CodeFacts = CodeFacts()
     final: FinalFacts = FinalFacts()
     totals: Totals = Totals()
-    rounds: list[RoundFacts] = []
-    banks: list[BankFacts] = []
+    rounds: list[RoundFacts] = Field(default_factory=list)
+    banks: list[BankFacts] = Field(default_factory=list)
     heterogeneity: Heterogeneity = Heterogeneity()
     release: ReleaseRecord = ReleaseRecord()
     derived: DerivedFacts | None = None
     refusals: Refusals = Refusals()
-    events: list[Event] = []
+    events: list[Event] = Field(default_factory=list)
     events_omitted: int = 0
     open: OpenRound | None = None
 

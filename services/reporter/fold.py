@@ -18,24 +18,21 @@ from services.reporter.attempt import Attempt
 from services.reporter.events import Wording
 from services.reporter.facts import (
     BankFacts,
-    BankRelease,
     CodeFacts,
     Event,
     FeatureFacts,
     Refusal,
     Refusals,
-    ReleaseRecord,
     RoundFacts,
     RunFacts,
     RunIdentity,
     RunStateFacts,
-    ScoreFacts,
     SeatState,
-    SegmentFacts,
-    SegmentRelease,
 )
 from services.reporter.plan import plan_facts
+from services.reporter.release_facts import BankRelease, ReleaseRecord, SegmentFacts, SegmentRelease
 from services.reporter.rounding import difference
+from services.reporter.score_facts import ScoreFacts
 from services.reporter.trade_facts import trade_facts
 
 LAST_REFUSALS = 20

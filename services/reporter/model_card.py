@@ -9,9 +9,10 @@ from services.reporter import grounding, parts, plan, reading
 from services.reporter.derived import took_part
 from services.reporter.fact_table import Table
 from services.reporter.fact_table import table as table_of
-from services.reporter.facts import CurveFacts, RunFacts
+from services.reporter.facts import RunFacts
 from services.reporter.markdown import bullets, count, inline, table
 from services.reporter.reading import agreed
+from services.reporter.score_facts import CurveFacts
 
 _METRICS = {
     "average_precision": "Average precision",

@@ -6,8 +6,9 @@ from services.reporter import advice, plan
 from services.reporter.derived import curve, headline, middle_budget, shown, took_part
 from services.reporter.document import Block, Bullets, Heading, Paragraph, Table
 from services.reporter.fact_table import Fact
-from services.reporter.facts import CurveFacts, RoundFacts, RunFacts
+from services.reporter.facts import RoundFacts, RunFacts
 from services.reporter.reading import agreed, in_money, plural, put
+from services.reporter.score_facts import CurveFacts
 
 Facts = Mapping[str, Fact]
 

@@ -1,7 +1,8 @@
 """What the figures mean, in words: the verdict and the reading of each metric. Figures stand in it by key."""
 
 from services.reporter.derived import HARDLY_CHANCE, STRONG, USEFUL, Headline, headline
-from services.reporter.facts import RunFacts, ScoreFacts
+from services.reporter.facts import RunFacts
+from services.reporter.score_facts import ScoreFacts
 
 
 def put(key: str) -> str:

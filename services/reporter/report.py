@@ -54,8 +54,6 @@ def compose(run: RunFacts, written: Written | None = None, note: str = "") -> Re
         prose = tuple(one.text for one in written.sections.get(name, ())) or None
         body += [Heading(heading), *_PARTS[name](run, facts, prose)]
     title = f"Fraud-risk report: {put('run.id')}"
-    printed = sum(len(grounding.keys(text)) for text in Document(title, tuple(body)).texts())
-    facts["report.figures"] = Fact("report.figures", printed, f"{printed:,}")
     origin = _origin(written)
     body += [Heading("How this text was written", 3), _told(origin)]
     return Report(Document(title, tuple(body)), facts, origin)
@@ -168,5 +166,5 @@ def _told(origin: Origin) -> Paragraph:
         text += "Verdict, recommendation and tables are the template's."
     else:
         text = f"Narrative by template{because}."
-    text += f" All {put('report.figures')} figures of this report stand in it by their key in facts.json."
+    text += " Every figure of the sections above stands in facts.json, under the key that it is printed by."
     return Paragraph(text, "note")

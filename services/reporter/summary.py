@@ -5,23 +5,19 @@ from typing import Any, Literal
 
 from fedfraud.metrics import ALERT_RATES, CurvePoint
 from services.reporter.derived import derived
+from services.reporter.derived_facts import DerivedFacts
 from services.reporter.facts import (
     AgainstCentral,
     BankFacts,
-    Budget,
-    CalibrationBand,
-    CurveFacts,
-    DerivedFacts,
     Heterogeneity,
     RoundFacts,
     RunFacts,
-    ScoreFacts,
     Spread,
     Summary,
-    Threshold,
     Totals,
 )
 from services.reporter.rounding import difference, sign
+from services.reporter.score_facts import Budget, CalibrationBand, CurveFacts, ScoreFacts, Threshold
 
 _BANDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Where calibration is read: shares of the rows, the highest scores first."""

@@ -4,25 +4,19 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from fedfraud.metrics import ALERT_RATES
 from fedfraud.trade import BudgetField, DayField, Integers
 from fedfraud.trade_metrics import FALSE_ALARM_RATES, INTERVAL, BudgetFigures, RankFigures, TradeFigures, budget_figures
-
-
-class Part(BaseModel):
-    """As `facts.Part`, which knows these."""
-
-    model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
+from services.reporter.part import Figure, Part
 
 
 class Estimate(Part):
     """A figure and the ends of its interval: percentiles over bootstrap replicates by card; None where not known."""
 
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
+    value: Figure = None
+    low: Figure = None
+    high: Figure = None
 
 
 class AlertRateFacts(Part):

@@ -8,8 +8,9 @@ from typing import Any
 import pygal
 from markupsafe import Markup
 
-from services.reporter.facts import CurveFacts, RunFacts
+from services.reporter.facts import RunFacts
 from services.reporter.page.figures import byte_size
+from services.reporter.score_facts import CurveFacts
 
 _WIDE, _HALF, _THIRD, _NARROW = (740, 350), (520, 300), (360, 200), (340, 240)
 """Width and height of a drawing in a wide card, in half a row, in half a wide card, on a phone: about its pixels."""

@@ -8,12 +8,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from services.reporter.derived import middle_budget
-from services.reporter.facts import BankFacts, Budget, CurveFacts, Event, RunFacts, ScoreFacts, SeatState
+from services.reporter.facts import BankFacts, Event, RunFacts, SeatState
 from services.reporter.page import charts
 from services.reporter.page.archive import Beside, EarlierRun
 from services.reporter.page.figures import Figures
 from services.reporter.reading import agreed
 from services.reporter.rounding import sign
+from services.reporter.score_facts import Budget, CurveFacts, ScoreFacts
 from services.reporter.summary import seat_order
 
 SECTIONS = (

@@ -5,8 +5,9 @@ from functools import partial
 
 from services.reporter import advice, reading
 from services.reporter.derived import curve, headline
-from services.reporter.facts import CurveFacts, RunFacts
+from services.reporter.facts import RunFacts
 from services.reporter.reading import put
+from services.reporter.score_facts import CurveFacts
 from services.reporter.sentences.sentence import Facts, Sentence, a_budget, by_side, known, printed
 
 MOST_BANKS = 6

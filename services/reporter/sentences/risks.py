@@ -17,7 +17,7 @@ from services.reporter.derived import (
     series_place,
 )
 from services.reporter.facts import RunFacts
-from services.reporter.reading import plural, put
+from services.reporter.reading import agreed, plural, put
 from services.reporter.sentences.sentence import Facts, Sentence, a_budget, known, middle, printed
 
 _say = partial(Sentence, section="risks")
@@ -147,7 +147,8 @@ def _unsteady(run: RunFacts) -> str:
         )
     if not (few := unsteady(run)):
         return ""
-    return f"Fewer than {least} frauds at {advice.names(run, few)}: their own validation figures can be chance."
+    whose = agreed(len(few), "its", "their")
+    return f"Fewer than {least} frauds at {advice.names(run, few)}: {whose} own validation figures can be chance."
 
 
 def _central(run: RunFacts) -> str:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from services.reporter.derived import middle_budget
 from services.reporter.fact_table import Fact
-from services.reporter.facts import CurveFacts
 from services.reporter.reading import put
+from services.reporter.score_facts import CurveFacts
 
 Facts = Mapping[str, Fact]
 

@@ -46,7 +46,7 @@ def test_an_idle_network_shows_how_the_last_round_and_run_ended() -> None:
         outcome=operation_pb2.ROUND_OUTCOME_VOID,
         bank_count=1,
         seconds=60.004,
-        reason="1 banks answered in time, the quorum is 2",
+        reason="1 bank answered in time, the quorum is 2",
     )
     failed = history_pb2.RunFinished(run_id="run-1", outcome=history_pb2.RUN_OUTCOME_FAILED, reason="too many voids")
     status = operation_pb2.GetStatusResponse(
@@ -62,7 +62,7 @@ def test_an_idle_network_shows_how_the_last_round_and_run_ended() -> None:
         "banks        0 present, 2 absent, 1 revoked",
         "left out     bank-02, until they speak",
         "waiting for  an operator to start a run",
-        "last round   4 void with 1 bank in 60.00 s: 1 banks answered in time, the quorum is 2",
+        "last round   4 void with 1 bank in 60.00 s: 1 bank answered in time, the quorum is 2",
         "last run     run-1 failed: too many voids, model -",
         "journal      0 entries, head -, epoch 0",
         "disk         FAILS, nothing is acknowledged: disk I/O error",

@@ -52,7 +52,7 @@ def test_a_person_hears_who_joins_leaves_is_refused_or_revoked(capsys: pytest.Ca
     bank, reporter = model_pb2.ROLE_BANK, model_pb2.ROLE_REPORTER
     journal.add(certificate_revoked=history_pb2.CertificateRevoked(role=bank, seat="bank-01", reason="stolen"))
     journal.add(certificate_revoked=history_pb2.CertificateRevoked(role=reporter, reason="a newer one"))
-    journal.void(2, 1, ["bank-02"], "1 banks answered in time, the quorum is 2")
+    journal.void(2, 1, ["bank-02"], "1 bank answered in time, the quorum is 2")
     show(journal)
     assert shown(capsys) == [
         "bank-01 joined (1 of 2)",
@@ -60,7 +60,7 @@ def test_a_person_hears_who_joins_leaves_is_refused_or_revoked(capsys: pytest.Ca
         "bank-01 joined (1 of 2, lease 2)",
         "refused bank-01: INVALID_ARGUMENT: a weight must be 1 to 1048576, got 0",
         "bank-01 (bank) was revoked: stolen",
-        "round void: 1 banks answered in time, the quorum is 2",
+        "round void: 1 bank answered in time, the quorum is 2",
     ]
 
 

@@ -42,13 +42,12 @@ def test_every_key_leads_to_its_value_in_facts_json() -> None:
 
 @pytest.mark.parametrize("run", STATES.values(), ids=STATES)
 def test_every_figure_of_a_report_stands_in_facts_json_by_its_key(run: RunFacts) -> None:
-    made, told = compose(run), 0
-    for text in made.document.texts():
-        for key in grounding.keys(text):
-            if not key.startswith(("narrative.", "report.")):
-                assert made.facts[key].value == look_up(run, key), key
-                told += 1
-    assert made.facts["report.figures"].value == told
+    made = compose(run)
+    keys = {key for text in made.document.texts() for key in grounding.keys(text)}
+    assert len(keys) > 20
+    for key in keys:
+        if not key.startswith("narrative."):  # of the text itself: narrative.json has these
+            assert made.facts[key].value == look_up(run, key), key
 
 
 def test_what_is_not_known_has_no_key() -> None:

@@ -8,8 +8,9 @@ import pytest
 
 from services.reporter import grounding, summary
 from services.reporter.fact_table import table
-from services.reporter.facts import BankRelease, Refusal, Refusals, RunFacts
+from services.reporter.facts import Refusal, Refusals, RunFacts
 from services.reporter.prompt import INSTRUCTIONS, payload, request
+from services.reporter.release_facts import BankRelease
 from services.reporter.sentences.candidates import offered
 from services.reporter.settings import Settings
 from tests.services.reporter.figures import walk

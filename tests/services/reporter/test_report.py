@@ -136,7 +136,7 @@ def test_a_stopped_run_is_judged_by_the_last_model_that_was_measured() -> None:
     text = render(journal.finished(STOPPED, "an operator stopped it").facts())
     assert "The run stopped with 2 of 9 training rounds committed: an operator stopped it." in text
     assert "\n**The run stopped after 2 of 9 training rounds.** **The model is useful" in text
-    assert "average precision 0.400 on the rows that measured round 1, the last measured" in text
+    assert "average precision 0.400 on the rows that scored the model of round 1, the last that was scored" in text
     assert "Start another run" in text
 
 
@@ -205,7 +205,7 @@ def test_a_round_that_too_few_were_ready_for_says_so_and_who_was_absent() -> Non
         issued = history_pb2.CertificateIssued(seat=f"bank-{number:02d}")
         journal.add(certificate_issued=issued)
     journal.add(lease_granted=history_pb2.LeaseGranted(seat="bank-01", fencing_number=1)).started()
-    reason = "1 banks are ready, 2 are needed"
+    reason = "1 bank is ready, 2 are needed"
     run = journal.opened(1, ["bank-01"]).void(1, 1, ["bank-01"], "").void(2, 2, [], reason).finished(FAILED).facts()
     assert run.rounds[1].absent == ["bank-02", "bank-03"]
     risks = sections(render(run))["Risks"]
@@ -378,7 +378,7 @@ def test_which_side_is_ahead_of_the_other_is_said_in_the_summary_the_reading_and
     assert said in parts["Metric interpretation"]
     assert meant in parts["Metric interpretation"]
     assert risk in parts["Risks"]
-    assert strays(render(run), run, f"All {compose(run).facts['report.figures'].text} figures") == []
+    assert strays(render(run), run) == []
     for names in (["summary.chance"], ["summary.central", "summary.chance"]):
         summary = sections(render(run, chosen(run, executive_summary=names)))["Executive summary"]
         assert summary.count(said) == 1, "whoever chooses, and once"
@@ -409,7 +409,7 @@ def test_the_lineage_ties_the_page_to_the_journal() -> None:
 
 def test_the_last_line_says_who_wrote() -> None:
     text = render(two_banks().facts())
-    assert text.splitlines()[-1].startswith("Narrative by template. All ")
+    assert text.splitlines()[-1].startswith("Narrative by template. Every figure ")
     noted = render(two_banks().facts(), note="the API could not be reached")
     assert "Narrative by template: the API could not be reached." in noted
 
@@ -467,7 +467,6 @@ def test_every_number_of_the_report_is_found_in_the_facts_at_its_precision(run: 
         counted = {name: made.facts[f"narrative.{name}"].text for name in ("sentences", "figures", "offered")}
         others = (
             written.model,
-            f"All {made.facts['report.figures'].text} figures",
             f"its {counted['sentences']} sentences, with {counted['figures']} figures",
             f"among the {counted['offered']} that code made",
         )
