@@ -334,7 +334,7 @@ class Masker:
         for name, value in lists.items():
             if getattr(self.state, name) not in (type(value)(), value):
                 raise Conflict(f"{name} must stay what they were in this attempt, got others")
-        return replace(self.state, **lists)  # type: ignore[arg-type]
+        return replace(self.state, **lists)  # type: ignore[arg-type]  # the field of that name has that type
 
     def _need(self, known: object, what: str) -> None:
         if not known:

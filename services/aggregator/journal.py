@@ -63,12 +63,16 @@ class Journal:
 
     async def replay(self, listener: Callable[[history_pb2.Entry], None]) -> None:
         """Tells the listener every entry that exists, and from then on each new one as soon as it is on disk."""
+        await self.tell(listener)
+        self._listeners.append(listener)
+
+    async def tell(self, listener: Callable[[history_pb2.Entry], None]) -> None:
+        """Tells the listener every entry that exists."""
         after = 0
         while entries := await self.read(after):
             for entry in entries:
                 listener(entry)
             after = entries[-1].sequence
-        self._listeners.append(listener)
 
     async def append(self, event: Message) -> history_pb2.Entry:
         """Stores one event and wakes whoever watches; a caller that goes away meanwhile does not take it back.

@@ -241,7 +241,7 @@ def _durably() -> Iterator[None]:
 async def _forget_strays(journal: Journal, writer: Writer, vectors: Vectors) -> None:
     """A former process may have written the model or the counters of a round that it did not commit."""
     named = NamedVectors()
-    await journal.replay(named.apply)
+    await journal.tell(named.apply)
     await writer.run(vectors.remove_but, named.sha256s)
 
 

@@ -60,12 +60,8 @@ Checked by a program; a section that breaks one of these is thrown away:
 
 def payload(run: RunFacts) -> dict[str, Any]:
     """The data of the request: the sentences that a model may choose from."""
-    return _payload(run, offered(run))
-
-
-def _payload(run: RunFacts, known: choice.Offered) -> dict[str, Any]:
     facts = table(run)
-    return {"sentences": [_told(one, facts) for one in known.values()]}
+    return {"sentences": [_told(one, facts) for one in offered(run).values()]}
 
 
 def _told(one: Sentence, facts: Table) -> dict[str, Any]:
@@ -80,7 +76,7 @@ def _told(one: Sentence, facts: Table) -> dict[str, Any]:
 def request(run: RunFacts, settings: Settings, former: str = "", faults: list[str] | None = None) -> dict[str, Any]:
     """The body of the request; `faults` of the `former` answer ask for it once more."""
     known = offered(run)
-    said = [{"role": "user", "content": json.dumps(_payload(run, known))}]
+    said = [{"role": "user", "content": json.dumps(payload(run))}]
     if faults:
         again = {"faults": faults, "answer": "all sections again, without these faults"}
         said += [{"role": "assistant", "content": former}] if former else []
