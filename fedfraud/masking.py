@@ -30,7 +30,7 @@ What each party computes is in `masking_bank.py` and `masking_sum.py`, what a ba
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -198,7 +198,8 @@ def check_signed(message: Message, roster: Roster, context: bytes) -> None:
 
 
 def _unsigned(message: Message) -> tuple[Field, ...]:
-    return tuple(plain(getattr(message, field.name)) for field in fields(message) if field.name != "signature")
+    names = stored.field_names(type(message))
+    return tuple(plain(getattr(message, name)) for name in names if name != "signature")
 
 
 def roll_sha256(transcript_sha256: bytes, advertisements: Sequence[Advertisement]) -> bytes:

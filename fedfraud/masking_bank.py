@@ -81,6 +81,7 @@ class Masker:
         self._key = key
         self._transcript = state.parameters.transcript_sha256
         self._agreed: dict[Advertisement, Pair] = {}
+        self._opened: dict[Sealed, Pair] = {}
 
     @classmethod
     def begin(
@@ -256,6 +257,8 @@ class Masker:
 
     def _open(self, sealed: Sealed) -> Pair:
         """The shares that a dealer sealed for this bank; a dealer that sealed anything else is named."""
+        if sealed in self._opened:
+            return self._opened[sealed]
         bound = (self._roll, sealed.dealer, self.state.seat)
         key = derive(self._agree(self._advertised[sealed.dealer])[0], "seal", *bound)
         check_length(sealed.dealer, "a sealed pair of shares", sealed.ciphertext, SEALED_BYTES)
@@ -268,6 +271,7 @@ class Masker:
             raise Misbehaved(
                 sealed.dealer, f"shares must have the hashes sent with them, got others from {sealed.dealer}"
             )
+        self._opened[sealed] = pair
         return pair
 
     def _pairs(self) -> dict[str, Pair]:

@@ -6,7 +6,6 @@ integer as 16 bytes big-endian, a float as IEEE 754 binary64 big-endian, a list 
 field is always `fedfraud/v1/masking/` and the purpose.
 """
 
-import dataclasses
 import hashlib
 import struct
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from fedfraud.errors import Invalid
 from fedfraud.fixed_point import Words
+from fedfraud.stored import field_names
 
 TAG = "fedfraud/v1/masking/"
 KEY_BYTES = 32
@@ -66,7 +66,7 @@ def plain(value: object) -> Field:
             return value
         case tuple():
             return tuple(plain(item) for item in value)
-    return tuple(plain(getattr(value, field.name)) for field in dataclasses.fields(value))  # type: ignore[arg-type]  # or it raises
+    return tuple(plain(getattr(value, name)) for name in field_names(type(value)))
 
 
 def digest(purpose: str, *fields: Field) -> bytes:

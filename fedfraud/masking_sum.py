@@ -120,7 +120,7 @@ class MaskedSum:
 
     def delivery(self, seat: str) -> Delivery:
         """What stage mask begins with for a seat that shared."""
-        return Delivery(tuple(sorted(self._shares)), self._held[seat])
+        return Delivery(self.shared, self._held[seat])
 
     def open(self) -> Words:
         """The exact sum of the survivors' words modulo 2**64, (word_count,); a bank whose shares do not rebuild what it
@@ -158,6 +158,11 @@ class MaskedSum:
     def masked(self) -> tuple[Masked, ...]:
         """What stage consent begins with."""
         return _by_seat(self._masked)
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """Who dealt shares."""
+        return tuple(sorted(self._shares))
 
     @property
     def survivors(self) -> tuple[str, ...]:
@@ -307,7 +312,7 @@ class MaskedSum:
 
     @cached_property
     def _shared(self) -> bytes:
-        return shared_sha256(self._roll, sorted(self._shares))
+        return shared_sha256(self._roll, self.shared)
 
     @cached_property
     def _opening(self) -> bytes:

@@ -5,12 +5,14 @@ Fields may be bool, int, float, str, bytes, tuples of one kind, and further such
 
 import json
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import TypeVar, get_args, get_origin, get_type_hints
 
 from fedfraud.errors import Invalid
 
 VERSION = 1
 T = TypeVar("T")
+_names: dict[type, tuple[str, ...]] = {}
 
 
 def to_bytes(value: object) -> bytes:
@@ -23,7 +25,14 @@ def _plain(value: object) -> object:
     """What JSON has for it. dataclasses.asdict copies everything, which takes twice as long."""
     if isinstance(value, bytes):
         return value.hex()
-    return {field.name: getattr(value, field.name) for field in fields(value)}  # type: ignore[arg-type]  # or it raises
+    return {name: getattr(value, name) for name in field_names(type(value))}
+
+
+def field_names(kind: type) -> tuple[str, ...]:
+    """Of a dataclass, in order: dataclasses.fields looks them up anew each time, which the smallest messages feel."""
+    if kind not in _names:
+        _names[kind] = tuple(field.name for field in fields(kind))
+    return _names[kind]
 
 
 def from_bytes(kind: type[T], data: bytes) -> T:
@@ -38,10 +47,15 @@ def from_bytes(kind: type[T], data: bytes) -> T:
     return value
 
 
+@cache
+def _hints(kind: type) -> dict[str, object]:
+    return get_type_hints(kind)
+
+
 def _built(kind: object, value: object) -> object:
     if isinstance(kind, type) and is_dataclass(kind) and isinstance(value, dict):
-        hints = get_type_hints(kind)
-        if value.keys() != {field.name for field in fields(kind)}:
+        hints = _hints(kind)
+        if value.keys() != set(field_names(kind)):
             raise ValueError(f"fields {sorted(value)}")
         return kind(**{name: _built(hints[name], item) for name, item in value.items()})
     if get_origin(kind) is tuple and isinstance(value, list):

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import grpc
@@ -40,6 +41,7 @@ def caller_credential() -> Credential:
     return _caller.get()[1]
 
 
+@cache
 def allowed_roles(method: str) -> frozenset[Role]:
     """The roles that the .proto names for "/fedfraud.v1.SomeService/SomeMethod"; none for what it does not know."""
     service, _, name = method.strip("/").rpartition("/")
@@ -165,22 +167,31 @@ async def _while_valid(
 ) -> AsyncIterator[object]:
     """The responses until the caller's certificate no longer counts: an open stream outlives no certificate."""
     ended = asyncio.ensure_future(until_invalid())
-    step: asyncio.Future[object] | None = None
+    step: asyncio.Timeout | None = None
+
+    def end_step(_: object) -> None:
+        if step is not None:  # else it is being sent, and the next step sees it
+            step.reschedule(asyncio.get_running_loop().time())
+
+    ended.add_done_callback(end_step)
     try:
         while True:
-            step = asyncio.ensure_future(anext(responses, None))
-            await asyncio.wait({step, ended}, return_when=asyncio.FIRST_COMPLETED)
+            try:
+                async with asyncio.timeout(None) as step:
+                    response = await anext(responses, None)
+            except Exception:
+                if ended.done():  # whatever else it failed with as the certificate ended
+                    raise ended.result() from None
+                raise
+            finally:
+                step = None
             if ended.done():
                 raise ended.result()
-            response = step.result()
             if response is None:
                 return
             yield response
     finally:
         ended.cancel()
-        if step is not None:
-            step.cancel()
-            await asyncio.gather(step, return_exceptions=True)  # also what it failed with as the certificate ended
         await responses.aclose()  # type: ignore[attr-defined]  # an async generator
 
 

@@ -15,12 +15,16 @@ from fedfraud.chain import is_signed, next_head, sign
 from fedfraud.errors import Misconfigured, OutOfRange
 from fedfraud.identity import sync_folder
 from fedfraud.v1 import federation_pb2, history_pb2
-from services.aggregator.writer import Writer
+from services.aggregator.writer import Writer, persist
 
 SCHEMA_VERSION = 2
 NAME = "journal.sqlite3"
 """Of the file in the aggregator's data folder."""
 _PAGE = 500
+_RECENT = 64
+"""Entries kept in memory for those who watch and have all but the newest."""
+_GATHER_SECONDS = 0.05
+"""What they wait for more after a new entry: the answers to a stage come within this, and are told at once."""
 _EVENTS = {
     field.message_type.full_name: field.name
     for field in history_pb2.Entry.DESCRIPTOR.oneofs_by_name["event"].fields
@@ -28,12 +32,20 @@ _EVENTS = {
 }
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Queued:
-    """An event on its way to the disk; `entry` is there when it has arrived."""
+    """An event on its way to the disk, and who waits for its entry."""
 
     event: Message
-    entry: history_pb2.Entry | None = None
+    stored: asyncio.Future[history_pb2.Entry]
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """An entry that is on disk, and its receipt."""
+
+    entry: history_pb2.Entry
+    receipt: federation_pb2.Receipt
 
 
 class Journal:
@@ -53,6 +65,8 @@ class Journal:
             self._tail = _checked_head(self._database, key)
         self.head = self._tail[0]
         self._queue: deque[_Queued] = deque()
+        self._storing: asyncio.Task[None] | None = None
+        self._recent: deque[_Stored] = deque(maxlen=_RECENT)
         self._grown = asyncio.Event()
         self._listeners: list[Callable[[history_pb2.Entry], None]] = []
 
@@ -79,22 +93,41 @@ class Journal:
 
         NotStored when the disk is full or fails: the journal is as it was.
         """
-        return await asyncio.shield(self._append(event, self._writer.run))
+        return await asyncio.shield(self._append(event))
 
     async def insist(self, event: Message) -> history_pb2.Entry:
         """The same for what nobody can be asked to send again: tried until the disk takes it."""
-        return await asyncio.shield(self._append(event, self._writer.insist))
+        return await asyncio.shield(persist(lambda: self._append(event)))
 
-    async def _append(self, event: Message, run: Callable[..., object]) -> history_pb2.Entry:
-        queued = _Queued(event)
+    async def _append(self, event: Message) -> history_pb2.Entry:
+        queued = _Queued(event, asyncio.get_running_loop().create_future())
         self._queue.append(queued)
-        entry: history_pb2.Entry = await run(self._store, queued)  # type: ignore[misc]  # either of the writer's two ways
-        self.head = max(self.head, entry.sequence)
-        for listener in self._listeners:
-            listener(entry)
+        if self._storing is None or self._storing.done():
+            self._storing = asyncio.create_task(self._store_queue())
+        return await queued.stored
+
+    async def _store_queue(self) -> None:
+        """Stores what waits: what comes at once costs one sync of the disk. When that fails, each caller hears it."""
+        while self._queue:
+            batch: list[_Queued] = []
+            try:
+                stored = await self._writer.run(self._store, batch)
+            except Exception as error:
+                failed = batch or [self._queue.popleft()]  # the writer is closed: it took none
+                for queued in failed:
+                    queued.stored.set_exception(error)
+                continue
+            self._tell(batch, stored)
+
+    def _tell(self, batch: list[_Queued], stored: list[_Stored]) -> None:
+        self.head = stored[-1].entry.sequence
+        self._recent.extend(stored)
+        for queued, one in zip(batch, stored, strict=True):
+            for listener in self._listeners:
+                listener(one.entry)
+            queued.stored.set_result(one.entry)
         grown, self._grown = self._grown, asyncio.Event()
         grown.set()
-        return entry
 
     async def read(self, after: int) -> list[history_pb2.Entry]:
         """The next entries after a sequence, a page at most."""
@@ -102,23 +135,33 @@ class Journal:
 
     async def receipt(self, sequence: int) -> federation_pb2.Receipt:
         """The signed line of an entry, as its bank gets it."""
+        for stored in self._recent:
+            if stored.entry.sequence == sequence:
+                return stored.receipt
         return await self._writer.run(self._receipt, sequence)
 
     async def holds(self, sequence: int, head: bytes) -> bool:
         """Whether this journal had this head after that entry: a bank's receipt says that it had."""
         return bool(head) and await self._writer.run(self._head_after, sequence) == head
 
-    async def watch(self, after: int) -> AsyncGenerator[history_pb2.Entry, None]:
-        """All entries after a sequence, then each new one, without end."""
+    async def watch(self, after: int) -> AsyncGenerator[list[history_pb2.Entry], None]:
+        """All entries after a sequence, then the new ones, a page at most at a time, without end."""
         if not 0 <= after <= self.head:
             raise OutOfRange(f"after_sequence must be 0 to the journal's end, {self.head}, got {after}")
         while True:
             grown = self._grown
-            for entry in await self.read(after):
-                yield entry
-                after = entry.sequence
+            if entries := await self._after(after):
+                yield entries
+                after = entries[-1].sequence
             if after >= self.head:
                 await grown.wait()
+                await asyncio.sleep(_GATHER_SECONDS)
+
+    async def _after(self, sequence: int) -> list[history_pb2.Entry]:
+        """The next entries, from memory where that has them all."""
+        if sequence >= self.head - len(self._recent):
+            return [stored.entry for stored in self._recent if stored.entry.sequence > sequence]
+        return await self.read(sequence)
 
     def write_again(self) -> None:
         """Writes what the file has already, on the writer thread: fails as an entry would."""
@@ -128,39 +171,27 @@ class Journal:
         """Closes the file; the writer must be closed first."""
         self._database.close()
 
-    def _store(self, queued: _Queued) -> history_pb2.Entry:
-        """One transaction for all that waits, in order: what comes at once costs one sync of the disk.
-
-        When it fails, the event is its caller's again; those that were to go along have callers of their own.
-        """
-        if queued.entry is None:
-            # Only this thread takes from the queue; others add to its end meanwhile.
-            along = [self._queue.popleft() for _ in range(len(self._queue))]
-            batch = [queued, *(other for other in along if other is not queued)]
-            try:
-                self._store_all(batch)
-            except BaseException:
-                self._queue.extendleft(reversed(batch[1:]))
-                raise
-        assert queued.entry is not None  # noqa: S101  # for the type checker: it was just stored
-        return queued.entry
-
-    def _store_all(self, batch: list[_Queued]) -> None:
-        (sequence, head), entries, lines = self._tail, [], []
+    def _store(self, batch: list[_Queued]) -> list[_Stored]:
+        """Takes all that waits into `batch` and stores it, in order, in one transaction."""
+        while self._queue:  # only this thread takes from the queue while the writer is open; others add to its end
+            batch.append(self._queue.popleft())
+        (sequence, head), stored, lines = self._tail, [], []
         for queued in batch:
             sequence += 1
             entry = history_pb2.Entry(sequence=sequence)
             getattr(entry, _EVENTS[queued.event.DESCRIPTOR.full_name]).CopyFrom(queued.event)
             entry.time.GetCurrentTime()
-            data = entry.SerializeToString(deterministic=True)
-            head = next_head(head, data)
-            entries.append(entry)
-            lines.append((sequence, data, head, sign(self._key, head)))
+            data, previous = entry.SerializeToString(deterministic=True), head
+            head = next_head(previous, data)
+            signature = sign(self._key, head)
+            lines.append((sequence, data, head, signature))
+            stored.append(
+                _Stored(entry, federation_pb2.Receipt(entry=data, previous_head=previous, signature=signature))
+            )
         with self._database:
             self._database.executemany("INSERT INTO entries VALUES (?, ?, ?, ?)", lines)
         self._tail = sequence, head
-        for queued, entry in zip(batch, entries, strict=True):
-            queued.entry = entry
+        return stored
 
     def _load(self, after: int) -> list[history_pb2.Entry]:
         rows = self._database.execute(

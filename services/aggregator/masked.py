@@ -45,6 +45,7 @@ class MaskedRound:
         self._plan = plan
         self._journal = journal
         self._over = self._closing = False
+        self._common = self._told_to_all()
         self._arrivals = _Arrivals(self.note)
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # a bank's answers, one after another
         self.note()
@@ -121,6 +122,7 @@ class MaskedRound:
             key = round_key_to_proto(self._plan.key)
             self._closing = True  # who comes back meanwhile is told of the next stage once it is on disk
             await self._journal.insist(history_pb2.StageClosed(key=key, stage=STAGES[closed]))
+            self._common = self._told_to_all()
             self._closing = False
             self.progressed.clear()
             self.note()
@@ -130,20 +132,25 @@ class MaskedRound:
         begins, and while a stage is being closed."""
         if self.stage is Stage.ADVERTISE or self._closing:
             return None
+        told = federation_pb2.ParticipateResponse(stage=self._common)
+        told.stage.time_left.FromTimedelta(timedelta(seconds=max(self.ends - time.monotonic(), 0.0)))
+        if self.stage is Stage.MASK:
+            told.stage.sealed.extend(delivered_to_proto(self.attempt.delivery(seat).sealed))
+        return told
+
+    def _told_to_all(self) -> federation_pb2.StageInstruction:
+        """What is the same for all of the present stage's beginning."""
         told = federation_pb2.StageInstruction(key=round_key_to_proto(self._plan.key), stage=STAGES[self.stage])
-        told.time_left.FromTimedelta(timedelta(seconds=max(self.ends - time.monotonic(), 0.0)))
         match self.stage:
             case Stage.SHARE:
                 told.advertisements.extend(advertisements_to_proto(self.attempt.advertisements))
             case Stage.MASK:
-                delivery = self.attempt.delivery(seat)
-                told.seats.extend(delivery.shared)
-                told.sealed.extend(delivered_to_proto(delivery.sealed))
+                told.seats.extend(self.attempt.shared)
             case Stage.CONSENT:
                 told.masked.extend(masked_to_proto(self.attempt.masked))
             case Stage.UNMASK:
                 told.consents.extend(consents_to_proto(self.attempt.consents))
-        return federation_pb2.ParticipateResponse(stage=told)
+        return told
 
     async def _journal_answer(self, seat: str, answer: masking_pb2.StageAnswer) -> None:
         key = round_key_to_proto(self._plan.key)

@@ -86,7 +86,8 @@ class Participants:
             if gone:
                 await self.leave(participant)
                 raise asyncio.CancelledError
-        self.spoke(seat)
+        self._silent.discard(seat)
+        self.notify()
         self._log.info("joined", seat=seat, lease=number, present=len(self._live))
         return participant
 
@@ -129,8 +130,9 @@ class Participants:
 
     def spoke(self, seat: str) -> None:
         """The seat made a call."""
-        self._silent.discard(seat)
-        self.notify()
+        if seat in self._silent:
+            self._silent.discard(seat)
+            self.notify()
 
     def notify(self) -> None:
         """Wakes whoever waits for `changed`."""

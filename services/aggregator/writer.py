@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -51,12 +51,7 @@ class Writer:
 
         For what nobody can be asked to send again; `work` must be one that may be repeated.
         """
-        pause = _FIRST_PAUSE
-        while True:
-            with contextlib.suppress(NotStored):
-                return await self.run(work, *args, **kwargs)
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+        return await persist(lambda: self.run(work, *args, **kwargs))
 
     async def probe(self, folder: Path, also: Callable[[], object]) -> None:
         """While the disk fails, tries it until it takes something again; then waits for the next failure. Endless.
@@ -85,6 +80,16 @@ class Writer:
             _log.info("disk takes data again")
         changed, self.changed = self.changed, asyncio.Event()
         changed.set()
+
+
+async def persist(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Tries it until the disk takes it, with pauses."""
+    pause = _FIRST_PAUSE
+    while True:
+        with contextlib.suppress(NotStored):
+            return await attempt()
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 def _name_this_thread() -> None:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fedfraud import fixed_point, stored
 from fedfraud.errors import Conflict, FedfraudError, Invalid, Misconfigured, NotStored
 from fedfraud.fixed_point import FRACTION_BITS, WEIGHT_CAP
-from fedfraud.identity import sync_folder, write_durably, write_secret
+from fedfraud.identity import sync_folder, write_durably
 from fedfraud.logs import Log
 from fedfraud.masking import Advertisement, Consent, Delivery, Shares, Unmasking
 from fedfraud.masking_bank import BankState, Masker
@@ -32,10 +32,11 @@ from fedfraud.masking_wire import (
 from fedfraud.recipe import CLIP
 from fedfraud.v1 import federation_pb2, masking_pb2
 from fedfraud.wire import round_key_from_proto
+from services.bank_client.attempt_log import AttemptLog
 from services.bank_client.release import Released
 from services.bank_client.settings import Settings
 
-_ATTEMPT, _OPENINGS = "attempt.json", "openings.bin"
+_OPENINGS = "openings.bin"
 ROSTER = "roster.json"
 _RECORD_BYTES = 64
 _FORMAT = b"fedfraud openings 2".ljust(_RECORD_BYTES, b"\0")
@@ -52,8 +53,7 @@ class Attempts:
         self._seat = seat
         self._key = key
         self._lock = threading.Lock()
-        for torn in self._folder.glob(f".{_ATTEMPT}.*"):  # of a process that was killed while it wrote: a secret
-            torn.unlink()
+        self._log = AttemptLog(self._folder)
         self._openings = Openings(_read_records(self._folder / _OPENINGS))
         self._policy = Policy(
             federation_id(ca_pem),
@@ -138,7 +138,7 @@ class Attempts:
         """The round is over: nothing of it stays but what was opened."""
         with self._lock:
             self._masker = None
-            (self._folder / _ATTEMPT).unlink(missing_ok=True)
+            self._log.erase()
 
     def _of(self, told: federation_pb2.StageInstruction) -> Masker:
         """The attempt that a stage is of."""
@@ -156,11 +156,11 @@ class Attempts:
     def _kept(self, parameters: Parameters) -> BankState | None:
         """The state on disk, if it is of this attempt."""
         try:
-            state = BankState.from_bytes((self._folder / _ATTEMPT).read_bytes())
-        except FileNotFoundError:
-            return None
+            state = self._log.read()
         except FedfraudError as error:  # what left is in the openings; the attempt is sat out
             _log.warning("kept attempt not readable", bank=self._seat, reason=error)
+            return None
+        if state is None:
             return None
         ours = state.parameters
         same = (ours.run_id, ours.round, ours.attempt) == (parameters.run_id, parameters.round, parameters.attempt)
@@ -168,7 +168,7 @@ class Attempts:
 
     def _keep(self) -> None:
         try:
-            write_secret(self._folder / _ATTEMPT, self._present().state.to_bytes())
+            self._log.keep(self._present().state)
         except OSError as error:
             raise NotStored(f"an attempt must be on disk before it is answered, the disk said: {error}") from error
 

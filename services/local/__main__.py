@@ -149,12 +149,13 @@ async def _follow_journal(network: LocalNetwork, console: Console, rounds: int) 
             stub = history_pb2_grpc.HistoryServiceStub(channel)
             with contextlib.suppress(grpc.aio.AioRpcError):  # its certificate lives for minutes: enrol again
                 async for message in stub.WatchHistory(history_pb2.WatchHistoryRequest(after_sequence=sequence)):
-                    sequence = message.entry.sequence
-                    console.show(message.entry)
-                    if _trained(message.entry, rounds):
-                        await asyncio.to_thread(network.start_central)
-                    if ended := facts.apply(message.entry):
-                        return ended
+                    for entry in message.entries:
+                        sequence = entry.sequence
+                        console.show(entry)
+                        if _trained(entry, rounds):
+                            await asyncio.to_thread(network.start_central)
+                        if ended := facts.apply(entry):
+                            return ended
 
 
 def _trained(entry: history_pb2.Entry, rounds: int) -> bool:

@@ -128,12 +128,13 @@ async def _watch(
         stream = stub.WatchHistory(request, timeout=max(credentials.renew_time - time.monotonic(), 0.1))
         try:
             async for message in stream:
-                if message.entry.sequence == request.after_sequence + 1:
-                    await on_serving(True)
-                ended = _take(position, message.entry)
-                on_entry(position.facts)
-                if ended:
-                    await on_run(ended, stub)
+                for entry in message.entries:
+                    if entry.sequence == request.after_sequence + 1:
+                        await on_serving(True)
+                    ended = _take(position, entry)
+                    on_entry(position.facts)
+                    if ended:
+                        await on_run(ended, stub)
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED or not _due(credentials):
                 raise

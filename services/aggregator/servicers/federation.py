@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import grpc
 from cryptography import x509
@@ -98,9 +99,11 @@ class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
         """See federation.proto."""
         self._participants.spoke(caller().seat)
         path = await self._writer.run(self._vectors.find, request.vector_sha256)
-        with await asyncio.to_thread(path.open, "rb") as file:  # counters are large: a piece at a time, whoever asks
-            while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+        file, chunk = await asyncio.to_thread(_begun, path)
+        with file:  # counters are large: a piece at a time, whoever asks
+            while chunk:
                 yield federation_pb2.GetVectorResponse(chunk=chunk)
+                chunk = await asyncio.to_thread(file.read, CHUNK_BYTES) if len(chunk) == CHUNK_BYTES else b""
 
     async def SubmitContribution(
         self, request_iterator: AsyncIterator[federation_pb2.SubmitContributionRequest], context: Context
@@ -126,3 +129,13 @@ class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
         response = federation_pb2.RenewCertificateResponse(certificate_pem=pem)
         response.expiry_time.FromDatetime(x509.load_pem_x509_certificate(pem).not_valid_after_utc.astimezone(UTC))
         return response
+
+
+def _begun(path: Path) -> tuple[BinaryIO, bytes]:
+    """An open file and its first piece, which is all of a small one."""
+    file = path.open("rb")
+    try:
+        return file, file.read(CHUNK_BYTES)
+    except BaseException:
+        file.close()
+        raise

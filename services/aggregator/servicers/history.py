@@ -1,6 +1,6 @@
 """HistoryService: the journal, read only and live, and the models that ended runs left."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from typing import Any
 
@@ -30,8 +30,9 @@ class HistoryServicer(history_pb2_grpc.HistoryServiceServicer):
     ) -> AsyncIterator[history_pb2.WatchHistoryResponse]:
         """See history.proto."""
         async with aclosing(self._journal.watch(request.after_sequence)) as entries:
-            async for entry in entries:
-                yield history_pb2.WatchHistoryResponse(entry=entry)
+            async for page in entries:
+                for part in _parts(page):
+                    yield history_pb2.WatchHistoryResponse(entries=part)
 
     async def GetModel(
         self, request: history_pb2.GetModelRequest, context: Context
@@ -42,3 +43,17 @@ class HistoryServicer(history_pb2_grpc.HistoryServiceServicer):
         yield history_pb2.GetModelResponse(description=described)
         for start in range(0, len(data), CHUNK_BYTES):
             yield history_pb2.GetModelResponse(chunk=data[start : start + CHUNK_BYTES])
+
+
+def _parts(page: list[history_pb2.Entry]) -> Iterator[list[history_pb2.Entry]]:
+    """The entries in order, as many together as one message may hold."""
+    part: list[history_pb2.Entry] = []
+    size = 0
+    for entry in page:
+        size += entry.ByteSize()
+        if part and size > CHUNK_BYTES:
+            yield part
+            part, size = [], entry.ByteSize()
+        part.append(entry)
+    if part:
+        yield part

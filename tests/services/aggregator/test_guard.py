@@ -38,6 +38,7 @@ async def test_a_stream_that_fails_at_the_moment_its_certificate_ends_leaves_no_
     asyncio.get_running_loop().set_exception_handler(lambda _, context: left_behind.append(context))
 
     async def responses() -> AsyncIterator[object]:
+        await asyncio.sleep(0)
         raise Stale("a stream must have a lease")
         yield
 
@@ -48,3 +49,55 @@ async def test_a_stream_that_fails_at_the_moment_its_certificate_ends_leaves_no_
         await anext(_while_valid(responses(), ended))
     gc.collect()
     assert not left_behind
+
+
+async def test_a_stream_that_waits_ends_with_its_certificate_and_one_that_times_out_says_that() -> None:
+    revoked, let_go = asyncio.Event(), asyncio.Event()
+
+    async def responses() -> AsyncIterator[object]:
+        try:
+            yield "first"
+            await asyncio.Event().wait()
+        finally:
+            let_go.set()
+
+    async def ended() -> Unauthenticated:
+        await revoked.wait()
+        return Unauthenticated("a certificate must not be revoked")
+
+    stream = _while_valid(responses(), ended)
+    assert await anext(stream) == "first"
+    waiting = asyncio.ensure_future(anext(stream))
+    await asyncio.sleep(0)
+    revoked.set()
+    with pytest.raises(Unauthenticated, match="revoked"):
+        await waiting
+    assert let_go.is_set()
+
+    async def late() -> AsyncIterator[object]:
+        raise TimeoutError("its own")
+        yield
+
+    revoked.clear()
+    with pytest.raises(TimeoutError, match="its own"):
+        await anext(_while_valid(late(), ended))
+
+
+async def test_a_certificate_that_ends_while_a_response_is_sent_ends_the_stream_before_the_next() -> None:
+    async def responses() -> AsyncIterator[object]:
+        while True:
+            yield "more"
+
+    revoked = asyncio.Event()
+
+    async def ended() -> Unauthenticated:
+        await revoked.wait()
+        return Unauthenticated("a certificate must not be revoked")
+
+    stream = _while_valid(responses(), ended)
+    assert await anext(stream) == "more"
+    revoked.set()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    with pytest.raises(Unauthenticated, match="revoked"):
+        await anext(stream)

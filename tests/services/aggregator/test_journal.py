@@ -171,10 +171,10 @@ async def test_a_watcher_hears_what_exists_and_then_each_new_entry(tmp_path: Pat
             await journal.append(event(number))
         watching = journal.watch(1)
         async with asyncio.timeout(DEADLINE):
-            assert [(await anext(watching)).sequence for _ in range(2)] == [2, 3]
+            assert [entry.sequence for entry in await anext(watching)] == [2, 3]
             waiting = asyncio.ensure_future(anext(watching))
             await journal.append(event(4))
-            assert (await waiting).seat_absent.seat == "bank-04"
+            assert [entry.seat_absent.seat for entry in await waiting] == ["bank-04"]
         await watching.aclose()
 
 
@@ -184,7 +184,26 @@ async def test_a_watcher_of_more_than_a_page_misses_nothing(tmp_path: Path) -> N
             await journal.append(event(number))
         watching = journal.watch(0)
         async with asyncio.timeout(DEADLINE):
-            assert [(await anext(watching)).sequence for _ in range(502)] == list(range(1, 503))
+            heard = [await anext(watching) for _ in range(2)]
+        assert [entry.sequence for page in heard for entry in page] == list(range(1, 503))
+        await watching.aclose()
+
+
+async def test_entries_that_were_written_together_are_told_together_from_memory(tmp_path: Path) -> None:
+    with opened(tmp_path) as journal:
+        await journal.append(event(1))
+        watching = journal.watch(1)
+        async with asyncio.timeout(DEADLINE):
+            waiting = asyncio.ensure_future(anext(watching))
+            await asyncio.sleep(0)
+            statements: list[str] = []
+            journal._database.set_trace_callback(statements.append)
+            with held(journal):
+                appended = [asyncio.create_task(journal.append(event(number))) for number in (2, 3, 4)]
+                await asyncio.sleep(0)
+            assert [entry.sequence for entry in await waiting] == [2, 3, 4]
+            await asyncio.gather(*appended)
+        assert not [statement for statement in statements if statement.startswith("SELECT")]
         await watching.aclose()
 
 
