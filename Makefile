@@ -36,7 +36,7 @@ NETWORK = $(call option,BANKS,--banks) $(call option,ROUNDS,--rounds) $(call opt
 	$(call option,PRESET,--preset) $(call option,RUN_DIR,--run-dir) \
 	$(call option,PAGE_PORT,--page-port) $(if $(KEEP),--keep)
 
-.PHONY: help setup proto demo test unit federation faults faults-short compose browser screenshots lint up down logs run verify report clean
+.PHONY: help setup proto demo test unit federation faults faults-short compose browser screenshots lint manifests up down logs run verify report clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -44,7 +44,7 @@ help: ## list the targets
 
 setup: $(INSTALLED) $(GENERATED) ## make .venv with everything in it
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt deploy/renderer.txt
 	@test -n "$(PYTHON)" || { echo 'fedfraud needs Python 3.11 to 3.14; none was found. Name one: make PYTHON=/path/to/python3.12'; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo '$(PYTHON) cannot make a virtual environment (Debian and Ubuntu: apt install python3-venv)'; exit 1; }
 	@echo "==> making $(VENV) with $$($(PYTHON) --version): about two minutes the first time"
@@ -54,6 +54,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 		$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt torch==2.13.0
 	@echo '==> installing the rest'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt '.[dev]'
+	@echo '==> installing kustomize'
+	@$(BIN)/python -m deploy.renderer
 	@touch $@
 
 proto: $(GENERATED) ## generate the gRPC stubs from proto/
@@ -69,11 +71,15 @@ $(GENERATED): $(PROTOS) $(INSTALLED)
 demo: setup ## run the whole network as local processes, to its report
 	@$(BIN)/python -m services $(NETWORK)
 
-lint: setup ## ruff and mypy
+lint: setup manifests ## ruff, mypy and the Kubernetes manifests
 	@echo '==> ruff'
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check .
 	@echo '==> mypy'
-	@$(BIN)/mypy fedfraud simulation services benchmarks tests
+	@$(BIN)/mypy fedfraud simulation services deploy benchmarks tests
+
+manifests: setup ## render the Kubernetes manifests by kustomize and hold them to the API's schemas
+	@echo '==> manifests'
+	@$(BIN)/python -m deploy.manifests $(if $(filter all,$(REQUIRE)),--require)
 
 test: lint unit federation browser faults-short compose ## lint and every test; what the machine lacks is skipped by name
 

@@ -45,3 +45,8 @@ def test_the_demo_says_its_defaults() -> None:
     assert words_of("demo", "python -m services") == shlex.split(
         "--banks 10 --population tutorial --seed 7 --aggregation secure"
     )
+
+
+def test_what_checks_the_manifests_may_be_lacking_unless_all_is_required() -> None:
+    assert words_of("lint", "-m deploy.manifests") == []
+    assert words_of("manifests", "-m deploy.manifests", REQUIRE="all") == ["--require"]

@@ -27,7 +27,8 @@ class Settings(BaseSettings):
     data_dir: Path = Path("/data")
     """The bank's own volume: its identity and its dataset."""
     dataset: str = "dataset.parquet"
-    """Where the bank's rows are in the volume: a Parquet, CSV or SQLite file, or a folder of daily drops."""
+    """Where the bank's rows are, in the volume or by an absolute path: a Parquet, CSV or SQLite file, or a folder of
+    daily drops."""
     dataset_query: str = ""
     """The SQL query that gives the rows, of the SQLite file or of the server that DATASET_URL_FILE names."""
     dataset_url_file: Path | None = None
@@ -35,12 +36,12 @@ class Settings(BaseSettings):
     data_preset: str = ""
     """The public set whose columns the rows have, by name; empty for the contract's own names."""
     column_map: str = ""
-    """A file in the volume, TOML or JSON, that says which of the bank's columns is which."""
+    """A file, TOML or JSON, that says which of the bank's columns is which; found as the rows are."""
     first_day: str = ""
     """Day 0 of the feature plan, YYYY-MM-DD, as banks and aggregator agreed; empty: the population's own."""
     merchant_key: str = "merchant.key"
-    """A file in the volume with the key, 32 bytes or more, that the banks agreed on and the aggregator must not know:
-    by it merchants fall into buckets."""
+    """A file, found as the rows are, with the key, 32 bytes or more, that the banks agreed on and the aggregator must
+    not know: by it merchants fall into buckets."""
     count_noise: float = Field(default=0.0, ge=0, le=1000)
     """The scale of the noise that the bank adds to each count of a merchant and day that leaves; 0 for none."""
     holdout: str = "holdout.parquet"

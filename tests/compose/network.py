@@ -5,8 +5,8 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,6 +47,8 @@ class Network:
     project: str
     reports: Path
     key_file: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """What goes before every command; COMPOSE_FILE for other files than the root's."""
 
     def compose(self, *arguments: str, **settings: str) -> str:
         """A `docker compose` command; `settings` go before it, as a user would write them."""
@@ -64,7 +66,7 @@ class Network:
         }
         theirs = {name: value for name, value in os.environ.items() if name == "TORCH_INDEX" or name not in known}
         command = ("compose", "--env-file", os.devnull, "--project-name", self.project, *arguments)
-        return docker(*command, env={**theirs, **own, **settings})
+        return docker(*command, env={**theirs, **own, **self.settings, **settings})
 
     def down(self, *options: str) -> None:
         """`docker compose down`; an engine that has kept an endpoint of a removed container is helped to let it go.

@@ -20,12 +20,12 @@ from tests.federation.oracle import model_sha256
 
 @contextmanager
 def running(banks: int, **settings: str) -> Iterator[Network]:
-    """Aggregator, banks and reporter, enrolled and on their first run; `settings` are the environment of `up`."""
+    """Aggregator, banks and reporter, enrolled and on their first run; `settings` go before every command."""
     for command, name in (("info", "a running Docker engine"), ("compose version", "Docker Compose v2")):
         if not shutil.which("docker") or subprocess.run(["docker", *command.split()], capture_output=True).returncode:
             say_lacking(name)
     folder = Path(tempfile.mkdtemp(prefix="fedfraud-"))
-    network = Network(f"fedfraud-test-{secrets.token_hex(3)}", folder / "reports", folder / "key")
+    network = Network(f"fedfraud-test-{secrets.token_hex(3)}", folder / "reports", folder / "key", settings)
     try:
         folder.chmod(0o755)
         network.reports.mkdir(mode=0o755)
@@ -34,7 +34,7 @@ def running(banks: int, **settings: str) -> Iterator[Network]:
         if not os.geteuid():
             os.chown(network.reports, HOST_USER, HOST_GROUP)
         network.compose("build")
-        network.compose("up", "--detach", **settings)
+        network.compose("up", "--detach")
         until(lambda: len(network.events("aggregator", "joined")) >= banks, f"{banks} banks join")
         yield network
     except BaseException:

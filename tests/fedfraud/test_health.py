@@ -27,8 +27,9 @@ async def server(address: Path) -> AsyncIterator[HealthServer]:
     await server.stop()
 
 
-def run_probe(address: Path) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([sys.executable, "-m", "fedfraud.health", str(address)], timeout=30, capture_output=True)
+def run_probe(address: Path, *options: str) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "fedfraud.health", str(address), *options]
+    return subprocess.run(command, timeout=30, capture_output=True)
 
 
 async def test_a_service_is_not_serving_until_it_says_so(server: HealthServer, address: Path) -> None:
@@ -43,6 +44,14 @@ async def test_the_probes_exit_code_is_what_a_container_sees(server: HealthServe
     assert (await asyncio.to_thread(run_probe, address)).returncode == 1
     await server.set_serving(True)
     assert (await asyncio.to_thread(run_probe, address)).returncode == 0
+
+
+async def test_a_service_that_does_not_serve_is_alive_until_it_answers_no_more(
+    server: HealthServer, address: Path
+) -> None:
+    assert (await asyncio.to_thread(run_probe, address, "--alive")).returncode == 0
+    await server.stop()
+    assert (await asyncio.to_thread(run_probe, address, "--alive")).returncode == 1
 
 
 async def test_a_stopped_service_is_not_serving(server: HealthServer, address: Path) -> None:

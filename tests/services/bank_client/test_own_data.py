@@ -31,6 +31,14 @@ def test_a_folder_of_daily_drops_is_read_in_the_order_of_its_names(tmp_path: Pat
     assert rows.labels.tolist() == [False, False, True, False]
 
 
+def test_rows_and_map_may_lie_outside_the_banks_folder(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("amount,hour,verdict\n1,2,0\n3,4,1\n")
+    (tmp_path / "map.toml").write_text('contract = "table"\n[columns]\nfraud = "verdict"\n')
+    rows, column_map = str(tmp_path / "rows.csv"), str(tmp_path / "map.toml")
+    found = own(tmp_path / "the bank's own", dataset=rows, column_map=column_map)
+    assert found.table().features.tolist() == [[1.0, 2.0], [3.0, 4.0]]
+
+
 def test_the_drop_that_is_wrong_is_named_and_the_others_are_read_on(tmp_path: Path) -> None:
     drops = tmp_path / "drops"
     drops.mkdir()

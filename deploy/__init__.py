@@ -1,0 +1,1 @@
+"""How the network is put on machines: files for Kubernetes and Compose, and what renders and checks the former."""
