@@ -64,8 +64,9 @@ class Trainer:
         network = self._network
         network.flat.copy_(torch.from_numpy(np.array(vector)))
         adam = _Adam(network.flat, network.gradient, self._recipe.learning_rate)
-        for _ in range(self._recipe.local_epochs if epochs is None else epochs):
-            self._epoch(adam, draws, cancelled)
+        with torch.inference_mode():
+            for _ in range(self._recipe.local_epochs if epochs is None else epochs):
+                self._epoch(adam, draws, cancelled)
         return network.flat.cpu().numpy().copy()
 
     def _epoch(self, adam: "_Adam", draws: torch.Generator, cancelled: Callable[[], bool]) -> None:
@@ -101,16 +102,16 @@ class _Adam:
         self._steps = 0
         self._mean = torch.zeros_like(self.parameters)
         self._square = torch.zeros_like(self.parameters)
+        self._deviation = torch.empty_like(self.parameters)
 
-    @torch.no_grad()
     def step(self) -> None:
         """Kingma and Ba 2015, "Adam: a method for stochastic optimization", algorithm 1."""
         self._steps += 1
         self._mean.lerp_(self.gradient, 1 - 0.9)
         self._square.mul_(0.999).addcmul_(self.gradient, self.gradient, value=1 - 0.999)
         size = self.learning_rate / (1 - 0.9**self._steps)
-        deviation = (self._square.sqrt() / (1 - 0.999**self._steps) ** 0.5).add_(1e-8)
-        self.parameters.addcdiv_(self._mean, deviation, value=-size)
+        torch.sqrt(self._square, out=self._deviation).div_((1 - 0.999**self._steps) ** 0.5).add_(1e-8)
+        self.parameters.addcdiv_(self._mean, self._deviation, value=-size)
 
 
 def train_alone(

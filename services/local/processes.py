@@ -11,9 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -27,6 +25,7 @@ from fedfraud.transactions import HAVE_HOLDOUT, preset_of
 from services.aggregator import server
 from services.aggregator.settings import Settings as AggregatorSettings
 from services.bank_client.settings import Settings as BankSettings
+from services.local import fork_server
 from services.reporter.settings import Settings as ReporterSettings
 
 _START_SECONDS = 60.0
@@ -35,29 +34,6 @@ _TURN_SECONDS, _HOSTS_TURN_SECONDS = 10.0, 120.0
 LOOPBACK = "127.0.0.1"
 LOG = "log"
 """The name of every process's log in its folder."""
-
-
-def context() -> BaseContext:
-    """Processes forked from a server that has imported everything on Linux; fresh ones elsewhere: slower, same bits."""
-    if not sys.platform.startswith("linux"):
-        return multiprocessing.get_context("spawn")
-    forking = multiprocessing.get_context("forkserver")
-    forking.set_forkserver_preload(["services.local.quiet", "services.local.preload"])
-    return forking
-
-
-def end_fork_server() -> None:
-    """Ends what the processes were forked from, once they have ended; the next network starts another.
-
-    It is killed: nothing is in it that the interpreter's own end would save, and that end takes seconds.
-    """
-    server = getattr(forkserver, "_forkserver", None)  # CPython's own, and not promised
-    pid = getattr(server, "_forkserver_pid", None)
-    if server is None or pid is None or not hasattr(server, "_stop"):
-        return
-    with contextlib.suppress(ProcessLookupError, ChildProcessError):
-        os.kill(pid, signal.SIGKILL)
-        server._stop()  # waits for it, and takes its socket off the disk
 
 
 class LocalNetwork:
@@ -70,7 +46,7 @@ class LocalNetwork:
         self._settings = aggregator.model_copy(
             update={"data_dir": self.run_dir / "aggregator", "join_dir": self.run_dir / "join"}
         )
-        self._context = context()
+        self._context = fork_server.context()
         self._page: Connection[Any, int] | None = None
         self._page_url = ""
         self._central: tuple[Purpose, Path] | None = None
