@@ -30,17 +30,16 @@ def shard(seed: int, slot: int) -> Labelled:
     """The rows of one slot, from 1. No row is in two shards, and every training row of the first block is in one."""
     if slot < 1:
         raise Invalid(f"a slot must be at least 1, got {slot}")
-    block, place = divmod(slot - 1, BANKS)
-    features, labels = _training_rows(_checked(seed), block)
-    rows = _deal(labels, _stream(seed, block))[place]
-    return features[rows], labels[rows]
+    number, place = divmod(slot - 1, BANKS)
+    block, training = _training_block(_checked(seed), number)
+    return block.take(training[_deal(block.labels[training], _stream(seed, number))[place]])
 
 
 def holdout(seed: int) -> Labelled:
     """The stratified 20 % of the first block that no bank has: 12,000 rows."""
-    _, features, labels = _first_block(_checked(seed))
-    _, test = _stratified_split(labels, seed)
-    return features[test], labels[test]
+    block = _first_block(_checked(seed))
+    _, test = _stratified_split(block.labels, seed)
+    return block.take(test)
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,8 @@ class _Task:
     columns: NDArray[np.intp]
 
     def place(self, normal: NDArray[np.float64], noise: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(rows, 18) and (rows, 4) standard normal draws to (rows, 30) features, cluster after cluster."""
+        """(rows, 18) and (rows, 4) standard normal draws to (rows, 30) features, cluster after cluster; their columns
+        are not in order yet."""
         features = np.zeros((len(normal), INFORMATIVE + REDUNDANT + RANDOM))
         informative = features[:, :INFORMATIVE]
         start = 0
@@ -63,11 +63,26 @@ class _Task:
             start += size
         features[:, INFORMATIVE : INFORMATIVE + REDUNDANT] = np.dot(informative, self.redundancy)
         features[:, -RANDOM:] = noise
-        return features[:, self.columns]
+        return features
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Rows as they were drawn, cluster after cluster, (rows, 30); the order in which they count, (rows,); and their
+    labels in that order. A bank takes few of the rows: putting all in order costs more than drawing them."""
+
+    task: _Task
+    drawn: NDArray[np.float64]
+    order: NDArray[np.intp]
+    labels: NDArray[np.bool_]
+
+    def take(self, rows: NDArray[np.intp]) -> Labelled:
+        """These rows, by their numbers in order."""
+        return np.ascontiguousarray(self.drawn[self.order[rows]][:, self.task.columns]), self.labels[rows]
 
 
 @lru_cache(maxsize=1)
-def _first_block(seed: int) -> tuple[_Task, NDArray[np.float64], NDArray[np.bool_]]:
+def _first_block(seed: int) -> _Block:
     draws = np.random.RandomState(seed)
     centroids = _corners(draws) * (2 * CLASS_SEP) - CLASS_SEP
     normal = draws.standard_normal((ROWS, INFORMATIVE))
@@ -78,22 +93,21 @@ def _first_block(seed: int) -> tuple[_Task, NDArray[np.float64], NDArray[np.bool
     order = draws.permutation(ROWS)
     columns = draws.permutation(INFORMATIVE + REDUNDANT + RANDOM)
     task = _Task(centroids, mixings, redundancy, columns)
-    return task, task.place(normal, noise)[order], labels[order]
+    return _Block(task, task.place(normal, noise), order, labels[order])
 
 
 @lru_cache(maxsize=2)
-def _training_rows(seed: int, block: int) -> Labelled:
-    """The rows that ten banks share: of block 0 the training part, of a later one all."""
-    task, features, labels = _first_block(seed)
-    if block == 0:
-        training, _ = _stratified_split(labels, seed)
-        return features[training], labels[training]
+def _training_block(seed: int, number: int) -> tuple[_Block, NDArray[np.intp]]:
+    """A block and the numbers of the rows that ten banks share: of block 0 the training part, of a later one all."""
+    first = _first_block(seed)
+    if number == 0:
+        return first, _stratified_split(first.labels, seed)[0]
     rows = round(ROWS * TRAINING_SHARE)
-    draws = np.random.RandomState(np.random.MT19937(np.random.SeedSequence((seed, block))))
+    draws = np.random.RandomState(np.random.MT19937(np.random.SeedSequence((seed, number))))
     normal, noise = draws.standard_normal((rows, INFORMATIVE)), draws.standard_normal((rows, RANDOM))
     labels = _labels(rows, draws)
     order = draws.permutation(rows)
-    return task.place(normal, noise)[order], labels[order]
+    return _Block(first.task, first.task.place(normal, noise), order, labels[order]), np.arange(rows)
 
 
 def _deal(labels: NDArray[np.bool_], draws: np.random.RandomState) -> list[NDArray[np.intp]]:
