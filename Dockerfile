@@ -2,7 +2,8 @@
 # pyproject.toml and constraints.txt alone, so that a change of the code rebuilds in seconds.
 
 FROM python:3.11-slim-bookworm AS base
-ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+# numpy multiplies on one thread: those of many containers on a few cores would spin while they wait for one another.
+ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 OPENBLAS_NUM_THREADS=1
 RUN groupadd --gid 10001 fedfraud && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp fedfraud
 WORKDIR /app
 

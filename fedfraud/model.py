@@ -102,9 +102,10 @@ def logits(manifest: Manifest, vector: Vector, inputs: Vector) -> Vector:
     hidden = inputs
     last = len(manifest.layer_sizes) - 1
     for layer in range(last + 1):
-        hidden = hidden @ tensors[f"layers.{layer}.weight"].T + tensors[f"layers.{layer}.bias"]
+        hidden = hidden @ tensors[f"layers.{layer}.weight"].T
+        hidden += tensors[f"layers.{layer}.bias"]
         if layer < last:
-            hidden = np.maximum(hidden, 0)
+            np.maximum(hidden, 0, out=hidden)
     return hidden[:, 0]
 
 
