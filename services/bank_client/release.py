@@ -30,7 +30,7 @@ from fedfraud.wire import (
 )
 
 _HASH_BYTES = 32
-_CHUNK_BYTES = 1 << 16
+_CHUNK_BYTES = 1 << 14
 """Far below what a message may hold: the aggregator sees each one come, so a slow line is no stalled upload."""
 
 PROTECTIONS = {
