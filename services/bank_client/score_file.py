@@ -109,9 +109,14 @@ def score_file(settings: Settings, file: Path, out: Path | None, reason_count: i
     inputs = read_inputs(settings)
     asked = read_asked(settings, inputs, file, since)
     _warn(asked, inputs.risk)
-    with _written(out) as stream:
-        write = _json_lines if out is not None and out.suffix == ".jsonl" else _csv
-        alerts = write(stream, inputs.scorer, asked, reason_count)
+    write = _json_lines if out is not None and out.suffix == ".jsonl" else _csv
+    try:
+        with _written(out) as stream:
+            alerts = write(stream, inputs.scorer, asked, reason_count)
+            stream.flush()
+    except BrokenPipeError:  # who reads has enough: nothing is to be said at the interpreter's end either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     kept = inputs.scorer.kept
     _log.info(
         "scored",

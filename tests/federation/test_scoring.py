@@ -101,7 +101,7 @@ def banks(tmp_path_factory: pytest.TempPathFactory) -> Path:
         present.start_aggregator()
         for number in range(1, 5):
             present.start_bank(number, aggregation="plain")
-        finished = present.run_ended()
+        finished = present.wait("run_finished", seconds=240.0)
         assert finished.outcome == FINISHED
     for number in range(1, 5):
         kept = kept_model.load(folder / f"bank-{number:02}")
@@ -147,6 +147,16 @@ def test_a_thousand_payments_have_one_score_by_file_over_the_socket_and_in_the_r
     assert len(both) == ROWS
     assert max(abs(float(by_file[name]["probability"]) - known[name]) for name in both) <= 1e-6
     assert len({round(known[name], 6) for name in both}) > 100
+
+
+def test_who_reads_the_first_lines_alone_is_told_nothing_of_it(banks: Path) -> None:
+    words = command(banks / "bank-01", "score", str(banks / "bank-01" / "dataset.parquet"), "--since", "2018-05-23")
+    done = subprocess.run(
+        ["sh", "-c", '"$@" | head -n 2', "sh", *words], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert [line.split(",")[0] == "transaction_id" for line in done.stdout.splitlines()] == [True, False]
+    assert "Traceback" not in done.stderr
+    assert "Error" not in done.stderr
 
 
 def test_a_bank_without_a_kept_model_says_what_it_lacks(banks: Path, tmp_path: Path) -> None:
