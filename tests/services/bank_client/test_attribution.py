@@ -38,8 +38,20 @@ def test_many_small_steps_come_to_the_same() -> None:
     network, inputs = layers(5, 16, 8, 1), DRAWS.normal(size=(4, 5))
     steps = (np.arange(20_000) + 0.5) / 20_000
     for row, parts in zip(inputs, integrated_gradients(network, inputs), strict=True):
-        stepped: Floats = _gradients(network, steps[:, None] * row).mean(axis=0) * row
+        weight, bias = network[0]
+        stepped: Floats = _gradients(network, steps[:, None] * (weight @ row) + bias).mean(axis=0) @ weight * row
         assert np.abs(stepped - parts).max() < 1e-3
+
+
+def test_the_gradient_is_what_a_small_change_of_an_input_does() -> None:
+    network, row = layers(5, 16, 8, 1), DRAWS.normal(size=5)
+    weight, bias = network[0]
+    by_inputs = _gradients(network, (weight @ row + bias)[None])[0] @ weight
+    for place in range(5):
+        moved = np.tile(row, (2, 1))
+        moved[:, place] += (-1e-6, 1e-6)
+        below, above = logits(network, moved)
+        assert (above - below) / 2e-6 == pytest.approx(by_inputs[place], rel=1e-6, abs=1e-6)
 
 
 def test_a_row_at_the_baseline_has_no_parts_and_a_row_alone_has_the_same() -> None:
