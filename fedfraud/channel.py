@@ -1,14 +1,19 @@
-"""Opens every channel and every port of the federation: mutual TLS, and two narrow exceptions that are named here.
+"""Opens every channel and every port of the federation: mutual TLS, and three narrow exceptions that are named here.
 
 Nothing else opens one. The exceptions: the enrolment port has TLS on the server's side alone, as its callers have no
-certificate yet; the health service speaks without TLS, on a Unix socket only.
+certificate yet; the health service speaks without TLS, on a Unix socket only; so does a bank's scoring service, whose
+callers are the bank's own programs on the same machine: its socket is for its owner alone, in a folder that is too.
 """
 
+import os
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
+
+from fedfraud.errors import Misconfigured
 
 CHUNK_BYTES = 1 << 20
 """The largest chunk of a vector or contribution in one message."""
@@ -38,6 +43,12 @@ _ENROLMENT = [
     ("grpc.max_connection_age_ms", 20_000),  # a caller without a certificate cannot take up the calls for ever
     ("grpc.max_connection_age_grace_ms", 10_000),
 ]
+_SCORING = [
+    ("grpc.max_receive_message_length", 1 << 16),
+    ("grpc.so_reuseport", 0),
+]
+_LONGEST_SOCKET = 107
+"""Bytes of a Unix socket's path that Linux takes."""
 _CLIENT = [
     *_COMMON,
     ("grpc.initial_reconnect_backoff_ms", 200),
@@ -133,4 +144,34 @@ def bind_health(server: grpc.aio.Server, socket: Path) -> None:
 
 def health_channel(socket: Path) -> grpc.Channel:
     """A channel to a health service in the same container."""
+    return grpc.insecure_channel(f"unix:{socket}")
+
+
+def scoring_server() -> grpc.aio.Server:
+    """A server for a bank's scoring socket: small messages."""
+    return grpc.aio.server(options=_SCORING)
+
+
+def bind_scoring(server: grpc.aio.Server, socket: Path) -> None:
+    """Listens on a Unix socket, without TLS: nobody but the file's owner may open it, or reach it in its folder."""
+    if len(os.fsencode(socket)) > _LONGEST_SOCKET:
+        raise Misconfigured(f"a scoring socket's path must have at most {_LONGEST_SOCKET} bytes, got {socket}")
+    socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = socket.parent.stat()
+    if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
+        raise Misconfigured(
+            f"a scoring socket's folder must be for its owner alone, mode 0700: {socket.parent}, "
+            f"owner {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o}"
+        )
+    socket.unlink(missing_ok=True)
+    former = os.umask(0o177)
+    try:
+        server.add_insecure_port(f"unix:{socket}")
+    finally:
+        os.umask(former)
+    socket.chmod(0o600)
+
+
+def scoring_channel(socket: Path) -> grpc.Channel:
+    """A channel to the bank's own scoring service."""
     return grpc.insecure_channel(f"unix:{socket}")

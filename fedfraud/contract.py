@@ -6,7 +6,7 @@ A bank's own names, formats and codes are mapped onto it by its column map, whic
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -66,6 +66,16 @@ class Contract:
     def is_payments(self) -> bool:
         """Whether rows are payments, from which features are computed."""
         return not self.features
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether rows say what became known of them."""
+        return any(column.name == LABEL for column in self.columns)
+
+    def without_labels(self) -> "Contract":
+        """The same of rows that nobody has judged yet: what a bank scores. No two parties compare its hash."""
+        columns = tuple(column for column in self.columns if column.name not in (LABEL, KNOWN_AT))
+        return replace(self, columns=columns, least_frauds=0)
 
     def column(self, name: str) -> Column:
         """The column of that name."""

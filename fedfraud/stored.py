@@ -1,11 +1,12 @@
 """Frozen dataclasses as bytes and back, exactly: JSON with bytes in hexadecimal, under a version and the class's name.
 
-Fields may be bool, int, float, str, bytes, tuples of one kind, and further such dataclasses.
+Fields may be bool, int, float, str, bytes, tuples of one kind, further such dataclasses, and one of these or None.
 """
 
 import json
 from dataclasses import fields, is_dataclass
 from functools import cache
+from types import NoneType, UnionType
 from typing import TypeVar, get_args, get_origin, get_type_hints
 
 from fedfraud.errors import Invalid
@@ -58,6 +59,9 @@ def _built(kind: object, value: object) -> object:
         if value.keys() != set(field_names(kind)):
             raise ValueError(f"fields {sorted(value)}")
         return kind(**{name: _built(hints[name], item) for name, item in value.items()})
+    if get_origin(kind) is UnionType and NoneType in get_args(kind):
+        (other,) = set(get_args(kind)) - {NoneType}
+        return None if value is None else _built(other, value)
     if get_origin(kind) is tuple and isinstance(value, list):
         return tuple(_built(get_args(kind)[0], item) for item in value)
     if kind is bytes and isinstance(value, str):

@@ -18,6 +18,10 @@ OPENAI = ("services/reporter/",)
 CHANNEL = "fedfraud/channel.py"
 HEALTH = "fedfraud/health.py"
 RELEASE = "services/bank_client/release.py"
+SCORES = ("services/bank_client/score_", "services/bank_client/scoring.py")
+COMMANDS = "services/bank_client/__main__.py"
+SCORES_AS_MODULES = ("services/bank_client/score_", "services/bank_client/scoring/")
+LINES_OUT = {"mutual_channel", "enrolment_channel", "federation_pb2", "federation_pb2_grpc"}
 
 PICKLES = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 UNSAFE_CALLS = {"eval", "exec", "torch.load", "yaml.load", "yaml.unsafe_load", "yaml.full_load", "pandas.read_pickle"}
@@ -96,6 +100,12 @@ def import_violations(tree: ast.AST, path: str) -> Iterator[str]:
             yield f"only the reporter imports openai: {name}"
         if first in {"onnx", "safetensors"} and not path.startswith(OPENAI):
             yield f"only the reporter writes model files: {name}"
+        if {"scoring_pb2", "scoring_pb2_grpc"} & set(name.split(".")) and not path.startswith(SCORES):
+            yield f"scores stay at the bank: {name}"
+        if f"{name.replace('.', '/')}/".startswith(SCORES_AS_MODULES) and not path.startswith((*SCORES, COMMANDS)):
+            yield f"scores stay at the bank: {name}"
+        if LINES_OUT & set(name.split(".")) and path.startswith(SCORES):
+            yield f"what scores has no line out of the bank: {name}"
         if first in PICKLES:
             yield f"nothing is unpickled: {name}"
 
@@ -160,6 +170,9 @@ def test_the_files_that_the_rules_name_are_where_the_rules_say() -> None:
 
 
 BANK = "services/bank_client/participant.py"
+SCORE = "services/bank_client/score_desk.py"
+SCORES_RULE = "scores stay at the bank: "
+NO_LINE = "what scores has no line out of the bank: "
 EACH_OTHER = "services never import each other: "
 TORCH_RULE = "only the bank's network and training import torch: "
 SIMULATION_RULE = "only write_shard and local import the simulation: "
@@ -207,6 +220,16 @@ ENVIRONMENT = "only settings read the environment: "
         (BANK, "import os\nos.getenv('A')", ENVIRONMENT + "os.getenv"),
         (BANK, "from os import environ", ENVIRONMENT + "os.environ"),
         ("fedfraud/settings.py", "import os\nos.environ.get('A')", ENVIRONMENT + "os.environ"),
+        (BANK, "from services.bank_client.scoring import Scorer", SCORES_RULE + "services.bank_client.scoring.Scorer"),
+        (BANK, "from services.bank_client import score_desk", SCORES_RULE + "services.bank_client.score_desk"),
+        (BANK, "from fedfraud.v1 import scoring_pb2", SCORES_RULE + "fedfraud.v1.scoring_pb2"),
+        (
+            "services/reporter/facts.py",
+            "import fedfraud.v1.scoring_pb2_grpc",
+            SCORES_RULE + "fedfraud.v1.scoring_pb2_grpc",
+        ),
+        (SCORE, "from fedfraud.channel import mutual_channel", NO_LINE + "fedfraud.channel.mutual_channel"),
+        (SCORE, "from fedfraud.v1 import federation_pb2_grpc", NO_LINE + "fedfraud.v1.federation_pb2_grpc"),
         (BANK, "import pickle", UNPICKLED + "pickle"),
         (BANK, "from joblib import load", UNPICKLED + "joblib.load"),
         (BANK, "import numpy as np\nnp.load(f, allow_pickle=True)", UNPICKLED + "allow_pickle"),
@@ -241,6 +264,8 @@ def test_a_file_that_crosses_a_line_is_caught(path: str, source: str, rule: str)
         ("services/aggregator/settings.py", "import os\nos.environ['A']"),
         (CHANNEL, "import grpc\ngrpc.insecure_channel('unix:a')\ngrpc.aio.server().add_insecure_port('unix:a')"),
         (HEALTH, "import grpc\ngrpc.aio.server()"),
+        (SCORE, "from fedfraud.v1 import scoring_pb2\nfrom services.bank_client.scoring import Scorer"),
+        (COMMANDS, "from services.bank_client.score_service import serve_scores"),
         (BANK, "from fedfraud.channel import mutual_channel\nmutual_channel('a', b'', own)"),
         (BANK, "from fedfraud.wire import Disclosure\nfrom .release import Released\nx: Released"),
         (BANK, "import numpy as np\nnp.load(f, allow_pickle=False)"),

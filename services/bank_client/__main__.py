@@ -1,4 +1,5 @@
-"""`python -m services.bank_client enrol | check-data | serve | verify`, and what a simulation writes."""
+"""`python -m services.bank_client enrol | check-data | serve | verify | score | serve-scores`, and what a simulation
+writes."""
 
 import argparse
 import asyncio
@@ -16,9 +17,10 @@ from fedfraud.errors import FedfraudError, setting_faults
 from fedfraud.logs import Log, configure
 from fedfraud.recipe import DEFAULTS
 from fedfraud.transactions import SIMULATED, preset_of
-from services.bank_client import check_data
+from services.bank_client import check_data, score_file
 from services.bank_client.enrol import ensure_enrolled
 from services.bank_client.participant import BankClient
+from services.bank_client.score_service import serve_scores
 from services.bank_client.settings import Settings
 from services.bank_client.verify import verify
 
@@ -50,6 +52,10 @@ def main() -> int:
     verifying = commands.add_parser("verify", help="check that an exported journal holds every receipt of this bank")
     verifying.add_argument("export", type=Path, metavar="EXPORT", help="what `services.aggregator export` wrote")
     verifying.add_argument("--words", type=Path, metavar="DIR", help="the masked words that were exported with it")
+    score_file.add_command(commands)
+    commands.add_parser(
+        "serve-scores", help="answer Score on the bank's Unix socket, SCORE_SOCKET, until SIGTERM; needs no network"
+    )
     arguments = parser.parse_args()
     configure()
     try:
@@ -102,14 +108,23 @@ async def _command(arguments: argparse.Namespace, settings: Settings) -> int:
             found = verify(settings.data_dir, join.ca_pem, arguments.export, arguments.words, settings.roster_file)
             print(found.text)
             return 1 if found.faults else 0
+        case "score":
+            return score_file.score_file(settings, arguments.file, arguments.out, arguments.reasons, arguments.since)
+        case "serve-scores":
+            return await serve_scores(settings, _stopped())
         case "serve":
-            stop = asyncio.Event()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                asyncio.get_running_loop().add_signal_handler(number, stop.set)
-            status = await BankClient(settings, stop).serve()
+            status = await BankClient(settings, _stopped()).serve()
             # The interpreter's own end would wait for a thread that imports torch, then take torch apart: seconds.
             os._exit(status)
     return 0
+
+
+def _stopped() -> asyncio.Event:
+    """Set by the signals that end a service."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
 
 
 if __name__ == "__main__":

@@ -16,10 +16,10 @@ from fedfraud.layout import Layout, count_codec, trade_codec
 from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
 from fedfraud.masking_policy import Inputs
-from fedfraud.model import RunState, Vector
+from fedfraud.model import RunState, Vector, to_bytes
 from fedfraud.recipe import Recipe
 from fedfraud.wire import Disclosure, RoundKey
-from services.bank_client import evaluation, own_trade, trade
+from services.bank_client import evaluation, kept_model, own_trade, trade
 from services.bank_client.dataset import Rows
 from services.bank_client.examples import Dataset
 from services.bank_client.outbox import Outbox
@@ -99,6 +99,7 @@ class Contributor:
             self._pin(counters_sha256)
             if not self._dataset.knows(counters_sha256):
                 self._dataset.learn(counters_sha256, count_codec(self._manifest).decode(words))
+                kept_model.keep_counters(self._settings.data_dir, counters_sha256, words)
 
     def _pin(self, counters_sha256: bytes) -> None:
         path = self._settings.data_dir / _COUNTERS
@@ -158,7 +159,10 @@ class Contributor:
             elif task.run_state is None or task.vector is None:
                 raise Invalid(f"a {segment.value} segment must come with a model and a run state, got none")
             elif segment is Segment.EVALUATE:
-                door.evaluate(*self._scored(task, task.run_state, task.vector))
+                logits, labels = self._scored(task, task.run_state, task.vector)
+                door.evaluate(logits, labels)
+                if task.final and Segment.TRAIN not in task.segments:
+                    self._keep(task, task.run_state, task.vector, logits, labels)
             elif segment is Segment.TRADE:
                 self._trade(task, self._scored(task, task.run_state, task.vector)[0], door)
             else:
@@ -174,6 +178,23 @@ class Contributor:
         door.trade(trade.trade_of(judged, logits, codec, seed))
         budget, folder = self._settings.alert_budget, self._settings.data_dir
         own_trade.keep(folder, task.key.run_id, task.model_sha256, judged, logits, codec, budget, seed)
+
+    def _keep(self, task: Task, state: RunState, vector: Vector, logits: Vector, labels: NDArray[np.bool_]) -> None:
+        """The final model and what it takes to score with it stay on the bank's volume."""
+        budget = self._settings.alert_budget
+        days = kept_model.day_count(self._manifest, len(labels))
+        found = own_trade.threshold(logits, labels, days, budget)
+        variant = kept_model.Variant(kept_model.FEDERATED, to_bytes(vector), task.model_sha256, found)
+        kept = kept_model.KeptModel(
+            task.key.run_id,
+            self._manifest,
+            state,
+            task.recipe.logit_adjustment,
+            budget,
+            self._dataset.merchant_key,
+            (variant,),
+        )
+        kept_model.keep(self._settings.data_dir, kept)
 
     def _scored(self, task: Task, state: RunState, vector: Vector) -> tuple[Vector, NDArray[np.bool_]]:
         """(rows,) logits and labels of the validation rows."""

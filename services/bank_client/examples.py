@@ -8,6 +8,7 @@ from fedfraud.errors import Invalid
 from fedfraud.feature_plan import FeaturePlan
 from services.bank_client import features, noise
 from services.bank_client.dataset import Rows, divide
+from services.bank_client.merchant_key import fingerprint
 from services.bank_client.trade import Judged
 from services.bank_client.transactions import Integers, Transactions, by_first_payment
 
@@ -24,6 +25,7 @@ class FeatureTable:
 
     def __init__(self, rows: Rows) -> None:
         self.row_count, self.fraud_count, self.sha256 = len(rows), rows.fraud_count, rows.sha256
+        self.merchant_key = ""
         self._examples = Examples(*divide(rows))
 
     def counts(self) -> Integers:
@@ -70,6 +72,7 @@ class Payments:
         """
         self._transactions, self._plan = features.planned(transactions, plan), plan
         self._buckets = features.bucket_of(transactions.merchant_ids, merchant_key, plan.bucket_count)
+        self.merchant_key = fingerprint(merchant_key)
         self.row_count, self.fraud_count = len(self._transactions), self._transactions.fraud_count
         self.sha256 = _sha256(self._transactions, self._buckets)
         self._noise_scale, self._noise_secret = noise_scale, noise_secret

@@ -87,11 +87,19 @@ def features(
     """(rows, 15) in the schema's order and units, of these rows or all; (buckets, counted days, 2) `counters` are the
     sum of the banks' `counts`."""
     rows = np.arange(len(transactions)) if rows is None else rows
+    return features_on(_day(transactions, plan)[rows], transactions, plan, buckets, counters, rows)
+
+
+def features_on(
+    day: Integers, transactions: Transactions, plan: FeaturePlan, buckets: Integers, counters: Integers, rows: Which
+) -> Floats:
+    """The same with each row's merchant as it was known on a (rows,) `day` of the plan; payments may be of days after
+    the plan's."""
     time = transactions.time[rows]
     weekday = (time // DAY + _EPOCH_WEEKDAY) % 7
     columns = [transactions.amount[rows] / 100, weekday >= _SATURDAY, time % DAY < _NIGHT_ENDS]
     columns += _customer_columns(transactions, plan, rows)
-    columns += _merchant_columns(_day(transactions, plan)[rows], buckets[transactions.merchant[rows]], plan, counters)
+    columns += _merchant_columns(day, buckets[transactions.merchant[rows]], plan, counters)
     return np.column_stack(columns).astype(np.float64, copy=False)
 
 

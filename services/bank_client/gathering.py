@@ -113,7 +113,7 @@ class Ids:
 
     def add(self, chunk: Chunk, column: pa.Array) -> None:
         """A chunk's ids as texts."""
-        found = _as_numbers(column)
+        found = as_numbers(column)
         if found is None:
             self.numeric = False
             found = np.fromiter(map(hash, column.to_pylist()), np.int64, len(column))
@@ -139,7 +139,8 @@ class Ids:
         return chunk.file, chunk.row(row - first)
 
 
-def _as_numbers(column: pa.Array) -> NDArray[np.int64] | None:
+def as_numbers(column: pa.Array) -> NDArray[np.int64] | None:
+    """Texts that all are whole numbers as such; None where one is not."""
     if pc.any(pc.match_substring_regex(column, _NO_PLAIN_NUMBER)).as_py():
         return None
     try:

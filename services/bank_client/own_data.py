@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import pyarrow as pa
 
 from fedfraud.contract import ID, KNOWN_AT, Contract, feature_table, known_name
 from fedfraud.errors import Invalid
@@ -24,6 +25,7 @@ from services.bank_client.dataset import Rows
 from services.bank_client.findings import Broken, Fault, Findings, Report
 from services.bank_client.gathering import Codes, Gathered, Ids, spread
 from services.bank_client.presets import preset_named
+from services.bank_client.row_names import RowNames
 from services.bank_client.settings import Settings
 from services.bank_client.sources import Chunk, Source, file_source
 from services.bank_client.transactions import NEVER, UNKNOWN, Transactions, in_order
@@ -38,6 +40,8 @@ class OwnData:
     report: Report
     rows: Rows | None = None
     payments: Transactions | None = None
+    ids: pa.Array | None = None
+    """What each row is called, see RowNames; kept where it is asked for."""
 
     def table(self) -> Rows:
         """The rows of a feature table."""
@@ -59,14 +63,14 @@ class _Reader(Protocol):
         """The rows, once all checks passed."""
 
 
-def load(settings: Settings, contract: Contract, now: float | None = None) -> OwnData:
+def load(settings: Settings, contract: Contract, now: float | None = None, *, keep_ids: bool = False) -> OwnData:
     """Reads and checks all rows. Settings and maps that are wrong are an Invalid; rows that are, a report."""
     column_map = map_of(settings, contract)
     plan = plan_of(contract.name, settings.first_day)
     query = settings.dataset_query
     if query and not contract.is_payments and not re.search(r"\border\s+by\b", query, re.IGNORECASE):
         _log.warning("a query without ORDER BY: rows in another order are another dataset, with another split")
-    return read(source_of(settings, column_map), contract, column_map, now, plan)
+    return read(source_of(settings, column_map), contract, column_map, now, plan, keep_ids=keep_ids)
 
 
 def read(
@@ -75,11 +79,14 @@ def read(
     column_map: ColumnMap,
     now: float | None = None,
     plan: FeaturePlan | None = None,
+    *,
+    keep_ids: bool = False,
 ) -> OwnData:
     """The same from a source and a map. `now`, in seconds since 1970, is what nothing may be later than."""
     findings, figures, began = Findings(), dict[str, Any](rows=0), time.monotonic()
     checked = Checked(contract, column_map, findings, int(time.time() if now is None else now))
-    reader: _Reader = _Payments(checked, plan) if contract.is_payments else _Table(checked)
+    names = RowNames(checked, keep_ids)
+    reader: _Reader = _Payments(checked, plan, names) if contract.is_payments else _Table(checked, names)
     try:
         for chunk in source.chunks(column_map.names(contract), findings):
             figures["rows"] += len(chunk)
@@ -141,8 +148,9 @@ def _secret(path: Path) -> str:
 class _Table:
     """Rows that are the model's inputs."""
 
-    def __init__(self, checked: Checked) -> None:
+    def __init__(self, checked: Checked, names: RowNames) -> None:
         self._checked = checked
+        self._names = names
         self._features, self._labels, self._ids = Gathered(), Gathered(), Ids()
         self._counts = {"frauds": 0, "legitimate": 0}
 
@@ -157,13 +165,14 @@ class _Table:
                 columns[feature.name], given = checked.numbers(chunk, feature.name, feature)
                 if contract.column(feature.name).missing_below is not None:
                     known[known_name(feature.name)] = given
-        labels = checked.labels(chunk)
+        labels = checked.labels(chunk) if contract.is_labelled else np.zeros(len(chunk), np.int8)
         for name, found in (("frauds", labels == 1), ("legitimate", labels == 0)):
             self._counts[name] += int(np.count_nonzero(found))
         if checked.column_map.is_read(contract, ID):
             self._ids.add(chunk, checked.texts(chunk, ID))
-        if checked.column_map.is_read(contract, KNOWN_AT):
+        if contract.is_labelled and checked.column_map.is_read(contract, KNOWN_AT):
             checked.times(chunk, KNOWN_AT)
+        self._names.take(chunk)
         if checked.findings:
             self._features, self._labels = Gathered(), Gathered()
         else:
@@ -177,14 +186,16 @@ class _Table:
             self._ids.check(ID, self._checked.findings)
 
     def made(self, report: Report) -> OwnData:
-        return OwnData(report, rows=Rows(self._features.whole(np.float64), self._labels.whole(np.bool_)))
+        rows = Rows(self._features.whole(np.float64), self._labels.whole(np.bool_))
+        return OwnData(report, rows=rows, ids=self._names.whole())
 
 
 class _Payments:
     """Payments, to be sorted by time."""
 
-    def __init__(self, checked: Checked, plan: FeaturePlan | None) -> None:
+    def __init__(self, checked: Checked, plan: FeaturePlan | None, names: RowNames) -> None:
         self._checked = checked
+        self._names = names
         self._columns = {name: Gathered() for name in ("time", "amount", "label", "known_at")}
         self._customers, self._merchants, self._ids = Codes(), Codes(), Ids()
         self._counts = {"frauds": 0, "legitimate": 0, "unknown_labels": 0, "refunds_left_out": 0, "out_of_order": 0}
@@ -199,12 +210,13 @@ class _Payments:
         if not len(chunk):
             return
         amount = checked.numbers(chunk, "amount")[0]
-        times, labels = checked.times(chunk, "time"), checked.labels(chunk)
+        times, labels = checked.times(chunk, "time"), self._labels(chunk)
         customers, merchants = checked.texts(chunk, "customer_id"), checked.texts(chunk, "merchant_id")
         known_at = self._known_at(chunk, times, labels)
         if not checked.column_map.origin(ID).row_number:
             self._ids.add(chunk, checked.texts(chunk, ID))
         self._count(times, labels)
+        self._names.take(chunk)
         if checked.findings:
             self._columns = {name: Gathered() for name in self._columns}
             self._customers, self._merchants = Codes(), Codes()
@@ -230,8 +242,14 @@ class _Payments:
         numbers = tuple(chunk.row(index) for index in np.flatnonzero(kept).tolist())
         return Chunk(chunk.file, {name: c.filter(kept) for name, c in chunk.columns.items()}, 0, numbers=numbers)
 
+    def _labels(self, chunk: Chunk) -> np.ndarray[Any, np.dtype[np.int8]]:
+        checked = self._checked
+        return checked.labels(chunk) if checked.contract.is_labelled else np.full(len(chunk), UNKNOWN, np.int8)
+
     def _known_at(self, chunk: Chunk, times: conversion.Times, labels: np.ndarray[Any, np.dtype[np.int8]]) -> Any:  # noqa: ANN401
         checked = self._checked
+        if not checked.contract.is_labelled:
+            return np.full(len(chunk), NEVER)
         days = checked.column_map.origin(KNOWN_AT).days_after_payment
         if days is not None:  # a label that is here is known by now
             return np.minimum(times + int(days * conversion.DAY), checked.now)
@@ -283,7 +301,7 @@ class _Payments:
             customer_ids=tuple(self._customers.known.to_pylist()),
             merchant_ids=tuple(self._merchants.known.to_pylist()),
         )
-        return OwnData(report, payments=payments)
+        return OwnData(report, payments=payments, ids=self._names.whole(order))
 
     def _contents(self, columns: dict[str, np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
         """What rows of one second are ordered by where ids are no numbers: all that they hold, so that the source's

@@ -29,12 +29,14 @@ class Threshold:
     recall: float | None
 
 
-def threshold(logits: NDArray[np.floating], fraud: NDArray[np.bool_], day_count: int, budget: int) -> Threshold | None:
+def threshold(
+    logits: NDArray[np.floating], fraud: NDArray[np.bool_], day_count: float, budget: int
+) -> Threshold | None:
     """The one with the most alerts within `budget` a day; None where even the highest score has more.
 
     Payments of one score are all alerts or none: a threshold cannot tell them apart."""
     scores = np.sort(logits.astype(np.float64))[::-1]
-    most = budget * day_count
+    most = int(budget * day_count)
     kept = scores[:most]
     if len(scores) > most:
         kept = kept[kept > scores[most]]

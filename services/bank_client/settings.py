@@ -68,6 +68,9 @@ class Settings(BaseSettings):
     """The longest pause between two attempts to reach the aggregator, in seconds."""
     health_socket: Path | None = None
     """The Unix socket of the health service; none without it."""
+    score_socket: str = "scoring/score.sock"
+    """The Unix socket that `serve-scores` answers on, in the bank's folder or an absolute path; the socket's own folder
+    must be for the bank alone."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe events that are logged."""
     log_form: Literal["readable", "json"] = "readable"

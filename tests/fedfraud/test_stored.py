@@ -1,6 +1,6 @@
 """Dataclasses as bytes and back: exactly, and nothing else is taken for one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -21,6 +21,7 @@ class Tree:
     height: float
     count: int
     green: bool
+    crown: Leaf | None = None
 
 
 TREE = Tree((Leaf("a", b"\x00\xff"), Leaf("ü")), ("x",), 0.1, 2**64, True)
@@ -28,6 +29,14 @@ TREE = Tree((Leaf("a", b"\x00\xff"), Leaf("ü")), ("x",), 0.1, 2**64, True)
 
 def test_what_was_stored_comes_back() -> None:
     assert stored.from_bytes(Tree, stored.to_bytes(TREE)) == TREE
+
+
+def test_what_may_be_none_is_none_or_what_it_was() -> None:
+    crowned = replace(TREE, crown=Leaf("c"))
+    assert stored.from_bytes(Tree, stored.to_bytes(crowned)) == crowned
+    assert b'"crown":null' in stored.to_bytes(TREE)
+    with pytest.raises(Invalid):
+        stored.from_bytes(Tree, stored.to_bytes(TREE).replace(b'"crown":null', b'"crown":"c"'))
 
 
 def test_equal_values_have_equal_bytes() -> None:

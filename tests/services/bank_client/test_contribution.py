@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +20,11 @@ from fedfraud.trade import DayField
 from fedfraud.trade_codec import TradeCodec
 from fedfraud.transactions import CARDS, SCHEMAS, Feature
 from fedfraud.wire import RoundKey
+from services.bank_client import kept_model
 from services.bank_client.contribution import Contributor, Task
 from services.bank_client.dataset import Rows, write
 from services.bank_client.examples import FeatureTable, Payments
+from services.bank_client.merchant_key import fingerprint
 from services.bank_client.release import Released
 from services.bank_client.settings import Settings
 from services.bank_client.training import Cancelled, never
@@ -225,6 +227,34 @@ def test_figures_of_the_trade_leave_in_a_final_round_alone(tmp_path: Path) -> No
     with pytest.raises(Invalid, match=r"^a trade segment must be of a run's final round, run/4/1 is none$"):
         contributor.contribute(replace(asked, final=False), never)
     assert not (tmp_path / "trade.json").exists()
+
+
+def test_the_final_model_is_kept_for_scoring_with_the_bank_s_threshold(tmp_path: Path) -> None:
+    contributor, asked = of_payments(tmp_path)
+    contributor.contribute(asked, never)
+    kept = kept_model.load(tmp_path)
+    own = json.loads((tmp_path / "trade.json").read_text())
+    assert (kept.run_id, kept.run_state, kept.scoring.model_sha256) == ("run", asked.run_state, asked.model_sha256)
+    assert kept.scoring.threshold is not None
+    assert asdict(kept.scoring.threshold) == own["threshold"]
+    assert kept.merchant_key == fingerprint(bytes(32))
+    assert kept.logit_adjustment is RECIPE.logit_adjustment
+
+
+def test_a_feature_table_s_threshold_is_for_so_many_alerts_in_a_thousand_rows(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, alert_budget=200)
+    contributor = Contributor(settings, MANIFEST, FeatureTable(rows(20)))
+    contributor.contribute(task(Segment.EVALUATE, final=True), never)
+    found = kept_model.load(tmp_path).scoring.threshold
+    assert found is not None
+    assert found.alerts_a_day == 200.0  # 3 of 15 validation rows
+
+
+def test_no_model_is_kept_before_the_final_round(tmp_path: Path) -> None:
+    contributor = bank(tmp_path)
+    for asked in (task(Segment.EVALUATE, number=2), task(Segment.EVALUATE, Segment.TRAIN, number=3)):
+        contributor.contribute(asked, never)
+    assert not (tmp_path / kept_model.FILE).exists()
 
 
 def test_a_bank_compares_itself_once_a_run_and_after_its_rounds_alone(tmp_path: Path) -> None:
