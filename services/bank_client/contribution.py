@@ -19,7 +19,7 @@ from fedfraud.masking_policy import Inputs
 from fedfraud.model import RunState, Vector, to_bytes
 from fedfraud.recipe import Recipe
 from fedfraud.wire import Disclosure, RoundKey
-from services.bank_client import evaluation, kept_model, own_trade, trade
+from services.bank_client import evaluation, kept_model, own_trade, personal, trade
 from services.bank_client.dataset import Rows
 from services.bank_client.examples import Dataset
 from services.bank_client.outbox import Outbox
@@ -78,6 +78,7 @@ class Contributor:
         self._alone: tuple[tuple[int, Recipe, int], tuple[RunState, Vector]] | None = None
         self._outbox = Outbox(settings.data_dir)
         self._compared: frozenset[str] = frozenset()
+        self._final: Task | None = None
         self._lock = threading.Lock()
 
     @property
@@ -139,6 +140,7 @@ class Contributor:
         One at a time: a task that was cancelled may still be in its last batch when the next one comes.
         """
         with self._lock:
+            self._final = task if _is_final(task) else None
             kept = self._outbox.find(task.key, self.inputs(task).sha256)
             if kept is None:
                 kept = self._contribute(task, cancelled)
@@ -146,6 +148,24 @@ class Contributor:
                     raise Invalid(f"a contribution must be to a round that is going on, {task.key} is over")
                 self._outbox.keep(kept)
             return kept
+
+    def personalise(self, run_id: str, cancelled: Callable[[], bool]) -> None:
+        """When a run is over: fine-tunes its final model where the bank chose to, and tells the bank what that gains.
+
+        Nothing where this process did not answer the run's final round, or when `cancelled` turns true.
+        """
+        with self._lock:
+            task, self._final = self._final, None
+            if not self._settings.personalise or task is None or task.key.run_id != run_id:
+                return
+            self._trainer = None  # its copy of the rows goes before there is another
+        assert task.run_state is not None  # noqa: S101  # for the type checker: it is of a final round
+        assert task.vector is not None  # noqa: S101
+        final = personal.Federated(self._manifest, task.recipe, task.run_state, task.vector, task.model_sha256)
+        training, validation = self._dataset.under(task.counters_sha256)
+        chosen, device, folder = self._dataset.for_choice(), self._settings.device, self._settings.data_dir
+        found = personal.personalised(final, training, validation, chosen, task.seed, task.seat, cancelled, device)
+        personal.tell(folder, run_id, final, found)
 
     def _contribute(self, task: Task, cancelled: Callable[[], bool]) -> Released:
         layout = Layout(task.segments, self._manifest, task.recipe)
@@ -227,8 +247,7 @@ class Contributor:
 
     def _is_last(self, task: Task) -> bool:
         """Whether it is the round in which a run's banks compare themselves: once a run, whatever is asked."""
-        evaluated = Segment.EVALUATE in task.segments and Segment.TRAIN not in task.segments
-        if not (task.final and evaluated and task.step == task.rounds + 1):
+        if not _is_final(task):
             return False
         known, self._compared = task.key.run_id in self._compared, self._compared | {task.key.run_id}
         return not known
@@ -282,6 +301,13 @@ class Contributor:
     def _read_holdout(self) -> Rows | None:
         path = self._settings.data_dir / self._settings.holdout
         return read_table(path, self._manifest.features) if path.exists() else None
+
+
+def _is_final(task: Task) -> bool:
+    """Whether it is a run's last round, after all of its training."""
+    evaluated = Segment.EVALUATE in task.segments and Segment.TRAIN not in task.segments
+    has_model = task.run_state is not None and task.vector is not None
+    return task.final and evaluated and has_model and task.step == task.rounds + 1
 
 
 def preload() -> None:

@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     """What the bank gives in its own name: rows, fraud_rate, alone, federated, separated by commas; or none."""
     alert_budget: int = Field(default=HEADLINE_BUDGET, ge=1)
     """Alerts, and cards, that the bank can look at in a day: what its own threshold is for, where it has payments."""
+    personalise: bool = False
+    """Whether the bank fine-tunes the final model on its own rows, and keeps that where it gains on some of its
+    validation rows."""
     aggregation: Literal["plain", "secure"] = "secure"
     """What the bank insists on: secure contributes to masked rounds alone, plain lets the aggregator see integers."""
     min_cohort: int = Field(default=LEAST_BANKS, ge=LEAST_BANKS, le=MAX_SEATS)

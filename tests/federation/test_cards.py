@@ -41,7 +41,7 @@ def test_counters_are_the_sum_of_the_banks_payments_and_every_mode_gives_one_mod
         with network(tmp_path / mode, **cards(aggregation=mode)) as present:
             present.start_aggregator()
             for number in BANKS:
-                present.start_bank(number, aggregation=mode)
+                present.start_bank(number, aggregation=mode, personalise=mode == "secure")
             present.start_reporter(tmp_path / mode / "reports")
             committed = counted(present)
             if mode == "secure":  # the one round that no bank could answer twice with other banks
@@ -61,6 +61,8 @@ def test_counters_are_the_sum_of_the_banks_payments_and_every_mode_gives_one_mod
             assert facts["final"]["pooled"]["fraud_count"] > 0
             trades[mode] = facts["final"]["trade"]
             assert_own_figures(tmp_path / mode, trades[mode])
+            if mode == "secure":
+                assert_fine_tuned(tmp_path / mode, models[mode])
             present.stop()
             verified = verify(tmp_path / mode / "aggregator", None)
             assert verified.faults == []
@@ -114,6 +116,17 @@ def assert_own_figures(folder: Path, trade: dict[str, Any]) -> None:
     assert sum(bank["frauds"] for bank in own) == trade["total"]["frauds"]
     for bank in own:
         assert 0 < bank["threshold"]["alerts_a_day"] <= bank["alert_budget"] == 10
+
+
+def assert_fine_tuned(folder: Path, model: str) -> None:
+    """Each bank compared the run's final model with its own on its own volume, and with the same rows as the others."""
+    for number in BANKS:
+        path = folder / f"bank-{number:02}"
+        wait_for((path / "personal.json").exists, "what fine-tuning gains")
+        told, own = (json.loads((path / name).read_text()) for name in ("personal.json", "trade.json"))
+        assert told["model_sha256"] == model != told["personal_sha256"]
+        assert told["chosen_on"]["rows"] + told["measured_on"]["rows"] == own["payments"]
+        assert told["kept"] == (told["chosen_on"]["personal"] > told["chosen_on"]["federated"])
 
 
 def test_a_bank_that_counts_other_days_does_not_join_and_says_which(tmp_path: Path) -> None:

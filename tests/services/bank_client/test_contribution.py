@@ -296,3 +296,47 @@ def test_a_bank_takes_no_counters_but_those_it_used_first(tmp_path: Path) -> Non
         taking.learn(OTHER, counters)
         assert taking.knows(OTHER)
         started(reopen_counts=True).learn(FIRST, counters)
+
+
+def personal_bank(folder: Path, **settings: object) -> Contributor:
+    own = Settings(data_dir=folder, personalise=True, **settings)  # type: ignore[arg-type]
+    return Contributor(own, MANIFEST, FeatureTable(rows(20)))
+
+
+def test_fine_tuning_comes_after_the_final_round_and_changes_nothing_that_leaves(tmp_path: Path) -> None:
+    contributor, asked = personal_bank(tmp_path), task(Segment.EVALUATE, final=True)
+    released = contributor.contribute(asked, never)
+    assert released.sha256 == bank(tmp_path).contribute(asked, never).sha256
+    assert not (tmp_path / "personal.json").exists()
+    contributor.personalise("run", never)
+    told = json.loads((tmp_path / "personal.json").read_text())
+    assert told["model_sha256"] == asked.model_sha256.hex()
+    assert told["chosen_on"]["rows"] + told["measured_on"]["rows"] == 15
+    assert asked.vector is not None
+    assert np.array_equal(asked.vector, initial_vector(MANIFEST, 7))
+
+
+def test_a_final_round_that_a_killed_process_had_answered_is_enough_to_fine_tune(tmp_path: Path) -> None:
+    asked = task(Segment.EVALUATE, final=True)
+    personal_bank(tmp_path).contribute(asked, never)
+    again = personal_bank(tmp_path)
+    again.contribute(asked, never)  # from its disk
+    again.personalise("run", never)
+    assert (tmp_path / "personal.json").exists()
+
+
+def test_fine_tuning_that_is_stopped_tells_nothing_and_is_not_begun_again(tmp_path: Path) -> None:
+    contributor = personal_bank(tmp_path)
+    contributor.contribute(task(Segment.EVALUATE, final=True), never)
+    with pytest.raises(Cancelled):
+        contributor.personalise("run", lambda: True)
+    contributor.personalise("run", never)
+    assert not (tmp_path / "personal.json").exists()
+
+
+def test_another_round_after_the_final_one_is_no_final_model(tmp_path: Path) -> None:
+    contributor = personal_bank(tmp_path)
+    contributor.contribute(task(Segment.EVALUATE, final=True), never)
+    contributor.contribute(task(Segment.EVALUATE, number=3), never)
+    contributor.personalise("run", never)
+    assert not (tmp_path / "personal.json").exists()
