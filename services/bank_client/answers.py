@@ -27,13 +27,12 @@ from fedfraud.wire import (
 )
 from services.bank_client.attempts import Attempts
 from services.bank_client.contribution import Contributor, Task
+from services.bank_client.own_work import OwnWork
 from services.bank_client.receipts import Receipts
 from services.bank_client.release import Released
 from services.bank_client.tasks import CALL_SECONDS, call_seconds, counters_of, seconds_left, task_of
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
-_LAST_SECONDS = 3.0
-"""Less than whoever stops a process waits before he kills it."""
 _TRANSIENT = (
     grpc.StatusCode.CANCELLED,
     grpc.StatusCode.INTERNAL,
@@ -63,14 +62,6 @@ class Work:
         for task in (self.task, self.prepared):
             if task is not None:
                 task.add_done_callback(_failed)  # looked at, so that asyncio does not complain
-
-
-@dataclass
-class OwnWork:
-    """What a bank does for itself once a run is over. It goes on when a session ends, and gives way to a round."""
-
-    task: asyncio.Task[None]
-    cancelled: threading.Event
 
 
 @dataclass(frozen=True)
@@ -103,7 +94,7 @@ class Answers:
         self._log = Log(seat)
         self._work: Work | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._own: OwnWork | None = None
+        self._own = OwnWork(seat, training)
 
     def begin(self, instruction: federation_pb2.RoundInstruction, session: Session) -> None:
         """Answers a round; one that is being answered already goes on and is sent under the new lease."""
@@ -111,8 +102,7 @@ class Answers:
         ends = time.monotonic() + seconds_left(instruction.time_left)
         if self._work is None or self._work.key != key:
             self.drop()
-            if self._own:
-                self._own.cancelled.set()
+            self._own.give_way()
             self._work = Work(key, threading.Event(), ends)
         self._work.ends = ends
         work, masked = self._work, instruction.HasField("masking")
@@ -285,28 +275,12 @@ class Answers:
         self._work = None
         await asyncio.to_thread(self._attempts.erase)
         await asyncio.to_thread(self._contributor.erase)
-        if self._own is None or self._own.task.done():
-            cancelled = threading.Event()
-            self._own = OwnWork(asyncio.create_task(self._for_itself(run_id, cancelled)), cancelled)
-
-    async def _for_itself(self, run_id: str, cancelled: threading.Event) -> None:
-        """Nothing of it is anybody's but the bank's: it costs no round, whatever comes of it."""
-        try:
-            await asyncio.get_running_loop().run_in_executor(
-                self._training, self._contributor.personalise, run_id, cancelled.is_set
-            )
-        except Exception as error:
-            if cancelled.is_set():
-                self._log.info("not fine-tuned: a round came, or the bank stops", seat=self._seat, run=run_id)
-            else:
-                self._log.error("not fine-tuned", exc_info=error, seat=self._seat, run=run_id)
+        self._own.begin(run_id, self._contributor.personalise)
 
     async def finish(self) -> None:
-        """The bank stops: the answer that is being prepared is given up; its own work has a moment to end."""
+        """The bank stops: the answer that is being prepared is given up, its own work has a moment to end."""
         self.drop()
-        if self._own:
-            await asyncio.wait({self._own.task}, timeout=_LAST_SECONDS)
-            self._own.cancelled.set()
+        await self._own.finish()
 
     async def hang_up(self) -> None:
         """The session is over: nothing more is sent under it. What is being prepared goes on; the next one sends it."""

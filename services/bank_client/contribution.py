@@ -150,7 +150,7 @@ class Contributor:
             return kept
 
     def personalise(self, run_id: str, cancelled: Callable[[], bool]) -> None:
-        """When a run is over: fine-tunes its final model where the bank chose to, and tells the bank what that gains.
+        """When a run is over: fine-tunes its final model where the bank chose to, keeps it where it gains, and tells.
 
         Nothing where this process did not answer the run's final round, or when `cancelled` turns true.
         """
@@ -165,6 +165,7 @@ class Contributor:
         training, validation = self._dataset.under(task.counters_sha256)
         chosen, device, folder = self._dataset.for_choice(), self._settings.device, self._settings.data_dir
         found = personal.personalised(final, training, validation, chosen, task.seed, task.seat, cancelled, device)
+        personal.keep(folder, run_id, final, found, validation.labels)
         personal.tell(folder, run_id, final, found)
 
     def _contribute(self, task: Task, cancelled: Callable[[], bool]) -> Released:

@@ -6,23 +6,26 @@ table every other row, of payments the first days and the days after them.
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedfraud.errors import FedfraudError
 from fedfraud.identity import write_secret
 from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
 from fedfraud.metrics import scores_from_logits
-from fedfraud.model import RunState, Vector, model_sha256
+from fedfraud.model import RunState, Vector, model_sha256, to_bytes
 from fedfraud.recipe import Recipe
-from services.bank_client import evaluation
+from services.bank_client import evaluation, kept_model, own_trade
 from services.bank_client.dataset import Rows
 from services.bank_client.seeds import personal_seed
 
 FILE = "personal.json"
+NAME = "personal"
+"""What the variant is called beside the federated one."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,12 @@ class Compared:
 
 @dataclass(frozen=True)
 class Personal:
-    """A fine-tuned model and its hash, `chosen_on` some validation rows and `measured_on` the others."""
+    """A fine-tuned model, its hash and its (validation rows,) logits: `chosen_on` some of them, `measured_on` the
+    others."""
 
     vector: Vector
     sha256: bytes
+    logits: Vector
     chosen_on: Compared
     measured_on: Compared
 
@@ -88,6 +93,7 @@ def personalised(
     return Personal(
         vector,
         model_sha256(federated.manifest, federated.run_state, vector),
+        after,
         compared(before[for_choice], after[for_choice], validation.labels[for_choice]),
         compared(before[~for_choice], after[~for_choice], validation.labels[~for_choice]),
     )
@@ -97,6 +103,26 @@ def compared(federated: Vector, personal: Vector, labels: NDArray[np.bool_]) -> 
     """Of (rows,) logits of either model and (rows,) labels."""
     before, after = (scores_from_logits(logits, labels) for logits in (federated, personal))
     return Compared(before.row_count, before.fraud_count, before.average_precision, after.average_precision)
+
+
+def keep(folder: Path, run_id: str, federated: Federated, found: Personal, labels: NDArray[np.bool_]) -> None:
+    """Where it is kept it scores from now on, beside the federated model of the same run and under a threshold of its
+    own; (validation rows,) `labels`."""
+    if not found.kept:
+        return
+    log = Log("bank")
+    try:
+        kept = kept_model.load(folder)
+    except FedfraudError as error:
+        log.warning("the fine-tuned model is not kept: there is none to keep it beside", run=run_id, reason=error)
+        return
+    if (kept.run_id, kept.variants[0].model_sha256) != (run_id, federated.sha256):
+        log.warning("the fine-tuned model is not kept: that on disk is of another run", run=run_id, kept=kept.run_id)
+        return
+    days = kept_model.day_count(federated.manifest, len(labels))
+    threshold = own_trade.threshold(found.logits, labels, days, kept.alert_budget)
+    variant = kept_model.Variant(NAME, to_bytes(found.vector), found.sha256, threshold)
+    kept_model.keep(folder, replace(kept, variants=(kept.variants[0], variant)))
 
 
 def tell(folder: Path, run_id: str, federated: Federated, found: Personal) -> None:

@@ -12,6 +12,7 @@ from fedfraud.trade import ALERT_BUDGETS
 from fedfraud.v1 import history_pb2, model_pb2
 from services.aggregator.vectors import Vectors
 from services.aggregator.verify import verify
+from services.bank_client import kept_model
 from simulation.cards import World, shard
 from tests.federation.networks import FINISHED, Network, network
 from tests.federation.waiting import wait_for
@@ -127,6 +128,8 @@ def assert_fine_tuned(folder: Path, model: str) -> None:
         assert told["model_sha256"] == model != told["personal_sha256"]
         assert told["chosen_on"]["rows"] + told["measured_on"]["rows"] == own["payments"]
         assert told["kept"] == (told["chosen_on"]["personal"] > told["chosen_on"]["federated"])
+        scoring = told["personal_sha256"] if told["kept"] else model
+        assert kept_model.load(path).scoring.model_sha256.hex() == scoring
 
 
 def test_a_bank_that_counts_other_days_does_not_join_and_says_which(tmp_path: Path) -> None:

@@ -312,6 +312,9 @@ def test_fine_tuning_comes_after_the_final_round_and_changes_nothing_that_leaves
     told = json.loads((tmp_path / "personal.json").read_text())
     assert told["model_sha256"] == asked.model_sha256.hex()
     assert told["chosen_on"]["rows"] + told["measured_on"]["rows"] == 15
+    kept = kept_model.load(tmp_path)
+    assert kept.variants[0].model_sha256 == asked.model_sha256
+    assert (kept.scoring.model_sha256.hex() == told["personal_sha256"]) == told["kept"]
     assert asked.vector is not None
     assert np.array_equal(asked.vector, initial_vector(MANIFEST, 7))
 

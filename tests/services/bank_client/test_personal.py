@@ -11,8 +11,11 @@ from fedfraud.manifest import Manifest
 from fedfraud.model import RunState, initial_vector, model_sha256
 from fedfraud.recipe import Recipe
 from fedfraud.transactions import Feature
+from services.bank_client import kept_model
 from services.bank_client.dataset import Rows
-from services.bank_client.personal import FILE, Compared, Federated, Personal, compared, personalised, tell
+from services.bank_client.kept_model import KeptModel, Variant
+from services.bank_client.own_trade import threshold
+from services.bank_client.personal import FILE, Compared, Federated, Personal, compared, keep, personalised, tell
 from services.bank_client.seeds import personal_seed, training_seed
 from services.bank_client.training import Cancelled, Trainer, never
 
@@ -56,7 +59,7 @@ def test_no_gain_or_none_that_can_be_told_keeps_the_federated_model(
     federated: float | None, personal: float | None
 ) -> None:
     chosen, other = Compared(20, 2, federated, personal), Compared(20, 2, 0.1, 0.9)
-    assert not Personal(VECTOR, bytes(32), chosen, other).kept
+    assert not Personal(VECTOR, bytes(32), np.zeros(20, np.float32), chosen, other).kept
 
 
 def test_rows_of_one_class_have_no_average_precision() -> None:
@@ -98,3 +101,39 @@ def test_the_bank_is_told_what_was_compared_and_chosen(tmp_path: Path) -> None:
 def test_a_disk_that_fails_costs_the_file_and_nothing_else(tmp_path: Path) -> None:
     tell(tmp_path / "none", "run", FINAL, found(rows(1), rows(2)))
     assert not (tmp_path / "none").exists()
+
+
+def kept(run_id: str = "run", vector: np.ndarray = VECTOR) -> KeptModel:
+    """As the final round leaves it."""
+    sha256 = model_sha256(MANIFEST, STATE, vector)
+    return KeptModel(run_id, MANIFEST, STATE, False, 10, "", (Variant("federated", vector.tobytes(), sha256, None),))
+
+
+def test_the_kept_model_scores_with_it_under_a_threshold_of_its_own_and_keeps_the_federated_one(tmp_path: Path) -> None:
+    own, validation = found(rows(1), rows(2)), rows(2)
+    kept_model.keep(tmp_path, kept())
+    keep(tmp_path, "run", FINAL, own, validation.labels)
+    now = kept_model.load(tmp_path)
+    assert [variant.name for variant in now.variants] == ["federated", "personal"]
+    assert now.scoring.model_sha256 == own.sha256
+    assert now.scoring.threshold == threshold(own.logits, validation.labels, 0.4, 10) is not None
+    assert np.array_equal(now.vector, own.vector)
+    keep(tmp_path, "run", FINAL, own, validation.labels)
+    assert kept_model.load(tmp_path) == now  # and not a third
+
+
+@pytest.mark.parametrize("there", ["nothing", "another run's", "another model's"])
+def test_without_the_runs_own_federated_model_on_disk_none_is_kept_beside_it(tmp_path: Path, there: str) -> None:
+    former = kept("other") if there == "another run's" else kept(vector=-VECTOR)
+    if there != "nothing":
+        kept_model.keep(tmp_path, former)
+    keep(tmp_path, "run", FINAL, found(rows(1), rows(2)), rows(2).labels)
+    assert (there == "nothing") == (not (tmp_path / kept_model.FILE).exists())
+    assert there == "nothing" or kept_model.load(tmp_path) == former
+
+
+def test_one_that_gains_nothing_leaves_the_kept_model_as_it_is(tmp_path: Path) -> None:
+    kept_model.keep(tmp_path, kept())
+    own = found(rows(1), rows(2))
+    keep(tmp_path, "run", FINAL, replace(own, chosen_on=Compared(200, 40, 0.5, 0.5)), rows(2).labels)
+    assert kept_model.load(tmp_path) == kept()
