@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from fedfraud.calibration import Recalibration
 from fedfraud.manifest import Manifest
 from fedfraud.masking_parameters import Parameters, Roster
 from fedfraud.masking_wire import parameters_to_proto, roster_to_proto
@@ -14,6 +15,7 @@ from fedfraud.v1 import federation_pb2, history_pb2, model_pb2
 from fedfraud.wire import (
     curve_to_proto,
     manifest_to_proto,
+    recalibration_to_proto,
     recipe_to_proto,
     round_key_from_proto,
     round_key_to_proto,
@@ -131,9 +133,11 @@ def round_committed(
     pooled_curve: tuple[CurvePoint, ...],
     holdout_curve: tuple[CurvePoint, ...],
     trade: TradeFigures | None = None,
+    recalibration: Recalibration | None = None,
+    holdout_log_loss: float | None = None,
 ) -> history_pb2.RoundCommitted:
     """A round's sum is applied, which made a model unless it counted; `pooled` is of the model received, `holdout` of
-    the one produced; curves and figures of the trade are the final round's alone."""
+    the one produced; curves, figures of the trade and recalibration are the final round's alone."""
     return history_pb2.RoundCommitted(
         key=round_key_to_proto(plan.key),
         step=plan.step,
@@ -150,6 +154,7 @@ def round_committed(
         pooled_curve=curve_to_proto(pooled_curve),
         holdout_curve=curve_to_proto(holdout_curve),
         trade=trade_to_proto(trade) if trade else None,
+        recalibration=recalibration_to_proto(recalibration, holdout_log_loss) if recalibration else None,
     )
 
 

@@ -12,7 +12,8 @@ from secrets import token_hex
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfraud import fixed_point, model
+from fedfraud import calibration, fixed_point, model
+from fedfraud.calibration import Recalibration
 from fedfraud.errors import NotStored
 from fedfraud.fixed_point import EvaluateCodec, Segment
 from fedfraud.layout import Layout, standardise_codec, train_codec
@@ -150,7 +151,8 @@ class Run:
             return
         pooled, curve = _pooled(done)
         trade = await asyncio.to_thread(_trade, done)
-        await self._commit(done, self._present(), pooled=pooled, pooled_curve=curve, trade=trade)
+        fit = await asyncio.to_thread(_recalibration, done)
+        await self._commit(done, self._present(), pooled=pooled, pooled_curve=curve, trade=trade, recalibration=fit)
 
     async def _closed_round(self, step: int, segments: tuple[Segment, ...], *, final: bool = False) -> Closed:
         """Opens rounds, or takes up the open one, until one has its quorum; three voids in a row fail the run."""
@@ -230,10 +232,12 @@ class Run:
         clipped_share: float = 0.0,
         velocity_sha256: bytes = b"",
         trade: TradeFigures | None = None,
+        recalibration: Recalibration | None = None,
     ) -> None:
         """One journal entry makes the round's result the present model."""
         around, plan, seconds = self._around, done.plan, time.monotonic() - done.opened_at
         holdout, holdout_curve = await asyncio.to_thread(self._holdout_scores, produced) if produced else (None, ())
+        refitted = await asyncio.to_thread(self._holdout_log_loss, produced, recalibration)
         entry = messages.round_committed(
             plan,
             done.seats,
@@ -248,6 +252,8 @@ class Run:
             pooled_curve=pooled_curve,
             holdout_curve=holdout_curve if plan.final else (),
             trade=trade,
+            recalibration=recalibration,
+            holdout_log_loss=refitted,
         )
         await around.journal.insist(entry)
         self._model = produced
@@ -271,6 +277,13 @@ class Run:
             self._around.manifest, present.run_state, present.vector, logit_adjustment=adjusted
         )
 
+    def _holdout_log_loss(self, present: Model | None, recalibration: Recalibration | None) -> float | None:
+        holdout = self._around.holdout
+        if holdout is None or present is None or recalibration is None:
+            return None
+        adjusted, manifest = self.progress.recipe.logit_adjustment, self._around.manifest
+        return holdout.log_loss(manifest, present.run_state, present.vector, recalibration, logit_adjustment=adjusted)
+
     def _present(self) -> Model:
         if self._model is None:
             raise RunFailed("a training round must have a model, got none")
@@ -293,6 +306,12 @@ def _pooled(done: Closed) -> tuple[Scores, tuple[CurvePoint, ...]]:
     codec = EvaluateCodec()
     counts = codec.centres(), *codec.decode(done.part(Segment.EVALUATE))
     return scores_from_counts(*counts), curve_from_counts(*counts)
+
+
+def _recalibration(done: Closed) -> Recalibration | None:
+    """What would make the received model's scores fit all validation rows of the cohort best."""
+    codec = EvaluateCodec()
+    return calibration.fitted(codec.centres(), *codec.decode(done.part(Segment.EVALUATE)))
 
 
 def _trade(done: Closed) -> TradeFigures | None:

@@ -12,7 +12,7 @@ from fedfraud.feature_plan import FeaturePlan
 from services.bank_client import features, noise
 from services.bank_client.dataset import Rows, divide
 from services.bank_client.merchant_key import fingerprint
-from services.bank_client.trade import Judged
+from services.bank_client.trade import Judged, first_half
 from services.bank_client.transactions import Integers, Transactions, by_first_payment
 
 
@@ -123,8 +123,8 @@ class Payments:
         return self._examples(self._own_counts())
 
     def for_choice(self) -> NDArray[np.bool_]:
-        """(validation rows,) those of the first half of the test days, the middle one with them."""
-        return np.asarray(self.judged().day < (self._plan.test_days + 1) // 2)
+        """(validation rows,) those of the first half of the test days."""
+        return first_half(self.judged().day, self._plan.test_days)
 
     def judged(self) -> Judged:
         """The payments that validation rows are of, in the same order: their day, card, amount and label. Cards are

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fedfraud.calibration import fitted, log_loss
 from fedfraud.fixed_point import EvaluateCodec
 from fedfraud.identity import write_secret
 from fedfraud.logs import Log
+from fedfraud.metrics import counts_of_logits
 from fedfraud.trade_codec import TradeCodec
 from fedfraud.trade_metrics import TradeFigures, trade_figures
-from services.bank_client.trade import Judged, trade_of
+from services.bank_client.trade import Judged, first_half, trade_of
 
 FILE = "trade.json"
 
@@ -60,6 +62,35 @@ def own_figures(judged: Judged, logits: NDArray[np.floating], day_count: int, bu
     return trade_figures(evaluate.centres(), *counts, trade_of(judged, logits, codec, seed), (budget,), budget)
 
 
+@dataclass(frozen=True)
+class OwnCalibration:
+    """A recalibration that fits the first half of the days, and the log loss of the days after it without and with it;
+    None where they have no payments."""
+
+    slope: float
+    intercept: float
+    fitted_payments: int
+    fitted_frauds: int
+    payments: int
+    frauds: int
+    log_loss: float | None
+    recalibrated_log_loss: float | None
+
+
+def own_calibration(judged: Judged, logits: NDArray[np.floating], day_count: int) -> OwnCalibration | None:
+    """None where the first days define none."""
+    first = first_half(judged.day, day_count)
+    counts = counts_of_logits(logits[first], judged.fraud[first])
+    if (fit := fitted(*counts)) is None:
+        return None
+    scores, *later = counts_of_logits(logits[~first], judged.fraud[~first])
+    losses = (log_loss(scores, *later), log_loss(fit.logits(scores), *later)) if len(scores) else (None, None)
+    sizes = (len(part) for part in (logits[first], logits[~first]))
+    frauds = (int(judged.fraud[part].sum()) for part in (first, ~first))
+    fitted_on, measured_on = zip(sizes, frauds, strict=True)
+    return OwnCalibration(fit.slope, fit.intercept, *fitted_on, *measured_on, *losses)
+
+
 def keep(
     folder: Path,
     run_id: str,
@@ -72,6 +103,7 @@ def keep(
 ) -> None:
     """Writes the figures and the threshold beside the bank's rows; a disk that fails costs them and nothing else."""
     found = threshold(logits, judged.fraud, codec.day_count, budget)
+    calibrated = own_calibration(judged, logits, codec.day_count)
     figures = own_figures(judged, logits, codec.day_count, budget, seed)
     content = {
         "run_id": run_id,
@@ -82,6 +114,7 @@ def keep(
         "payments": len(logits),
         "frauds": int(judged.fraud.sum()),
         "threshold": asdict(found) if found else None,
+        "calibration": asdict(calibrated) if calibrated else None,
         "figures": {
             name: {"value": value, "low": low, "high": high}
             for part in ("budget", "rank")

@@ -13,7 +13,7 @@ from pydantic import Field
 from services.reporter.derived_facts import DerivedFacts
 from services.reporter.part import Figure, Part
 from services.reporter.release_facts import ReleaseRecord
-from services.reporter.score_facts import CurveFacts, ScoreFacts
+from services.reporter.score_facts import CurveFacts, RecalibrationFacts, ScoreFacts
 from services.reporter.trade_facts import TradeFacts
 
 Stage = Literal["advertise", "share", "mask", "consent", "unmask"]
@@ -122,6 +122,7 @@ class FinalFacts(Part):
     against_central: AgainstCentral | None = None
     holdout_curve: CurveFacts | None = None
     pooled_curve: CurveFacts | None = None
+    recalibration: RecalibrationFacts | None = None
     trade: TradeFacts | None = None
     alone: Summary | None = None
     federated: Summary | None = None

@@ -32,7 +32,7 @@ from services.reporter.facts import (
 from services.reporter.plan import plan_facts
 from services.reporter.release_facts import BankRelease, ReleaseRecord, SegmentFacts, SegmentRelease
 from services.reporter.rounding import difference
-from services.reporter.score_facts import ScoreFacts
+from services.reporter.score_facts import RecalibrationFacts, ScoreFacts
 from services.reporter.trade_facts import trade_facts
 
 LAST_REFUSALS = 20
@@ -227,6 +227,8 @@ class Facts:
             days = run.run.feature_plan.test_days if run.run.feature_plan else None
             run.final.pooled_curve = summary.curve(wire.curve_from_proto(committed.pooled_curve), days)
             run.final.holdout_curve = summary.curve(wire.curve_from_proto(committed.holdout_curve))
+        if committed.HasField("recalibration"):
+            run.final.recalibration = _recalibration(committed.recalibration)
         if committed.HasField("trade"):  # of the final round, where banks have payments
             run.final.trade = trade_facts(trade_from_proto(committed.trade))
         if committed.HasField("model"):
@@ -343,3 +345,13 @@ def _scores(
         return None
     scores = wire.scores_from_proto(getattr(event, field))
     return ScoreFacts(**asdict(scores), prevalence=scores.prevalence)
+
+
+def _recalibration(told: model_pb2.Recalibration) -> RecalibrationFacts:
+    found = wire.recalibration_from_proto(told)
+    return RecalibrationFacts(
+        slope=found.slope,
+        intercept=found.intercept,
+        pooled_log_loss=found.log_loss,
+        holdout_log_loss=told.holdout_log_loss if told.HasField("holdout_log_loss") else None,
+    )

@@ -61,6 +61,7 @@ def test_counters_are_the_sum_of_the_banks_payments_and_every_mode_gives_one_mod
             assert facts["final"]["holdout"] is None
             assert facts["final"]["pooled"]["fraud_count"] > 0
             trades[mode] = facts["final"]["trade"]
+            assert facts["final"]["recalibration"]["pooled_log_loss"] <= facts["final"]["pooled"]["log_loss"]
             assert_own_figures(tmp_path / mode, trades[mode])
             if mode == "secure":
                 assert_fine_tuned(tmp_path / mode, models[mode])
