@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fedfraud import calibration, fixed_point, model
 from fedfraud.calibration import Recalibration
+from fedfraud.central import Central
 from fedfraud.errors import NotStored
 from fedfraud.fixed_point import EvaluateCodec, Segment
 from fedfraud.layout import Layout, standardise_codec, train_codec
@@ -23,6 +24,7 @@ from fedfraud.model import RunState, Vector
 from fedfraud.thresholds import LEAST_BANKS, sizes
 from fedfraud.trade_codec import TradeCodec
 from fedfraud.trade_metrics import TradeFigures, trade_figures
+from fedfraud.trade_wire import trade_to_proto
 from fedfraud.v1 import history_pb2, model_pb2
 from fedfraud.wire import scores_to_proto, segments_from_proto
 from services.aggregator import averaging, central, messages, recovery
@@ -93,16 +95,19 @@ class Run:
         finished = history_pb2.RunFinished(
             run_id=self.progress.run_id, outcome=outcome, reason=reason, model_sha256=sha256
         )
-        if outcome == history_pb2.RUN_OUTCOME_FINISHED and (scores := await self._central()):
-            finished.central.CopyFrom(scores_to_proto(scores))
+        if outcome == history_pb2.RUN_OUTCOME_FINISHED and (found := await self._central()):
+            if found.scores:
+                finished.central.CopyFrom(scores_to_proto(found.scores))
+            if found.trade_figures:
+                finished.central_trade.CopyFrom(trade_to_proto(found.trade_figures))
         await self._around.journal.insist(finished)
         return finished
 
-    async def _central(self) -> Scores | None:
+    async def _central(self) -> Central | None:
         """How the same recipe does with all rows in one place, if the simulation has computed that for this run."""
         around = self._around
         path, purpose = around.central_file, central.purpose_of(self.progress, around.seats, around.preset)
-        return await central.central_scores(path, purpose, around.central_wait) if path and purpose else None
+        return await central.central_result(path, purpose, around.central_wait) if path and purpose else None
 
     async def _prepare(self) -> None:
         """The count round, where features follow from counters, and the standardise round: the run state, and the

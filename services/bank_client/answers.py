@@ -275,7 +275,7 @@ class Answers:
         self._work = None
         await asyncio.to_thread(self._attempts.erase)
         await asyncio.to_thread(self._contributor.erase)
-        self._own.begin(run_id, self._contributor.personalise)
+        self._own.begin(run_id, self._contributor.after_run)
 
     async def finish(self) -> None:
         """The bank stops: the answer that is being prepared is given up, its own work has a moment to end."""

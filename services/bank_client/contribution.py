@@ -1,10 +1,11 @@
 """Computes a bank's answer to one round from its own rows: plain functions of data, no gRPC."""
 
 import hashlib
+import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,24 +150,34 @@ class Contributor:
                 self._outbox.keep(kept)
             return kept
 
-    def personalise(self, run_id: str, cancelled: Callable[[], bool]) -> None:
-        """When a run is over: fine-tunes its final model where the bank chose to, keeps it where it gains, and tells.
+    def after_run(self, run_id: str, cancelled: Callable[[], bool]) -> None:
+        """What the bank does for itself when a run is over; raises Cancelled when `cancelled` turns true meanwhile.
 
-        Nothing where this process did not answer the run's final round, or when `cancelled` turns true.
+        Nothing where this process did not answer the run's final round.
         """
         with self._lock:
             task, self._final = self._final, None
-            if not self._settings.personalise or task is None or task.key.run_id != run_id:
-                return
+        if task is None or task.key.run_id != run_id or task.run_state is None or task.vector is None:
+            return
+        if Segment.TRADE in task.segments:
+            examples = self._dataset.alone()
+            unhurried = replace(task, alone_until=math.inf)
+            if alone := self._trained_alone(unhurried, examples.training, cancelled):
+                logits = evaluation.logits(self._manifest, task.recipe, *alone, examples.validation)
+                self._keep_trade(task, self._scored(task, task.run_state, task.vector)[0], logits)
+        if self._settings.personalise:
+            self._personalise(task, task.run_state, task.vector, cancelled)
+
+    def _personalise(self, task: Task, state: RunState, vector: Vector, cancelled: Callable[[], bool]) -> None:
+        """Fine-tunes the run's final model, keeps that where it gains, and tells."""
+        with self._lock:
             self._trainer = None  # its copy of the rows goes before there is another
-        assert task.run_state is not None  # noqa: S101  # for the type checker: it is of a final round
-        assert task.vector is not None  # noqa: S101
-        final = personal.Federated(self._manifest, task.recipe, task.run_state, task.vector, task.model_sha256)
+        final = personal.Federated(self._manifest, task.recipe, state, vector, task.model_sha256)
         training, validation = self._dataset.under(task.counters_sha256)
         chosen, device, folder = self._dataset.for_choice(), self._settings.device, self._settings.data_dir
         found = personal.personalised(final, training, validation, chosen, task.seed, task.seat, cancelled, device)
-        personal.keep(folder, run_id, final, found, validation.labels)
-        personal.tell(folder, run_id, final, found)
+        personal.keep(folder, task.key.run_id, final, found, validation.labels)
+        personal.tell(folder, task.key.run_id, final, found)
 
     def _contribute(self, task: Task, cancelled: Callable[[], bool]) -> Released:
         layout = Layout(task.segments, self._manifest, task.recipe)
@@ -194,11 +205,22 @@ class Contributor:
         """What alerts come to: for the sum, and under the bank's own budget for itself."""
         if not task.final:
             raise Invalid(f"a trade segment must be of a run's final round, {task.key} is none")
-        judged, codec = self._dataset.judged(), trade_codec(self._manifest)
         seed = trade.replicate_seed(self._dataset.sha256, task.model_sha256)
-        door.trade(trade.trade_of(judged, logits, codec, seed))
-        budget, folder = self._settings.alert_budget, self._settings.data_dir
-        own_trade.keep(folder, task.key.run_id, task.model_sha256, judged, logits, codec, budget, seed)
+        door.trade(trade.trade_of(self._dataset.judged(), logits, trade_codec(self._manifest), seed))
+        self._keep_trade(task, logits)
+
+    def _keep_trade(self, task: Task, logits: Vector, alone: Vector | None = None) -> None:
+        """The bank's own figures, and those of its model without the federation once they are known."""
+        seed = trade.replicate_seed(self._dataset.sha256, task.model_sha256)
+        own = own_trade.OwnTrade(
+            task.key.run_id,
+            task.model_sha256,
+            self._dataset.judged(),
+            trade_codec(self._manifest).day_count,
+            self._settings.alert_budget,
+            seed,
+        )
+        own_trade.keep(self._settings.data_dir, own, logits, alone)
 
     def _keep(self, task: Task, state: RunState, vector: Vector, logits: Vector, labels: NDArray[np.bool_]) -> None:
         """The final model and what it takes to score with it stay on the bank's volume."""

@@ -55,11 +55,25 @@ def threshold(
     )
 
 
-def own_figures(judged: Judged, logits: NDArray[np.floating], day_count: int, budget: int, seed: bytes) -> TradeFigures:
-    """What all banks' payments are summed to, of this bank's alone and under its own budget; the same replicates."""
-    codec, evaluate = TradeCodec(day_count, (budget,), budget), EvaluateCodec()
-    counts = evaluate.decode(evaluate.encode(logits, judged.fraud))
-    return trade_figures(evaluate.centres(), *counts, trade_of(judged, logits, codec, seed), (budget,), budget)
+@dataclass(frozen=True)
+class OwnTrade:
+    """What a bank's own figures are of: a run and its final model, the judged payments of so many days, its own budget
+    of alerts a day, and what the replicates are drawn from."""
+
+    run_id: str
+    model_sha256: bytes
+    judged: Judged
+    day_count: int
+    budget: int
+    seed: bytes
+
+    def figures(self, logits: NDArray[np.floating]) -> TradeFigures:
+        """What all banks' payments are summed to, of this bank's alone and under its own budget; whoever scores, the
+        same replicates."""
+        codec, evaluate = TradeCodec(self.day_count, (self.budget,), self.budget), EvaluateCodec()
+        counts = evaluate.decode(evaluate.encode(logits, self.judged.fraud))
+        counted = trade_of(self.judged, logits, codec, self.seed)
+        return trade_figures(evaluate.centres(), *counts, counted, (self.budget,), self.budget)
 
 
 @dataclass(frozen=True)
@@ -91,40 +105,25 @@ def own_calibration(judged: Judged, logits: NDArray[np.floating], day_count: int
     return OwnCalibration(fit.slope, fit.intercept, *fitted_on, *measured_on, *losses)
 
 
-def keep(
-    folder: Path,
-    run_id: str,
-    model_sha256: bytes,
-    judged: Judged,
-    logits: NDArray[np.floating],
-    codec: TradeCodec,
-    budget: int,
-    seed: bytes,
-) -> None:
-    """Writes the figures and the threshold beside the bank's rows; a disk that fails costs them and nothing else."""
-    found = threshold(logits, judged.fraud, codec.day_count, budget)
-    calibrated = own_calibration(judged, logits, codec.day_count)
-    figures = own_figures(judged, logits, codec.day_count, budget, seed)
+def keep(folder: Path, own: OwnTrade, logits: NDArray[np.floating], alone: NDArray[np.floating] | None = None) -> None:
+    """Writes the figures and the threshold beside the bank's rows, under (rows,) logits of the final model and, where
+    they are known, of the bank's model without the federation; a disk that fails costs them and nothing else."""
+    found = threshold(logits, own.judged.fraud, own.day_count, own.budget)
+    calibrated = own_calibration(own.judged, logits, own.day_count)
+    figures = own.figures(logits)
+    without = None if alone is None else own.figures(alone)
     content = {
-        "run_id": run_id,
-        "model_sha256": model_sha256.hex(),
-        "alert_budget": budget,
+        "run_id": own.run_id,
+        "model_sha256": own.model_sha256.hex(),
+        "alert_budget": own.budget,
         "admin_cents": figures.admin_cents,
-        "days": codec.day_count,
+        "days": own.day_count,
         "payments": len(logits),
-        "frauds": int(judged.fraud.sum()),
+        "frauds": int(own.judged.fraud.sum()),
         "threshold": asdict(found) if found else None,
         "calibration": asdict(calibrated) if calibrated else None,
-        "figures": {
-            name: {"value": value, "low": low, "high": high}
-            for part in ("budget", "rank")
-            for (name, value), low, high in zip(
-                vars(getattr(figures, part)).items(),
-                vars(getattr(figures, f"{part}_low")).values(),
-                vars(getattr(figures, f"{part}_high")).values(),
-                strict=True,
-            )
-        },
+        "figures": _by_name(figures),
+        "alone": _by_name(without) if without else None,
     }
     log = Log("bank")
     try:
@@ -132,16 +131,29 @@ def keep(
     except OSError as error:
         log.warning("own figures of the trade not kept", reason=error)
         return
+    names = ("card_precision", "card_recall", "value_detection_rate", "savings")
     log.info(
         "own figures of the trade",
         file=FILE,
-        alert_budget=budget,
+        alert_budget=own.budget,
         threshold="-" if found is None else f"{found.probability:.4f}",
-        card_precision=_printed(figures.budget.card_precision),
-        card_recall=_printed(figures.budget.card_recall),
-        value_detection_rate=_printed(figures.budget.value_detection_rate),
-        savings=_printed(figures.budget.savings),
+        **{name: _printed(getattr(figures.budget, name)) for name in names},
+        **{f"{name}_alone": _printed(getattr(without.budget, name)) for name in names if without},
     )
+
+
+def _by_name(figures: TradeFigures) -> dict[str, dict[str, float | None]]:
+    """Each figure with the ends of its interval."""
+    return {
+        name: {"value": value, "low": low, "high": high}
+        for part in ("budget", "rank")
+        for (name, value), low, high in zip(
+            vars(getattr(figures, part)).items(),
+            vars(getattr(figures, f"{part}_low")).values(),
+            vars(getattr(figures, f"{part}_high")).values(),
+            strict=True,
+        )
+    }
 
 
 def _printed(figure: float | None) -> str:

@@ -80,7 +80,7 @@ _NAMES = {
     "admin_euro": "euro that an alert costs",
 }
 _PLACES = {"holdout": "hold-out", "pooled": "pooled", "holdout_curve": "hold-out", "pooled_curve": "pooled"}
-_PLACES |= {"central": "central"}
+_PLACES |= {"central": "central", "central_trade": "central"}
 
 
 @dataclass(frozen=True)

@@ -109,11 +109,12 @@ class AgainstCentral(Part):
 class FinalFacts(Part):
     """The last committed model, and the banks' average precision alone and with it.
 
-    `central` is the same recipe on all rows in one place, scored on the hold-out, or without one on all validation rows
-    (simulation only). Banks gain or lose on their own validation rows, of those `banks_compared` that disclose both
-    figures, at the printed precision: the others are unchanged. `banks_uncompared` are the rest of the run's banks.
-    `alone` and `federated` are over all banks that disclose the one; `compared_…` and `uplift` over those that disclose
-    both, and the mean uplift is the difference of their means as they are printed.
+    `central` is the same recipe on all rows in one place, scored on the hold-out, or without one on all validation
+    rows (simulation only); `central_trade` is that model in the trade's terms. Banks gain or lose on their own
+    validation rows, of those `banks_compared` that disclose both figures, at the printed precision: the others are
+    unchanged. `banks_uncompared` are the rest of the run's banks. `alone` and `federated` are over all banks that
+    disclose the one; `compared_…` and `uplift` over those that disclose both, and the mean uplift is the difference
+    of their means as they are printed.
     """
 
     holdout: ScoreFacts | None = None
@@ -124,6 +125,7 @@ class FinalFacts(Part):
     pooled_curve: CurveFacts | None = None
     recalibration: RecalibrationFacts | None = None
     trade: TradeFacts | None = None
+    central_trade: TradeFacts | None = None
     alone: Summary | None = None
     federated: Summary | None = None
     alone_holdout: Summary | None = None

@@ -281,6 +281,8 @@ class Facts:
         run.run.reason, run.run.ended_time = finished.reason, time
         run.run.model_sha256 = finished.model_sha256.hex() or None
         run.final.central = _scores(finished, "central")
+        if finished.HasField("central_trade"):
+            run.final.central_trade = trade_facts(trade_from_proto(finished.central_trade))
         self.last, self.current = summary.complete(self._stand(run), self._last), None
         self.events, self._omitted = [], 0
         return self.last

@@ -1,10 +1,12 @@
 """Banks with payments, as real processes: counters are summed first, and features follow from them."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from fedfraud.feature_plan import PLANS
 from fedfraud.fixed_point import CountCodec, from_bytes
@@ -36,10 +38,14 @@ def counted(present: Network) -> history_pb2.RoundCommitted:
     return found
 
 
+@pytest.mark.timeout(300)  # two runs of four banks, one with central
 def test_counters_are_the_sum_of_the_banks_payments_and_every_mode_gives_one_model(tmp_path: Path) -> None:
     models, trades = {}, {}
     for mode in ("secure", "plain"):
-        with network(tmp_path / mode, **cards(aggregation=mode)) as present:
+        with network(tmp_path / mode, **cards(aggregation=mode, central_wait=120.0)) as present:
+            if mode == "plain":
+                present.announce_central()
+                present.start_central()
             present.start_aggregator()
             for number in BANKS:
                 present.start_bank(number, aggregation=mode, personalise=mode == "secure")
@@ -63,6 +69,10 @@ def test_counters_are_the_sum_of_the_banks_payments_and_every_mode_gives_one_mod
             trades[mode] = facts["final"]["trade"]
             assert facts["final"]["recalibration"]["pooled_log_loss"] <= facts["final"]["pooled"]["log_loss"]
             assert_own_figures(tmp_path / mode, trades[mode])
+            assert_alone(tmp_path / mode)
+            assert (facts["final"]["central_trade"] is not None) == (mode == "plain")
+            if mode == "plain":
+                assert facts["final"]["central_trade"]["total"] == trades[mode]["total"]
             if mode == "secure":
                 assert_fine_tuned(tmp_path / mode, models[mode])
             present.stop()
@@ -118,6 +128,20 @@ def assert_own_figures(folder: Path, trade: dict[str, Any]) -> None:
     assert sum(bank["frauds"] for bank in own) == trade["total"]["frauds"]
     for bank in own:
         assert 0 < bank["threshold"]["alerts_a_day"] <= bank["alert_budget"] == 10
+        assert bank["calibration"]["fitted_payments"] + bank["calibration"]["payments"] == bank["payments"]
+
+
+def assert_alone(folder: Path) -> None:
+    """When the run is over each bank has itself without the federation beside it, in the same terms."""
+    for number in BANKS:
+        path = folder / f"bank-{number:02}" / "trade.json"
+        wait_for(partial(told_alone, path), "the figures alone")
+        own = json.loads(path.read_text())
+        assert own["alone"].keys() == own["figures"].keys()
+
+
+def told_alone(path: Path) -> bool:
+    return json.loads(path.read_text())["alone"] is not None
 
 
 def assert_fine_tuned(folder: Path, model: str) -> None:

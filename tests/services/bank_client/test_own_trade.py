@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedfraud.trade_codec import TradeCodec
-from services.bank_client.own_trade import FILE, keep, own_calibration, own_figures, threshold
+from services.bank_client.own_trade import FILE, OwnTrade, keep, own_calibration, threshold
 from services.bank_client.trade import Judged
 from tests.fedfraud.trades import figures, payments, sums
 
@@ -35,14 +34,18 @@ def test_payments_of_one_score_are_all_alerts_or_none() -> None:
     assert threshold(np.empty(0), np.empty(0, np.bool_), 1, 2) is None
 
 
+def of(judged: Judged, budget: int = 10, seed: bytes = SEED) -> OwnTrade:
+    return OwnTrade("run", bytes(32), judged, 3, budget, seed)
+
+
 def test_a_bank_alone_has_the_figures_that_a_sum_over_it_alone_would_have() -> None:
     judged, scores = payments(7)
-    own = own_figures(judged, scores, 3, 10, bytes([7]) * 32)
+    own = of(judged, seed=bytes([7]) * 32).figures(scores)
     total = figures(sums((7,)))
     assert own.budget == total.budget
     assert own.rank == total.rank
     assert (own.budget_low, own.rank_high) == (total.budget_low, total.rank_high)
-    assert own_figures(judged, scores, 3, 40, SEED).budget.recall > own.budget.recall  # type: ignore[operator]
+    assert of(judged, 40).figures(scores).budget.recall > own.budget.recall  # type: ignore[operator]
 
 
 def test_a_calibration_is_fitted_on_the_first_days_and_measured_on_the_days_after() -> None:
@@ -77,7 +80,7 @@ def test_without_both_classes_on_the_first_days_or_payments_after_them_no_calibr
 
 def test_the_file_has_threshold_and_figures_with_their_intervals(tmp_path: Path) -> None:
     judged, scores = payments(7)
-    keep(tmp_path, "run", bytes(32), judged, scores, TradeCodec(3), 10, SEED)
+    keep(tmp_path, of(judged), scores)
     kept = json.loads((tmp_path / FILE).read_text())
     assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
     assert (kept["run_id"], kept["alert_budget"], kept["days"], kept["payments"]) == ("run", 10, 3, 600)
@@ -86,9 +89,21 @@ def test_the_file_has_threshold_and_figures_with_their_intervals(tmp_path: Path)
     for name, figure in kept["figures"].items():
         assert figure["low"] <= figure["value"] <= figure["high"], name
     assert {"card_precision", "savings", "average_precision", "brier"} < kept["figures"].keys()
+    assert kept["alone"] is None  # not known yet
+
+
+def test_alone_stands_beside_it_on_the_same_payments_days_and_replicates(tmp_path: Path) -> None:
+    judged, scores = payments(7)
+    keep(tmp_path, of(judged), scores, -scores)
+    kept = json.loads((tmp_path / FILE).read_text())
+    assert kept["alone"].keys() == kept["figures"].keys()
+    assert kept["alone"]["savings"]["value"] < kept["figures"]["savings"]["value"]
+    keep(tmp_path, of(judged), scores, scores)
+    same = json.loads((tmp_path / FILE).read_text())
+    assert same["alone"] == same["figures"] == kept["figures"]
 
 
 def test_a_disk_that_fails_costs_the_file_and_nothing_else(tmp_path: Path) -> None:
     judged, scores = payments(7)
-    keep(tmp_path / "none", "run", bytes(32), judged, scores, TradeCodec(3), 10, SEED)
+    keep(tmp_path / "none", of(judged), scores)
     assert not (tmp_path / "none").exists()

@@ -284,6 +284,17 @@ def test_alerts_a_day_cards_and_money_stand_on_the_page_where_banks_have_payment
     assert "takes a final round over payments" in view.sections(Shown(connected=True, run=two_banks().facts()))["trade"]
 
 
+def test_all_rows_in_one_place_stand_beside_it_on_the_page_where_the_payments_are_the_same() -> None:
+    run = of_payments()
+    assert run.final.trade is not None
+    run.final.central_trade = run.final.trade
+    drawn = view.sections(Shown(connected=True, run=run))["trade"]
+    assert "Beside all rows in one place" in drawn
+    assert drawn.count('data-fact="final.central_trade.headline.savings.value"') == 1
+    run.final.central_trade = run.final.trade.model_copy(update={"day_count": 4})
+    assert "all rows in one place" not in view.sections(Shown(connected=True, run=run))["trade"].lower()
+
+
 def test_a_recalibration_stands_with_the_thresholds_where_one_was_fitted() -> None:
     held = text(view.sections(Shown(connected=True, run=whole()))["thresholds"])
     assert "slope of 0.900 and an intercept of -0.250 on their log-odds: log loss 0.0482 instead of 0.0500 on" in held
