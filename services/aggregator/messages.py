@@ -9,8 +9,9 @@ from fedfraud.masking_wire import parameters_to_proto, roster_to_proto
 from fedfraud.metrics import CurvePoint, Scores
 from fedfraud.model import RunState
 from fedfraud.recipe import Recipe
+from fedfraud.trade import USUAL_TERMS, TradeTerms
 from fedfraud.trade_metrics import TradeFigures
-from fedfraud.trade_wire import trade_to_proto
+from fedfraud.trade_wire import terms_to_proto, trade_to_proto
 from fedfraud.v1 import federation_pb2, history_pb2, model_pb2
 from fedfraud.wire import (
     curve_to_proto,
@@ -42,6 +43,7 @@ def run_started(
     secure: bool = False,
     initial: Model | None = None,
     counters_sha256: bytes = b"",
+    terms: TradeTerms = USUAL_TERMS,
 ) -> history_pb2.RunStarted:
     """What the run is to be; with an initial model it begins under a former run's state; counters too are a former
     run's where they were summed before."""
@@ -58,6 +60,7 @@ def run_started(
         model=initial.reference if initial else None,
         round_deadline_seconds=round_deadline,
         counters_sha256=counters_sha256,
+        trade_terms=terms_to_proto(terms),
     )
 
 
@@ -79,6 +82,7 @@ def instruction(
         masking=parameters_to_proto(masking[0]) if masking else None,
         roster=roster_to_proto(masking[1]) if masking else None,
         counters_sha256=run.counters_sha256,
+        trade_terms=terms_to_proto(run.terms),
     )
 
 

@@ -22,6 +22,7 @@ from fedfraud.masking_wire import task_sha256
 from fedfraud.metrics import CurvePoint, Scores, curve_from_counts, scores_from_counts
 from fedfraud.model import RunState, Vector
 from fedfraud.thresholds import LEAST_BANKS, sizes
+from fedfraud.trade import TradeTerms
 from fedfraud.trade_codec import TradeCodec
 from fedfraud.trade_metrics import TradeFigures, trade_figures
 from fedfraud.trade_wire import trade_to_proto
@@ -155,7 +156,7 @@ class Run:
             self._around.log.warning("no scores of the final model", run=self.progress.run_id, reason=error)
             return
         pooled, curve = _pooled(done)
-        trade = await asyncio.to_thread(_trade, done)
+        trade = await asyncio.to_thread(_trade, done, self.progress.terms)
         fit = await asyncio.to_thread(_recalibration, done)
         await self._commit(done, self._present(), pooled=pooled, pooled_curve=curve, trade=trade, recalibration=fit)
 
@@ -164,10 +165,11 @@ class Run:
         progress, around = self.progress, self._around
         while progress.voids < _VOIDS_IN_A_ROW:
             if progress.open:
-                layout = Layout(segments_from_proto(list(progress.open.segments)), around.manifest, progress.recipe)
+                asked = segments_from_proto(list(progress.open.segments))
+                layout = Layout(asked, around.manifest, progress.recipe, progress.terms)
                 plan = messages.plan_of(progress.open, layout.length)
             else:
-                layout = Layout(self._unopened(segments), around.manifest, progress.recipe)
+                layout = Layout(self._unopened(segments), around.manifest, progress.recipe, progress.terms)
                 plan = self._plan(step, layout, await self._cohort(), final=final)
             drive = RoundDrive(around, progress, plan, layout)
             if len(plan.cohort) < self._least:
@@ -319,11 +321,12 @@ def _recalibration(done: Closed) -> Recalibration | None:
     return calibration.fitted(codec.centres(), *codec.decode(done.part(Segment.EVALUATE)))
 
 
-def _trade(done: Closed) -> TradeFigures | None:
+def _trade(done: Closed, terms: TradeTerms) -> TradeFigures | None:
     """The received model in the trade's terms, where the round asked for it."""
     traded = done.layout.codecs.get(Segment.TRADE)
     if not isinstance(traded, TradeCodec):
         return None
     codec = EvaluateCodec()
     counts = codec.decode(done.part(Segment.EVALUATE))
-    return trade_figures(codec.centres(), *counts, traded.decode(done.part(Segment.TRADE)))
+    summed = traded.decode(done.part(Segment.TRADE))
+    return trade_figures(codec.centres(), *counts, summed, terms.budgets, terms.headline, terms.admin_cents)

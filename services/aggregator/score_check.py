@@ -9,6 +9,7 @@ from fedfraud.errors import Invalid
 from fedfraud.fixed_point import EvaluateCodec, Segment, Words
 from fedfraud.layout import Layout
 from fedfraud.metrics import CurvePoint, Scores, curve_from_counts, scores_from_counts
+from fedfraud.trade import USUAL_TERMS, TradeTerms
 from fedfraud.trade_codec import TradeCodec
 from fedfraud.trade_metrics import BudgetFigures, RankFigures, TradeFigures, trade_figures
 from fedfraud.trade_wire import trade_from_proto
@@ -18,7 +19,13 @@ from fedfraud.wire import RoundKey, curve_from_proto, recalibration_from_proto, 
 _Figures = Scores | RankFigures | BudgetFigures
 
 
-def check_scores(key: RoundKey, committed: history_pb2.RoundCommitted, layout: Layout, words: Words) -> None:
+def check_scores(
+    key: RoundKey,
+    committed: history_pb2.RoundCommitted,
+    layout: Layout,
+    words: Words,
+    terms: TradeTerms = USUAL_TERMS,
+) -> None:
     """The scores of the model received, its curve, and its figures of the trade; Invalid names what differs."""
     codec = EvaluateCodec()
     counts = codec.centres(), *codec.decode(layout.part(words, Segment.EVALUATE))
@@ -35,7 +42,8 @@ def check_scores(key: RoundKey, committed: history_pb2.RoundCommitted, layout: L
         )
     if isinstance(traded, TradeCodec):
         summed = traded.decode(layout.part(words, Segment.TRADE))
-        _check_trade(key, trade_figures(*counts, summed), trade_from_proto(committed.trade))
+        expected = trade_figures(*counts, summed, terms.budgets, terms.headline, terms.admin_cents)
+        _check_trade(key, expected, trade_from_proto(committed.trade))
 
 
 def _check_curve(key: RoundKey, points: tuple[CurvePoint, ...], told_points: tuple[CurvePoint, ...]) -> None:

@@ -19,6 +19,7 @@ from fedfraud.manifest import Manifest
 from fedfraud.masking_policy import Inputs
 from fedfraud.model import RunState, Vector, to_bytes
 from fedfraud.recipe import Recipe
+from fedfraud.trade import USUAL_TERMS, TradeTerms
 from fedfraud.wire import Disclosure, RoundKey
 from services.bank_client import evaluation, kept_model, own_trade, personal, trade
 from services.bank_client.dataset import Rows
@@ -60,6 +61,8 @@ class Task:
     """Rounds of this step that were opened without a commit."""
     task_sha256: bytes = bytes(32)
     """Of all that a contribution follows from besides the bank's own rows."""
+    terms: TradeTerms = USUAL_TERMS
+    """What the run's figures of the trade are for."""
 
     @property
     def training_seed(self) -> bytes:
@@ -125,7 +128,7 @@ class Contributor:
             Segment.TRAIN: task.training_seed,
         }
         named = tuple(hashlib.sha256(sources[segment]).digest() for segment in task.segments)
-        layout = Layout(task.segments, self._manifest, task.recipe)
+        layout = Layout(task.segments, self._manifest, task.recipe, task.terms)
         names = tuple(segment.value for segment in task.segments)
         clip, data_sha256 = task.recipe.clip, self._dataset.sha256
         return Inputs(task.model_sha256, task.task_sha256, clip, names, named, data_sha256, layout.length)
@@ -180,7 +183,7 @@ class Contributor:
         personal.tell(folder, task.key.run_id, final, found)
 
     def _contribute(self, task: Task, cancelled: Callable[[], bool]) -> Released:
-        layout = Layout(task.segments, self._manifest, task.recipe)
+        layout = Layout(task.segments, self._manifest, task.recipe, task.terms)
         door = ReleaseDoor(layout, task.key, task.model_sha256, self.inputs(task).sha256)
         for segment in task.segments:
             if segment is Segment.COUNT:
@@ -206,7 +209,7 @@ class Contributor:
         if not task.final:
             raise Invalid(f"a trade segment must be of a run's final round, {task.key} is none")
         seed = trade.replicate_seed(self._dataset.sha256, task.model_sha256)
-        door.trade(trade.trade_of(self._dataset.judged(), logits, trade_codec(self._manifest), seed))
+        door.trade(trade.trade_of(self._dataset.judged(), logits, trade_codec(self._manifest, task.terms), seed))
         self._keep_trade(task, logits)
 
     def _keep_trade(self, task: Task, logits: Vector, alone: Vector | None = None) -> None:
@@ -219,6 +222,7 @@ class Contributor:
             trade_codec(self._manifest).day_count,
             self._settings.alert_budget,
             seed,
+            task.terms.admin_cents,
         )
         own_trade.keep(self._settings.data_dir, own, logits, alone)
 

@@ -12,6 +12,7 @@ from fedfraud.fixed_point import EvaluateCodec
 from fedfraud.identity import write_secret
 from fedfraud.logs import Log
 from fedfraud.metrics import counts_of_logits
+from fedfraud.trade import ADMIN_CENTS
 from fedfraud.trade_codec import TradeCodec
 from fedfraud.trade_metrics import TradeFigures, trade_figures
 from services.bank_client.trade import Judged, first_half, trade_of
@@ -58,7 +59,7 @@ def threshold(
 @dataclass(frozen=True)
 class OwnTrade:
     """What a bank's own figures are of: a run and its final model, the judged payments of so many days, its own budget
-    of alerts a day, and what the replicates are drawn from."""
+    of alerts a day, what the replicates are drawn from, and what an alert costs by the run's terms."""
 
     run_id: str
     model_sha256: bytes
@@ -66,6 +67,7 @@ class OwnTrade:
     day_count: int
     budget: int
     seed: bytes
+    admin_cents: int = ADMIN_CENTS
 
     def figures(self, logits: NDArray[np.floating]) -> TradeFigures:
         """What all banks' payments are summed to, of this bank's alone and under its own budget; whoever scores, the
@@ -73,7 +75,7 @@ class OwnTrade:
         codec, evaluate = TradeCodec(self.day_count, (self.budget,), self.budget), EvaluateCodec()
         counts = evaluate.decode(evaluate.encode(logits, self.judged.fraud))
         counted = trade_of(self.judged, logits, codec, self.seed)
-        return trade_figures(evaluate.centres(), *counts, counted, (self.budget,), self.budget)
+        return trade_figures(evaluate.centres(), *counts, counted, (self.budget,), self.budget, self.admin_cents)
 
 
 @dataclass(frozen=True)

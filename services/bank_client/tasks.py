@@ -12,6 +12,7 @@ from fedfraud.layout import count_codec, train_codec
 from fedfraud.manifest import Manifest
 from fedfraud.masking_wire import task_sha256
 from fedfraud.model import RunState
+from fedfraud.trade_wire import terms_from_proto
 from fedfraud.v1 import federation_pb2, federation_pb2_grpc, model_pb2
 from fedfraud.wire import (
     check_counters_sha256,
@@ -71,6 +72,7 @@ async def task_of(
         retry=instruction.retry,
         counters_sha256=instruction.counters_sha256,
         task_sha256=task_sha256(instruction, manifest),
+        terms=terms_from_proto(instruction),
     )
 
 

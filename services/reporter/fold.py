@@ -11,7 +11,8 @@ from fedfraud.fixed_point import Segment
 from fedfraud.layout import codec_for
 from fedfraud.manifest import Manifest
 from fedfraud.recipe import Recipe
-from fedfraud.trade_wire import trade_from_proto
+from fedfraud.trade import TradeTerms
+from fedfraud.trade_wire import terms_from_proto, trade_from_proto
 from fedfraud.v1 import history_pb2, model_pb2
 from services.reporter import summary
 from services.reporter.attempt import Attempt
@@ -112,7 +113,8 @@ class Facts:
         aggregation, protection = _PROTECTIONS.get(started.aggregation, unknown)
         of_payments = {Segment.COUNT, Segment.TRADE}
         asked = [segment for segment in Segment if segment not in of_payments or manifest.feature_plan]
-        segments = [_segment(segment, manifest, recipe) for segment in asked]
+        terms = terms_from_proto(started)
+        segments = [_segment(segment, manifest, recipe, terms) for segment in asked]
         self.current = RunFacts(
             run=RunIdentity(
                 id=started.run_id,
@@ -319,8 +321,8 @@ class Facts:
                 self.seats[entry.certificate_revoked.seat] = "revoked"
 
 
-def _segment(segment: Segment, manifest: Manifest, recipe: Recipe) -> SegmentFacts:
-    words = codec_for(segment, manifest, recipe).length
+def _segment(segment: Segment, manifest: Manifest, recipe: Recipe, terms: TradeTerms) -> SegmentFacts:
+    words = codec_for(segment, manifest, recipe, terms).length
     return SegmentFacts(name=segment.value, words=words, bytes=8 * words, content=CONTENT[segment])
 
 

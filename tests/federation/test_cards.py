@@ -10,7 +10,6 @@ import pytest
 
 from fedfraud.feature_plan import PLANS
 from fedfraud.fixed_point import CountCodec, from_bytes
-from fedfraud.trade import ALERT_BUDGETS
 from fedfraud.v1 import history_pb2, model_pb2
 from services.aggregator.vectors import Vectors
 from services.aggregator.verify import verify
@@ -20,6 +19,7 @@ from tests.federation.networks import FINISHED, Network, network
 from tests.federation.waiting import wait_for
 
 BANKS = (1, 2, 3, 4)
+BUDGETS = (5, 15, 40)
 PLAN = PLANS["cards"]
 COUNT = model_pb2.SEGMENT_KIND_COUNT
 
@@ -27,7 +27,8 @@ COUNT = model_pb2.SEGMENT_KIND_COUNT
 def cards(**settings: object) -> dict[str, object]:
     """Four banks' settings: regional customers, one training round."""
     base: dict[str, object] = {"population": "cards", "preset": "regional", "expected_banks": 4, "rounds": 1}
-    return {**base, "autostart": True, "stage_deadline": 60.0, "round_deadline": 120.0, **settings}
+    terms: dict[str, object] = {"alert_budgets": ",".join(map(str, BUDGETS)), "headline_budget": 15, "admin_cents": 300}
+    return {**base, **terms, "autostart": True, "stage_deadline": 60.0, "round_deadline": 120.0, **settings}
 
 
 def counted(present: Network) -> history_pb2.RoundCommitted:
@@ -104,9 +105,10 @@ def assert_counters(path: Path) -> None:
 
 def assert_trade(trade: dict[str, Any]) -> None:
     """The final round's figures: four banks' budgets, days that are the population's, and intervals."""
+    assert (trade["headline_budget"], trade["admin_euro"]) == (15, 3.0)
     assert [day["day"] for day in trade["days"]] == list(range(1, PLAN.test_days + 1))
     assert [budget["alerts"] for budget in trade["budgets"]] == [
-        len(BANKS) * PLAN.test_days * budget for budget in ALERT_BUDGETS
+        len(BANKS) * PLAN.test_days * budget for budget in BUDGETS
     ]
     paid = [shard(World(seed=7, day_count=PLAN.day_count, first_day=PLAN.first_day), "regional", n) for n in BANKS]
     for number, day in enumerate(trade["days"]):
@@ -128,6 +130,7 @@ def assert_own_figures(folder: Path, trade: dict[str, Any]) -> None:
     assert sum(bank["frauds"] for bank in own) == trade["total"]["frauds"]
     for bank in own:
         assert 0 < bank["threshold"]["alerts_a_day"] <= bank["alert_budget"] == 10
+        assert bank["admin_cents"] == 300
         assert bank["calibration"]["fitted_payments"] + bank["calibration"]["payments"] == bank["payments"]
 
 
