@@ -26,10 +26,11 @@ from fedfraud.wire import (
     round_key_to_proto,
 )
 from services.bank_client.attempts import Attempts
-from services.bank_client.contribution import Contributor, Task
+from services.bank_client.contribution import Contributor
 from services.bank_client.own_work import OwnWork
 from services.bank_client.receipts import Receipts
 from services.bank_client.release import Released
+from services.bank_client.task import Task
 from services.bank_client.tasks import CALL_SECONDS, call_seconds, counters_of, seconds_left, task_of
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0

@@ -5,7 +5,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,55 +19,18 @@ from fedfraud.manifest import Manifest
 from fedfraud.masking_policy import Inputs
 from fedfraud.model import RunState, Vector, to_bytes
 from fedfraud.recipe import Recipe
-from fedfraud.trade import USUAL_TERMS, TradeTerms
-from fedfraud.wire import Disclosure, RoundKey
+from fedfraud.wire import Disclosure
 from services.bank_client import evaluation, kept_model, own_trade, personal, trade
 from services.bank_client.dataset import Rows
 from services.bank_client.examples import Dataset
 from services.bank_client.outbox import Outbox
 from services.bank_client.own_data import read_table
 from services.bank_client.release import Released, ReleaseDoor
-from services.bank_client.seeds import training_seed
 from services.bank_client.settings import Settings
-
-ALONE_SHARE = 0.8
-"""Of the time that a round leaves: training alone beyond it is given up."""
-
+from services.bank_client.task import Task
 
 _COUNTERS = "counters.sha256"
 """The file with the hash of the counters that the bank used first."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a round asks of this bank; model and run state are None in a standardise round."""
-
-    key: RoundKey
-    seat: str
-    step: int
-    segments: tuple[Segment, ...]
-    recipe: Recipe
-    seed: int
-    rounds: int
-    final: bool
-    model_sha256: bytes
-    run_state: RunState | None
-    vector: Vector | None
-    alone_until: float
-    """When training alone is given up, by the monotonic clock: a task may wait for others before it is begun."""
-    counters_sha256: bytes = b""
-    """Of the counters that features follow from; empty without any, and in the round that counts."""
-    retry: int = 0
-    """Rounds of this step that were opened without a commit."""
-    task_sha256: bytes = bytes(32)
-    """Of all that a contribution follows from besides the bank's own rows."""
-    terms: TradeTerms = USUAL_TERMS
-    """What the run's figures of the trade are for."""
-
-    @property
-    def training_seed(self) -> bytes:
-        """What the update is drawn from, 32 bytes."""
-        return training_seed(self.seed, self.seat, self.step, self.model_sha256, self.retry)
 
 
 class Contributor:
@@ -144,7 +107,7 @@ class Contributor:
         One at a time: a task that was cancelled may still be in its last batch when the next one comes.
         """
         with self._lock:
-            self._final = task if _is_final(task) else None
+            self._final = task if task.is_last else None
             kept = self._outbox.find(task.key, self.inputs(task).sha256)
             if kept is None:
                 kept = self._contribute(task, cancelled)
@@ -274,7 +237,7 @@ class Contributor:
 
     def _is_last(self, task: Task) -> bool:
         """Whether it is the round in which a run's banks compare themselves: once a run, whatever is asked."""
-        if not _is_final(task):
+        if not task.is_last:
             return False
         known, self._compared = task.key.run_id in self._compared, self._compared | {task.key.run_id}
         return not known
@@ -328,13 +291,6 @@ class Contributor:
     def _read_holdout(self) -> Rows | None:
         path = self._settings.data_dir / self._settings.holdout
         return read_table(path, self._manifest.features) if path.exists() else None
-
-
-def _is_final(task: Task) -> bool:
-    """Whether it is a run's last round, after all of its training."""
-    evaluated = Segment.EVALUATE in task.segments and Segment.TRAIN not in task.segments
-    has_model = task.run_state is not None and task.vector is not None
-    return task.final and evaluated and has_model and task.step == task.rounds + 1
 
 
 def preload() -> None:

@@ -21,8 +21,10 @@ from fedfraud.wire import (
     run_state_from_proto,
     segments_from_proto,
 )
-from services.bank_client.contribution import ALONE_SHARE, Task
+from services.bank_client.task import Task
 
+ALONE_SHARE = 0.8
+"""Of the time that a round leaves: training alone beyond it is given up."""
 CALL_SECONDS = 30.0
 """What one call may take at the least."""
 _MOST_ROUNDS = 10_000

@@ -21,12 +21,13 @@ from fedfraud.trade_codec import TradeCodec
 from fedfraud.transactions import CARDS, SCHEMAS, Feature
 from fedfraud.wire import RoundKey
 from services.bank_client import kept_model
-from services.bank_client.contribution import Contributor, Task
+from services.bank_client.contribution import Contributor
 from services.bank_client.dataset import Rows, write
 from services.bank_client.examples import FeatureTable, Payments
 from services.bank_client.merchant_key import fingerprint
 from services.bank_client.release import Released
 from services.bank_client.settings import Settings
+from services.bank_client.task import Task
 from services.bank_client.training import Cancelled, never
 from tests.services.bank_client.payments import at_random
 
