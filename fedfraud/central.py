@@ -5,11 +5,17 @@ is there from the beginning, without scores, so that the end of a run knows whet
 """
 
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from google.protobuf import json_format
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from fedfraud.errors import Invalid
 from fedfraud.identity import write_durably
 from fedfraud.metrics import Scores
+from fedfraud.trade_metrics import TradeFigures
+from fedfraud.trade_wire import trade_from_proto, trade_to_proto
+from fedfraud.v1 import model_pb2
 
 
 class Purpose(BaseModel):
@@ -26,17 +32,44 @@ class Purpose(BaseModel):
 
 
 class Central(BaseModel):
-    """The file: the scores are on the public hold-out, else on all banks' validation rows; None while it is trained."""
+    """The file: the scores are on the public hold-out, else on all banks' validation rows; None while it is trained.
+
+    `trade` is a Trade message as JSON, of all banks' validation payments, each bank with its own alerts and cards.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     purpose: Purpose
     scores: Scores | None = None
+    trade: dict[str, Any] | None = None
+
+    @field_validator("trade")
+    @classmethod
+    def _readable(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        try:
+            _figures(value)
+        except (json_format.ParseError, Invalid) as error:
+            raise ValueError(f"figures of the trade must be a Trade message: {error}") from error
+        return value
+
+    @property
+    def trade_figures(self) -> TradeFigures | None:
+        """The model in the trade's terms; None where rows are no payments, and while it is trained."""
+        return _figures(self.trade)
 
     def write(self, path: Path) -> None:
         """Whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
         write_durably(path, (self.model_dump_json(indent=2) + "\n").encode())
+
+
+def _figures(told: dict[str, Any] | None) -> TradeFigures | None:
+    return None if told is None else trade_from_proto(json_format.ParseDict(told, model_pb2.Trade()))
+
+
+def trade_as_json(trade: TradeFigures) -> dict[str, Any]:
+    """What `trade` holds."""
+    return dict(json_format.MessageToDict(trade_to_proto(trade), preserving_proto_field_name=True))
 
 
 def read_central(path: Path) -> Central | None:

@@ -170,6 +170,7 @@ _OWN = {
     "cards": CARDS,
     "ulb_creditcard": feature_table("ulb_creditcard", SCHEMAS["ulb_creditcard"], least_frauds=20),
     "baf": feature_table("baf", SCHEMAS["baf"], least_frauds=20),
+    "ieee_cis": feature_table("ieee_cis", SCHEMAS["ieee_cis"], least_frauds=20),
 }
 
 

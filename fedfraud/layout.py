@@ -6,6 +6,7 @@ from fedfraud.errors import Invalid
 from fedfraud.fixed_point import CountCodec, EvaluateCodec, Segment, StandardiseCodec, TrainCodec, Words
 from fedfraud.manifest import Manifest
 from fedfraud.recipe import Recipe
+from fedfraud.trade import USUAL_TERMS, TradeTerms
 from fedfraud.trade_codec import TradeCodec
 
 Codec = CountCodec | TrainCodec | StandardiseCodec | EvaluateCodec | TradeCodec
@@ -14,8 +15,10 @@ Codec = CountCodec | TrainCodec | StandardiseCodec | EvaluateCodec | TradeCodec
 class Layout:
     """Which words of a contribution belong to which segment."""
 
-    def __init__(self, segments: Sequence[Segment], manifest: Manifest, recipe: Recipe) -> None:
-        self.codecs: dict[Segment, Codec] = {s: codec_for(s, manifest, recipe) for s in segments}
+    def __init__(
+        self, segments: Sequence[Segment], manifest: Manifest, recipe: Recipe, terms: TradeTerms = USUAL_TERMS
+    ) -> None:
+        self.codecs: dict[Segment, Codec] = {s: codec_for(s, manifest, recipe, terms) for s in segments}
         if not segments or len(self.codecs) != len(segments):
             raise Invalid(f"segments must be one or more and differ, got {[s.value for s in segments]}")
         self.length = sum(codec.length for codec in self.codecs.values())
@@ -50,11 +53,11 @@ def count_codec(manifest: Manifest) -> CountCodec:
     return CountCodec(plan.bucket_count, plan.counted_days)
 
 
-def trade_codec(manifest: Manifest) -> TradeCodec:
-    """The codec of the test days of the manifest's feature plan."""
+def trade_codec(manifest: Manifest, terms: TradeTerms = USUAL_TERMS) -> TradeCodec:
+    """The codec of the test days of the manifest's feature plan and of the run's budgets."""
     if manifest.feature_plan is None:
         raise Invalid(f"a trade segment must be of transactions, the population {manifest.population!r} has none")
-    return TradeCodec(manifest.feature_plan.test_days)
+    return TradeCodec(manifest.feature_plan.test_days, terms.budgets, terms.headline)
 
 
 def standardise_codec(manifest: Manifest) -> StandardiseCodec:
@@ -67,8 +70,8 @@ def train_codec(manifest: Manifest, recipe: Recipe) -> TrainCodec:
     return TrainCodec(manifest.parameter_count, recipe.clip)
 
 
-def codec_for(segment: Segment, manifest: Manifest, recipe: Recipe) -> Codec:
-    """The one codec of a segment under a manifest and a recipe."""
+def codec_for(segment: Segment, manifest: Manifest, recipe: Recipe, terms: TradeTerms = USUAL_TERMS) -> Codec:
+    """The one codec of a segment under a manifest, a recipe and the terms of the trade."""
     match segment:
         case Segment.COUNT:
             return count_codec(manifest)
@@ -79,4 +82,4 @@ def codec_for(segment: Segment, manifest: Manifest, recipe: Recipe) -> Codec:
         case Segment.EVALUATE:
             return EvaluateCodec()
         case Segment.TRADE:
-            return trade_codec(manifest)
+            return trade_codec(manifest, terms)

@@ -16,6 +16,7 @@ from fedfraud.masking_sum import MaskedSum, Stage
 from fedfraud.masking_wire import Answer, answer_from_proto
 from fedfraud.recipe import Recipe
 from fedfraud.thresholds import sizes
+from fedfraud.trade import USUAL_TERMS, TradeTerms
 from fedfraud.v1 import history_pb2, masking_pb2
 from fedfraud.wire import round_key_from_proto, segments_from_proto
 
@@ -42,12 +43,13 @@ def begun(
     recipe: Recipe,
     signing_keys: Mapping[str, bytes],
     federation: bytes,
+    terms: TradeTerms = USUAL_TERMS,
 ) -> MaskedSum:
     """The attempt that a round opened, before any answer; `signing_keys` by seat, in the order of enrolment.
 
     Its minimum is the larger of the quorum and the least that an opening may have.
     """
-    layout = Layout(segments_from_proto(list(opened.segments)), manifest, recipe)
+    layout = Layout(segments_from_proto(list(opened.segments)), manifest, recipe, terms)
     roster = Roster.of(dict(list(signing_keys.items())[: opened.roster_size]))
     size, key = sizes(len(opened.cohort)), round_key_from_proto(opened.key)
     parameters = Parameters(

@@ -10,6 +10,7 @@ from fedfraud.masking import Advertisement, Consent, Masked, Sealed, Share, Shar
 from fedfraud.masking_keys import digest
 from fedfraud.masking_parameters import Parameters, Roster, SeatKey
 from fedfraud.recipe import WeightRule
+from fedfraud.trade_wire import terms_from_proto
 from fedfraud.v1 import federation_pb2, masking_pb2
 from fedfraud.wire import recipe_from_proto, round_key_from_proto, run_state_from_proto, segments_from_proto
 
@@ -60,7 +61,8 @@ def parameters_from_proto(instruction: federation_pb2.RoundInstruction) -> Param
 def task_sha256(instruction: federation_pb2.RoundInstruction, manifest: Manifest) -> bytes:
     """What a bank is asked for, beyond the attempt: digest("task", the model's hash, the segments, canonical manifest
     JSON, the recipe's fields in order, seed, step, round count, final, retry, the run state's bytes or none), with the
-    counters' hash at the end where features follow from counters."""
+    counters' hash at the end where features follow from counters, and after it the terms of the trade where they are
+    told."""
     recipe = recipe_from_proto(instruction.recipe)
     known = instruction.HasField("run_state")
     state = run_state_from_proto(instruction.run_state, manifest).to_bytes() if known else b""
@@ -78,6 +80,7 @@ def task_sha256(instruction: federation_pb2.RoundInstruction, manifest: Manifest
         instruction.retry,
         state,
         *([instruction.counters_sha256] if instruction.counters_sha256 else []),
+        *([astuple(terms_from_proto(instruction))] if instruction.HasField("trade_terms") else []),
     )
 
 

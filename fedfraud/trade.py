@@ -12,6 +12,8 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from fedfraud.errors import Invalid
+
 ALERT_BUDGETS = (5, 10, 20, 50, 100)
 """Alerts, and cards, that a bank can look at in a day."""
 HEADLINE_BUDGET = 10
@@ -23,7 +25,53 @@ REPLICATES = 200
 REPLICATE_BINS = 512
 """Score bins of a replicate's histograms."""
 
+LEAST_BUDGET, MOST_BUDGET = 5, 10_000
+"""Alerts a day. Budgets are as far apart as the smallest is large: the difference of two tells of no fewer payments."""
+MOST_BUDGETS = 10
+MOST_ADMIN_CENTS = 1_000_000
+
 Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TradeTerms:
+    """What a run's figures of the trade are for: its budgets of alerts a day and bank, the one whose figures have an
+    interval, and the cents that an alert costs. All banks of a run have the same."""
+
+    budgets: tuple[int, ...] = ALERT_BUDGETS
+    headline: int = HEADLINE_BUDGET
+    admin_cents: int = ADMIN_CENTS
+
+    def __post_init__(self) -> None:
+        steps = [after - before for before, after in zip((0, *self.budgets), self.budgets, strict=False)]
+        for rule, held, value in (
+            (f"alert budgets must be 1 to {MOST_BUDGETS}", 1 <= len(self.budgets) <= MOST_BUDGETS, len(self.budgets)),
+            (
+                f"alert budgets must rise by {LEAST_BUDGET} or more each, from {LEAST_BUDGET} on",
+                min(steps, default=LEAST_BUDGET) >= LEAST_BUDGET,
+                list(self.budgets),
+            ),
+            (
+                f"an alert budget must be at most {MOST_BUDGET}",
+                max(self.budgets, default=0) <= MOST_BUDGET,
+                self.budgets,
+            ),
+            (
+                f"the headline budget must be one of {', '.join(map(str, self.budgets))}",
+                self.headline in self.budgets,
+                self.headline,
+            ),
+            (
+                f"the cost of an alert must be 1 to {MOST_ADMIN_CENTS} cents",
+                1 <= self.admin_cents <= MOST_ADMIN_CENTS,
+                self.admin_cents,
+            ),
+        ):
+            if not held:
+                raise Invalid(f"{rule}, got {value}")
+
+
+USUAL_TERMS = TradeTerms()
 
 
 class DayField(IntEnum):
@@ -58,8 +106,8 @@ class TradeCounts:
 
 @dataclass(frozen=True)
 class Trade:
-    """One bank's figures or the sum of all banks': `counts` under every one of ALERT_BUDGETS, and for each replicate
-    `histograms` (replicates, 2, bins) of legitimate payments and of frauds, and counts under HEADLINE_BUDGET alone."""
+    """One bank's figures or the sum of all banks': `counts` under every budget of the run, and for each replicate
+    `histograms` (replicates, 2, bins) of legitimate payments and of frauds, and counts under the headline one alone."""
 
     counts: TradeCounts
     histograms: Integers

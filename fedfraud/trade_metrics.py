@@ -95,22 +95,27 @@ def trade_figures(
     trade: Trade,
     budgets: tuple[int, ...] = ALERT_BUDGETS,
     headline_budget: int = HEADLINE_BUDGET,
+    admin_cents: int = ADMIN_CENTS,
 ) -> TradeFigures:
     """Of the (bins,) counts of an evaluate segment, whose bins score (bins,) `logits`, and a trade segment under these
-    budgets."""
+    budgets, an alert costing so much."""
     coarse, drawn = EvaluateCodec(trade.histograms.shape[-1]).centres(), trade.replicates
     ranks = [rank_figures(coarse, good, bad) for good, bad in trade.histograms]
-    spent = [budget_figures(days, of_days[:, 0]) for days, of_days in zip(drawn.days, drawn.budgets, strict=True)]
+    spent = [
+        budget_figures(days, of_days[:, 0], admin_cents)
+        for days, of_days in zip(drawn.days, drawn.budgets, strict=True)
+    ]
     headline = trade.counts.budgets[:, budgets.index(headline_budget)]
     return TradeFigures(
         trade.counts,
         rank_figures(logits, legitimate, fraud),
         *_interval(RankFigures, ranks),
-        budget_figures(trade.counts.days, headline),
+        budget_figures(trade.counts.days, headline, admin_cents),
         *_interval(BudgetFigures, spent),
         len(ranks),
         budgets,
         headline_budget,
+        admin_cents,
     )
 
 

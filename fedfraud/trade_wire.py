@@ -6,9 +6,9 @@ from typing import TypeVar
 import numpy as np
 
 from fedfraud.errors import Invalid
-from fedfraud.trade import BudgetField, DayField, TradeCounts
+from fedfraud.trade import USUAL_TERMS, BudgetField, DayField, TradeCounts, TradeTerms
 from fedfraud.trade_metrics import BudgetFigures, RankFigures, TradeFigures
-from fedfraud.v1 import model_pb2
+from fedfraud.v1 import federation_pb2, history_pb2, model_pb2
 
 _DAY = {
     DayField.PAYMENTS: "payment_count",
@@ -28,6 +28,21 @@ _BUDGET = {
 }
 _RANKS = ("rank", "rank_low", "rank_high")
 _BUDGETS = ("budget", "budget_low", "budget_high")
+
+
+def terms_to_proto(terms: TradeTerms) -> model_pb2.TradeTerms | None:
+    """None for the usual ones, which stay unset: they are not part of what older journals hash."""
+    if terms == USUAL_TERMS:
+        return None
+    return model_pb2.TradeTerms(budgets=terms.budgets, headline_budget=terms.headline, admin_cents=terms.admin_cents)
+
+
+def terms_from_proto(message: history_pb2.RunStarted | federation_pb2.RoundInstruction) -> TradeTerms:
+    """What a run or a round is told to go by; every number of it is held to its range."""
+    if not message.HasField("trade_terms"):
+        return USUAL_TERMS
+    told = message.trade_terms
+    return TradeTerms(tuple(told.budgets), told.headline_budget, told.admin_cents)
 
 
 def trade_to_proto(trade: TradeFigures) -> model_pb2.Trade:

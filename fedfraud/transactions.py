@@ -90,10 +90,20 @@ BAF = (
 )
 """Bank account applications of the BAF suite: its numeric columns, and whether each that may be missing is known."""
 
+_IEEE_CIS_GAPS = ("dist1", "dist2", *(f"d{i:02d}" for i in range(1, 16)))
+IEEE_CIS = (
+    Feature("amount", "dollar", 2.0**-10),
+    *(Feature(f"c{i:02d}", "count", 1.0) for i in range(1, 15)),
+    *(Feature(name, "distance" if name.startswith("dist") else "day", 2.0**-10) for name in _IEEE_CIS_GAPS),
+    *(Feature(f"{name}_known", "0 or 1", 1.0) for name in _IEEE_CIS_GAPS),
+)
+"""Online payments of the IEEE-CIS set: amount, its counts, distances and time deltas, and whether each of the latter
+two is known. What its makers computed without saying how, V1 to V339, and codes are left out."""
+
 SIMULATED = ("tutorial", "cards")
 """The populations that a simulation can draw; the others are of banks with rows of their own."""
 
-SCHEMAS = {"tutorial": TUTORIAL, "cards": CARDS, "ulb_creditcard": ULB_CREDITCARD, "baf": BAF}
+SCHEMAS = {"tutorial": TUTORIAL, "cards": CARDS, "ulb_creditcard": ULB_CREDITCARD, "baf": BAF, "ieee_cis": IEEE_CIS}
 """The features of each population, in the order of the model's columns."""
 
 PRESETS: dict[str, tuple[str, ...]] = {"tutorial": (), "cards": ("national", "regional", "skewed")}

@@ -1,11 +1,13 @@
 """The one file that turns wire into values and back, in pairs; each `from_proto` checks what it got."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from google.protobuf.message import Message
 
+from fedfraud.calibration import Recalibration
 from fedfraud.errors import Invalid
 from fedfraud.feature_plan import FeaturePlan
 from fedfraud.fixed_point import Segment
@@ -213,6 +215,19 @@ def curve_from_proto(curve: Iterable[model_pb2.CurvePoint]) -> tuple[CurvePoint,
             raise Invalid(f"a curve's alerts must rise and hold its hits, got {point} after {alerts} alerts")
         alerts = point.alert_count
     return points
+
+
+def recalibration_to_proto(found: Recalibration, holdout_log_loss: float | None) -> model_pb2.Recalibration:
+    """See Recalibration; `holdout_log_loss` is None without a hold-out."""
+    return model_pb2.Recalibration(**asdict(found), holdout_log_loss=holdout_log_loss)
+
+
+def recalibration_from_proto(told: model_pb2.Recalibration) -> Recalibration:
+    """Every number is finite, the slope above 0."""
+    found = Recalibration(told.slope, told.intercept, told.log_loss)
+    if not (found.slope > 0 and all(map(math.isfinite, (found.slope, found.intercept, found.log_loss)))):
+        raise Invalid(f"a recalibration must be finite with a slope above 0, got {found}")
+    return found
 
 
 def disclosure_to_proto(disclosure: Disclosure) -> model_pb2.Disclosure:

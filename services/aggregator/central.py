@@ -6,7 +6,6 @@ from pathlib import Path
 
 from fedfraud.central import Central, Purpose, read_central
 from fedfraud.logs import Log
-from fedfraud.metrics import Scores
 from services.aggregator.progress import Progress
 from services.aggregator.seats import Seats
 
@@ -29,15 +28,15 @@ def purpose_of(progress: Progress, seats: Seats, preset: str) -> Purpose | None:
     )
 
 
-async def central_scores(path: Path, purpose: Purpose, patience: float) -> Scores | None:
-    """Its scores, waited for at most `patience` seconds while the file says that they are under way."""
+async def central_result(path: Path, purpose: Purpose, patience: float) -> Central | None:
+    """What it came to, waited for at most `patience` seconds while the file says that they are under way."""
     ends = time.monotonic() + patience
     while True:
         found: Central | None = await asyncio.to_thread(read_central, path)
         if found is None or found.purpose != purpose:
             return None
         if found.scores is not None:
-            return found.scores
+            return found
         if time.monotonic() >= ends:
             _log.warning("the run ends without central: it is not there in time", seconds=f"{patience:g}")
             return None

@@ -11,6 +11,7 @@ from fedfraud.errors import Stale
 from fedfraud.layout import Layout, train_codec
 from fedfraud.manifest import Manifest
 from fedfraud.recipe import Recipe, recipe_named
+from fedfraud.trade import USUAL_TERMS
 from fedfraud.transactions import preset_of
 from fedfraud.v1 import federation_pb2, history_pb2
 from fedfraud.wire import RoundKey, round_key_from_proto, segments_from_proto
@@ -173,6 +174,7 @@ class Conductor:
                 secure=self._secure,
                 initial=initial,
                 counters_sha256=self._sums.counters_of(manifest) if self._secure else b"",
+                terms=settings.terms if manifest.feature_plan else USUAL_TERMS,
             )
         )
         if self._progress is None or self._progress.run_id != run_id:
@@ -252,7 +254,8 @@ def _run_ended(finished: history_pb2.RunFinished) -> federation_pb2.ParticipateR
 
 def _closed(progress: Progress, opened: history_pb2.RoundOpened, accepted: dict[str, Accepted]) -> OpenRound:
     """A round that closed before a restart, for its receipts alone."""
-    layout = Layout(segments_from_proto(list(opened.segments)), progress.manifest, progress.recipe)
+    segments = segments_from_proto(list(opened.segments))
+    layout = Layout(segments, progress.manifest, progress.recipe, progress.terms)
     state = messages.round_of(messages.plan_of(opened, layout.length), accepted)
     state.close()
     closed = OpenRound(state, layout, federation_pb2.RoundInstruction(), lambda: 0.0)

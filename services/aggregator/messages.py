@@ -2,18 +2,21 @@
 
 from collections.abc import Mapping
 
+from fedfraud.calibration import Recalibration
 from fedfraud.manifest import Manifest
 from fedfraud.masking_parameters import Parameters, Roster
 from fedfraud.masking_wire import parameters_to_proto, roster_to_proto
 from fedfraud.metrics import CurvePoint, Scores
 from fedfraud.model import RunState
 from fedfraud.recipe import Recipe
+from fedfraud.trade import USUAL_TERMS, TradeTerms
 from fedfraud.trade_metrics import TradeFigures
-from fedfraud.trade_wire import trade_to_proto
+from fedfraud.trade_wire import terms_to_proto, trade_to_proto
 from fedfraud.v1 import federation_pb2, history_pb2, model_pb2
 from fedfraud.wire import (
     curve_to_proto,
     manifest_to_proto,
+    recalibration_to_proto,
     recipe_to_proto,
     round_key_from_proto,
     round_key_to_proto,
@@ -40,6 +43,7 @@ def run_started(
     secure: bool = False,
     initial: Model | None = None,
     counters_sha256: bytes = b"",
+    terms: TradeTerms = USUAL_TERMS,
 ) -> history_pb2.RunStarted:
     """What the run is to be; with an initial model it begins under a former run's state; counters too are a former
     run's where they were summed before."""
@@ -56,6 +60,7 @@ def run_started(
         model=initial.reference if initial else None,
         round_deadline_seconds=round_deadline,
         counters_sha256=counters_sha256,
+        trade_terms=terms_to_proto(terms),
     )
 
 
@@ -77,6 +82,7 @@ def instruction(
         masking=parameters_to_proto(masking[0]) if masking else None,
         roster=roster_to_proto(masking[1]) if masking else None,
         counters_sha256=run.counters_sha256,
+        trade_terms=terms_to_proto(run.terms),
     )
 
 
@@ -131,9 +137,11 @@ def round_committed(
     pooled_curve: tuple[CurvePoint, ...],
     holdout_curve: tuple[CurvePoint, ...],
     trade: TradeFigures | None = None,
+    recalibration: Recalibration | None = None,
+    holdout_log_loss: float | None = None,
 ) -> history_pb2.RoundCommitted:
     """A round's sum is applied, which made a model unless it counted; `pooled` is of the model received, `holdout` of
-    the one produced; curves and figures of the trade are the final round's alone."""
+    the one produced; curves, figures of the trade and recalibration are the final round's alone."""
     return history_pb2.RoundCommitted(
         key=round_key_to_proto(plan.key),
         step=plan.step,
@@ -150,6 +158,7 @@ def round_committed(
         pooled_curve=curve_to_proto(pooled_curve),
         holdout_curve=curve_to_proto(holdout_curve),
         trade=trade_to_proto(trade) if trade else None,
+        recalibration=recalibration_to_proto(recalibration, holdout_log_loss) if recalibration else None,
     )
 
 

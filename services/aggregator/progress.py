@@ -9,6 +9,8 @@ from fedfraud.manifest import Manifest
 from fedfraud.masking_journal import StageEvent
 from fedfraud.model import RunState
 from fedfraud.recipe import Recipe
+from fedfraud.trade import USUAL_TERMS, TradeTerms
+from fedfraud.trade_wire import terms_from_proto
 from fedfraud.v1 import history_pb2, model_pb2
 from fedfraud.wire import (
     RoundKey,
@@ -65,6 +67,8 @@ class Progress:
     stopping: bool = False
     secure: bool = False
     """Whether contributions are masked."""
+    terms: TradeTerms = USUAL_TERMS
+    """What its figures of the trade are for."""
     retry: int = 0
     """Rounds in a row that may have been opened without a commit: their inputs are not sent again."""
     stage_events: list[StageEvent] = field(default_factory=list)
@@ -86,7 +90,7 @@ class Progress:
             started.expected_bank_count,
             secure=started.aggregation == model_pb2.AGGREGATION_SECURE,
         )
-        progress.counters_sha256 = started.counters_sha256
+        progress.counters_sha256, progress.terms = started.counters_sha256, terms_from_proto(started)
         if started.HasField("run_state"):
             progress.run_state = run_state_from_proto(started.run_state, progress.manifest)
             progress.model, progress.counters_sha256 = started.model, progress.run_state.counters_sha256

@@ -212,6 +212,7 @@ class Recomputation:
             self.progress.recipe,
             self._signing_keys,
             self._federation_id,
+            self.progress.terms,
         )
         masking_journal.replay(
             attempt, self.progress.stage_events, lambda seat: fixed_point.from_bytes(there[seat].read_bytes())
@@ -244,10 +245,10 @@ class Recomputation:
     def _recomputed(self, key: RoundKey, committed: history_pb2.RoundCommitted, vector: Vector) -> str:
         """In words, what the model was computed again from; Invalid when something else comes out."""
         segments = segments_from_proto(list(committed.segments))
-        layout = Layout(segments, self.progress.manifest, self.progress.recipe)
+        layout = Layout(segments, self.progress.manifest, self.progress.recipe, self.progress.terms)
         words = self._sum(key, committed)
         if Segment.EVALUATE in segments:
-            check_scores(key, committed, layout, words)
+            check_scores(key, committed, layout, words, self.progress.terms)
         if Segment.STANDARDISE in segments:
             opened = standardise_codec(self.progress.manifest).decode(layout.part(words, segments[0]))
             _same(

@@ -126,7 +126,9 @@ class RoundDrive:
         """The attempt at its beginning, or where the journal says that it stands."""
         around, plan, progress = self._around, self._plan, self._progress
         opened, keys = progress.open or messages.round_opened(plan), around.seats.signing_keys()
-        attempt = masking_journal.begun(opened, around.manifest, progress.recipe, keys, around.federation_id)
+        attempt = masking_journal.begun(
+            opened, around.manifest, progress.recipe, keys, around.federation_id, progress.terms
+        )
 
         def words(seat: str) -> Words:
             return fixed_point.from_bytes(around.vectors.read_contribution(plan.key, seat))

@@ -12,7 +12,9 @@ from secrets import token_hex
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfraud import fixed_point, model
+from fedfraud import calibration, fixed_point, model
+from fedfraud.calibration import Recalibration
+from fedfraud.central import Central
 from fedfraud.errors import NotStored
 from fedfraud.fixed_point import EvaluateCodec, Segment
 from fedfraud.layout import Layout, standardise_codec, train_codec
@@ -20,8 +22,10 @@ from fedfraud.masking_wire import task_sha256
 from fedfraud.metrics import CurvePoint, Scores, curve_from_counts, scores_from_counts
 from fedfraud.model import RunState, Vector
 from fedfraud.thresholds import LEAST_BANKS, sizes
+from fedfraud.trade import TradeTerms
 from fedfraud.trade_codec import TradeCodec
 from fedfraud.trade_metrics import TradeFigures, trade_figures
+from fedfraud.trade_wire import trade_to_proto
 from fedfraud.v1 import history_pb2, model_pb2
 from fedfraud.wire import scores_to_proto, segments_from_proto
 from services.aggregator import averaging, central, messages, recovery
@@ -92,16 +96,19 @@ class Run:
         finished = history_pb2.RunFinished(
             run_id=self.progress.run_id, outcome=outcome, reason=reason, model_sha256=sha256
         )
-        if outcome == history_pb2.RUN_OUTCOME_FINISHED and (scores := await self._central()):
-            finished.central.CopyFrom(scores_to_proto(scores))
+        if outcome == history_pb2.RUN_OUTCOME_FINISHED and (found := await self._central()):
+            if found.scores:
+                finished.central.CopyFrom(scores_to_proto(found.scores))
+            if found.trade_figures:
+                finished.central_trade.CopyFrom(trade_to_proto(found.trade_figures))
         await self._around.journal.insist(finished)
         return finished
 
-    async def _central(self) -> Scores | None:
+    async def _central(self) -> Central | None:
         """How the same recipe does with all rows in one place, if the simulation has computed that for this run."""
         around = self._around
         path, purpose = around.central_file, central.purpose_of(self.progress, around.seats, around.preset)
-        return await central.central_scores(path, purpose, around.central_wait) if path and purpose else None
+        return await central.central_result(path, purpose, around.central_wait) if path and purpose else None
 
     async def _prepare(self) -> None:
         """The count round, where features follow from counters, and the standardise round: the run state, and the
@@ -149,18 +156,20 @@ class Run:
             self._around.log.warning("no scores of the final model", run=self.progress.run_id, reason=error)
             return
         pooled, curve = _pooled(done)
-        trade = await asyncio.to_thread(_trade, done)
-        await self._commit(done, self._present(), pooled=pooled, pooled_curve=curve, trade=trade)
+        trade = await asyncio.to_thread(_trade, done, self.progress.terms)
+        fit = await asyncio.to_thread(_recalibration, done)
+        await self._commit(done, self._present(), pooled=pooled, pooled_curve=curve, trade=trade, recalibration=fit)
 
     async def _closed_round(self, step: int, segments: tuple[Segment, ...], *, final: bool = False) -> Closed:
         """Opens rounds, or takes up the open one, until one has its quorum; three voids in a row fail the run."""
         progress, around = self.progress, self._around
         while progress.voids < _VOIDS_IN_A_ROW:
             if progress.open:
-                layout = Layout(segments_from_proto(list(progress.open.segments)), around.manifest, progress.recipe)
+                asked = segments_from_proto(list(progress.open.segments))
+                layout = Layout(asked, around.manifest, progress.recipe, progress.terms)
                 plan = messages.plan_of(progress.open, layout.length)
             else:
-                layout = Layout(self._unopened(segments), around.manifest, progress.recipe)
+                layout = Layout(self._unopened(segments), around.manifest, progress.recipe, progress.terms)
                 plan = self._plan(step, layout, await self._cohort(), final=final)
             drive = RoundDrive(around, progress, plan, layout)
             if len(plan.cohort) < self._least:
@@ -230,10 +239,12 @@ class Run:
         clipped_share: float = 0.0,
         velocity_sha256: bytes = b"",
         trade: TradeFigures | None = None,
+        recalibration: Recalibration | None = None,
     ) -> None:
         """One journal entry makes the round's result the present model."""
         around, plan, seconds = self._around, done.plan, time.monotonic() - done.opened_at
         holdout, holdout_curve = await asyncio.to_thread(self._holdout_scores, produced) if produced else (None, ())
+        refitted = await asyncio.to_thread(self._holdout_log_loss, produced, recalibration)
         entry = messages.round_committed(
             plan,
             done.seats,
@@ -248,6 +259,8 @@ class Run:
             pooled_curve=pooled_curve,
             holdout_curve=holdout_curve if plan.final else (),
             trade=trade,
+            recalibration=recalibration,
+            holdout_log_loss=refitted,
         )
         await around.journal.insist(entry)
         self._model = produced
@@ -270,6 +283,13 @@ class Run:
         return self._around.holdout.scores(
             self._around.manifest, present.run_state, present.vector, logit_adjustment=adjusted
         )
+
+    def _holdout_log_loss(self, present: Model | None, recalibration: Recalibration | None) -> float | None:
+        holdout = self._around.holdout
+        if holdout is None or present is None or recalibration is None:
+            return None
+        adjusted, manifest = self.progress.recipe.logit_adjustment, self._around.manifest
+        return holdout.log_loss(manifest, present.run_state, present.vector, recalibration, logit_adjustment=adjusted)
 
     def _present(self) -> Model:
         if self._model is None:
@@ -295,11 +315,18 @@ def _pooled(done: Closed) -> tuple[Scores, tuple[CurvePoint, ...]]:
     return scores_from_counts(*counts), curve_from_counts(*counts)
 
 
-def _trade(done: Closed) -> TradeFigures | None:
+def _recalibration(done: Closed) -> Recalibration | None:
+    """What would make the received model's scores fit all validation rows of the cohort best."""
+    codec = EvaluateCodec()
+    return calibration.fitted(codec.centres(), *codec.decode(done.part(Segment.EVALUATE)))
+
+
+def _trade(done: Closed, terms: TradeTerms) -> TradeFigures | None:
     """The received model in the trade's terms, where the round asked for it."""
     traded = done.layout.codecs.get(Segment.TRADE)
     if not isinstance(traded, TradeCodec):
         return None
     codec = EvaluateCodec()
     counts = codec.decode(done.part(Segment.EVALUATE))
-    return trade_figures(codec.centres(), *counts, traded.decode(done.part(Segment.TRADE)))
+    summed = traded.decode(done.part(Segment.TRADE))
+    return trade_figures(codec.centres(), *counts, summed, terms.budgets, terms.headline, terms.admin_cents)

@@ -1,14 +1,17 @@
 """What an operator may set, read once from the environment at start."""
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from fedfraud.errors import Invalid
 from fedfraud.fixed_point import MAX_SEATS
 from fedfraud.recipe import DEFAULTS
 from fedfraud.thresholds import LEAST_BANKS
+from fedfraud.trade import ADMIN_CENTS, ALERT_BUDGETS, HEADLINE_BUDGET, TradeTerms
 
 _DAY = 86_400.0  # seconds
 _TEN_YEARS = 87_600.0  # hours
@@ -80,6 +83,13 @@ class Settings(BaseSettings):
     stage_deadline: float = Field(default=10.0, gt=0, le=_DAY)
     """Seconds that each stage of a masked round waits, but for the one in which banks train: ROUND_DEADLINE."""
 
+    alert_budgets: str = ",".join(map(str, ALERT_BUDGETS))
+    """Alerts a day and bank that a run's figures of the trade are for, rising, separated by commas."""
+    headline_budget: int = HEADLINE_BUDGET
+    """The one of them whose figures have an interval."""
+    admin_cents: int = ADMIN_CENTS
+    """What an alert is taken to cost in these figures, in cents."""
+
     bank_certificate_hours: float = Field(default=24 * 30, gt=0, le=_TEN_YEARS)
     """Lifetime of a bank's certificate; a bank renews at half of it."""
     reporter_certificate_hours: float = Field(default=24, gt=0, le=_TEN_YEARS)
@@ -129,6 +139,22 @@ class Settings(BaseSettings):
         if self.expected_banks > self.max_seats:
             raise ValueError(f"expected banks must be at most the seats, {self.max_seats}, got {self.expected_banks}")
         return self
+
+    @model_validator(mode="after")
+    def _terms_are_in_range(self) -> "Settings":
+        try:
+            _ = self.terms
+        except Invalid as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    @property
+    def terms(self) -> TradeTerms:
+        """What a run's figures of the trade are for."""
+        if not re.fullmatch(r"[0-9]{1,6}(,[0-9]{1,6})*", self.alert_budgets):
+            raise Invalid(f"alert budgets must be numbers, separated by commas, got {self.alert_budgets[:80]!r}")
+        budgets = tuple(int(budget) for budget in self.alert_budgets.split(","))
+        return TradeTerms(budgets, self.headline_budget, self.admin_cents)
 
     @property
     def effective_quorum(self) -> int:

@@ -26,9 +26,11 @@ from fedfraud.wire import (
     round_key_to_proto,
 )
 from services.bank_client.attempts import Attempts
-from services.bank_client.contribution import Contributor, Task
+from services.bank_client.contribution import Contributor
+from services.bank_client.own_work import OwnWork
 from services.bank_client.receipts import Receipts
 from services.bank_client.release import Released
+from services.bank_client.task import Task
 from services.bank_client.tasks import CALL_SECONDS, call_seconds, counters_of, seconds_left, task_of
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
@@ -93,6 +95,7 @@ class Answers:
         self._log = Log(seat)
         self._work: Work | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._own = OwnWork(seat, training)
 
     def begin(self, instruction: federation_pb2.RoundInstruction, session: Session) -> None:
         """Answers a round; one that is being answered already goes on and is sent under the new lease."""
@@ -100,6 +103,7 @@ class Answers:
         ends = time.monotonic() + seconds_left(instruction.time_left)
         if self._work is None or self._work.key != key:
             self.drop()
+            self._own.give_way()
             self._work = Work(key, threading.Event(), ends)
         self._work.ends = ends
         work, masked = self._work, instruction.HasField("masking")
@@ -266,12 +270,18 @@ class Answers:
         if self._work is not None:
             self._work.drop()
 
-    async def forget(self) -> None:
+    async def forget(self, run_id: str) -> None:
         """The run is over: nothing of its last round stays on disk but receipts and openings."""
         self.drop()
         self._work = None
         await asyncio.to_thread(self._attempts.erase)
         await asyncio.to_thread(self._contributor.erase)
+        self._own.begin(run_id, self._contributor.after_run)
+
+    async def finish(self) -> None:
+        """The bank stops: the answer that is being prepared is given up, its own work has a moment to end."""
+        self.drop()
+        await self._own.finish()
 
     async def hang_up(self) -> None:
         """The session is over: nothing more is sent under it. What is being prepared goes on; the next one sends it."""

@@ -1,10 +1,11 @@
 """Computes a bank's answer to one round from its own rows: plain functions of data, no gRPC."""
 
 import hashlib
+import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,52 +19,18 @@ from fedfraud.manifest import Manifest
 from fedfraud.masking_policy import Inputs
 from fedfraud.model import RunState, Vector, to_bytes
 from fedfraud.recipe import Recipe
-from fedfraud.wire import Disclosure, RoundKey
-from services.bank_client import evaluation, kept_model, own_trade, trade
+from fedfraud.wire import Disclosure
+from services.bank_client import evaluation, kept_model, own_trade, personal, trade
 from services.bank_client.dataset import Rows
 from services.bank_client.examples import Dataset
 from services.bank_client.outbox import Outbox
 from services.bank_client.own_data import read_table
 from services.bank_client.release import Released, ReleaseDoor
-from services.bank_client.seeds import training_seed
 from services.bank_client.settings import Settings
-
-ALONE_SHARE = 0.8
-"""Of the time that a round leaves: training alone beyond it is given up."""
-
+from services.bank_client.task import Task
 
 _COUNTERS = "counters.sha256"
 """The file with the hash of the counters that the bank used first."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a round asks of this bank; model and run state are None in a standardise round."""
-
-    key: RoundKey
-    seat: str
-    step: int
-    segments: tuple[Segment, ...]
-    recipe: Recipe
-    seed: int
-    rounds: int
-    final: bool
-    model_sha256: bytes
-    run_state: RunState | None
-    vector: Vector | None
-    alone_until: float
-    """When training alone is given up, by the monotonic clock: a task may wait for others before it is begun."""
-    counters_sha256: bytes = b""
-    """Of the counters that features follow from; empty without any, and in the round that counts."""
-    retry: int = 0
-    """Rounds of this step that were opened without a commit."""
-    task_sha256: bytes = bytes(32)
-    """Of all that a contribution follows from besides the bank's own rows."""
-
-    @property
-    def training_seed(self) -> bytes:
-        """What the update is drawn from, 32 bytes."""
-        return training_seed(self.seed, self.seat, self.step, self.model_sha256, self.retry)
 
 
 class Contributor:
@@ -78,6 +45,7 @@ class Contributor:
         self._alone: tuple[tuple[int, Recipe, int], tuple[RunState, Vector]] | None = None
         self._outbox = Outbox(settings.data_dir)
         self._compared: frozenset[str] = frozenset()
+        self._final: Task | None = None
         self._lock = threading.Lock()
 
     @property
@@ -123,7 +91,7 @@ class Contributor:
             Segment.TRAIN: task.training_seed,
         }
         named = tuple(hashlib.sha256(sources[segment]).digest() for segment in task.segments)
-        layout = Layout(task.segments, self._manifest, task.recipe)
+        layout = Layout(task.segments, self._manifest, task.recipe, task.terms)
         names = tuple(segment.value for segment in task.segments)
         clip, data_sha256 = task.recipe.clip, self._dataset.sha256
         return Inputs(task.model_sha256, task.task_sha256, clip, names, named, data_sha256, layout.length)
@@ -139,6 +107,7 @@ class Contributor:
         One at a time: a task that was cancelled may still be in its last batch when the next one comes.
         """
         with self._lock:
+            self._final = task if task.is_last else None
             kept = self._outbox.find(task.key, self.inputs(task).sha256)
             if kept is None:
                 kept = self._contribute(task, cancelled)
@@ -147,8 +116,37 @@ class Contributor:
                 self._outbox.keep(kept)
             return kept
 
+    def after_run(self, run_id: str, cancelled: Callable[[], bool]) -> None:
+        """What the bank does for itself when a run is over; raises Cancelled when `cancelled` turns true meanwhile.
+
+        Nothing where this process did not answer the run's final round.
+        """
+        with self._lock:
+            task, self._final = self._final, None
+        if task is None or task.key.run_id != run_id or task.run_state is None or task.vector is None:
+            return
+        if Segment.TRADE in task.segments:
+            examples = self._dataset.alone()
+            unhurried = replace(task, alone_until=math.inf)
+            if alone := self._trained_alone(unhurried, examples.training, cancelled):
+                logits = evaluation.logits(self._manifest, task.recipe, *alone, examples.validation)
+                self._keep_trade(task, self._scored(task, task.run_state, task.vector)[0], logits)
+        if self._settings.personalise:
+            self._personalise(task, task.run_state, task.vector, cancelled)
+
+    def _personalise(self, task: Task, state: RunState, vector: Vector, cancelled: Callable[[], bool]) -> None:
+        """Fine-tunes the run's final model, keeps that where it gains, and tells."""
+        with self._lock:
+            self._trainer = None  # its copy of the rows goes before there is another
+        final = personal.Federated(self._manifest, task.recipe, state, vector, task.model_sha256)
+        training, validation = self._dataset.under(task.counters_sha256)
+        chosen, device, folder = self._dataset.for_choice(), self._settings.device, self._settings.data_dir
+        found = personal.personalised(final, training, validation, chosen, task.seed, task.seat, cancelled, device)
+        personal.keep(folder, task.key.run_id, final, found, validation.labels)
+        personal.tell(folder, task.key.run_id, final, found)
+
     def _contribute(self, task: Task, cancelled: Callable[[], bool]) -> Released:
-        layout = Layout(task.segments, self._manifest, task.recipe)
+        layout = Layout(task.segments, self._manifest, task.recipe, task.terms)
         door = ReleaseDoor(layout, task.key, task.model_sha256, self.inputs(task).sha256)
         for segment in task.segments:
             if segment is Segment.COUNT:
@@ -173,11 +171,23 @@ class Contributor:
         """What alerts come to: for the sum, and under the bank's own budget for itself."""
         if not task.final:
             raise Invalid(f"a trade segment must be of a run's final round, {task.key} is none")
-        judged, codec = self._dataset.judged(), trade_codec(self._manifest)
         seed = trade.replicate_seed(self._dataset.sha256, task.model_sha256)
-        door.trade(trade.trade_of(judged, logits, codec, seed))
-        budget, folder = self._settings.alert_budget, self._settings.data_dir
-        own_trade.keep(folder, task.key.run_id, task.model_sha256, judged, logits, codec, budget, seed)
+        door.trade(trade.trade_of(self._dataset.judged(), logits, trade_codec(self._manifest, task.terms), seed))
+        self._keep_trade(task, logits)
+
+    def _keep_trade(self, task: Task, logits: Vector, alone: Vector | None = None) -> None:
+        """The bank's own figures, and those of its model without the federation once they are known."""
+        seed = trade.replicate_seed(self._dataset.sha256, task.model_sha256)
+        own = own_trade.OwnTrade(
+            task.key.run_id,
+            task.model_sha256,
+            self._dataset.judged(),
+            trade_codec(self._manifest).day_count,
+            self._settings.alert_budget,
+            seed,
+            task.terms.admin_cents,
+        )
+        own_trade.keep(self._settings.data_dir, own, logits, alone)
 
     def _keep(self, task: Task, state: RunState, vector: Vector, logits: Vector, labels: NDArray[np.bool_]) -> None:
         """The final model and what it takes to score with it stay on the bank's volume."""
@@ -227,8 +237,7 @@ class Contributor:
 
     def _is_last(self, task: Task) -> bool:
         """Whether it is the round in which a run's banks compare themselves: once a run, whatever is asked."""
-        evaluated = Segment.EVALUATE in task.segments and Segment.TRAIN not in task.segments
-        if not (task.final and evaluated and task.step == task.rounds + 1):
+        if not task.is_last:
             return False
         known, self._compared = task.key.run_id in self._compared, self._compared | {task.key.run_id}
         return not known

@@ -141,7 +141,8 @@ def _text(column: pa.Array) -> pa.Array:
 
 
 def _parsed(column: pa.Array, zone: str) -> NDArray[np.int64]:
-    """ISO 8601 with a space or T, with or without an offset."""
+    """ISO 8601 with a space or T, with or without an offset; the date's hyphens may be slashes."""
+    column = pc.replace_substring_regex(column, r"^(\d{4})/(\d{2})/(\d{2})", r"\1-\2-\3")
     for kind in (pa.timestamp("us"), pa.timestamp("us", "UTC")):
         try:
             return _seconds(column.cast(kind), zone)

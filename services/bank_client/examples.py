@@ -4,12 +4,15 @@ payments and the counters that all banks summed."""
 import hashlib
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fedfraud.errors import Invalid
 from fedfraud.feature_plan import FeaturePlan
 from services.bank_client import features, noise
 from services.bank_client.dataset import Rows, divide
 from services.bank_client.merchant_key import fingerprint
-from services.bank_client.trade import Judged
+from services.bank_client.trade import Judged, first_half
 from services.bank_client.transactions import Integers, Transactions, by_first_payment
 
 
@@ -49,6 +52,13 @@ class FeatureTable:
     def alone(self) -> Examples:
         """What the bank has without the federation: the same."""
         return self._examples
+
+    def for_choice(self) -> NDArray[np.bool_]:
+        """(validation rows,) every other one of each class: a table does not say what comes later."""
+        labels, chosen = self._examples.validation.labels, np.zeros(len(self._examples.validation), np.bool_)
+        for label in (False, True):
+            chosen[np.flatnonzero(labels == label)[::2]] = True
+        return chosen
 
     def judged(self) -> Judged:
         """Rows of a table have neither day nor card."""
@@ -111,6 +121,10 @@ class Payments:
     def alone(self) -> Examples:
         """What the bank has without the federation: merchants as its own payments alone show them."""
         return self._examples(self._own_counts())
+
+    def for_choice(self) -> NDArray[np.bool_]:
+        """(validation rows,) those of the first half of the test days."""
+        return first_half(self.judged().day, self._plan.test_days)
 
     def judged(self) -> Judged:
         """The payments that validation rows are of, in the same order: their day, card, amount and label. Cards are

@@ -76,7 +76,7 @@ class BankClient:
         serving, stopping = asyncio.create_task(self._sessions()), asyncio.create_task(self._stop.wait())
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if self._answers:
-            self._answers.drop()
+            await self._answers.finish()
         for task in (serving, stopping):
             task.cancel()
         await asyncio.gather(serving, stopping, return_exceptions=True)
@@ -183,7 +183,7 @@ class BankClient:
                 case "run_ended":
                     ended = message.run_ended
                     if self._answers:
-                        await self._answers.forget()
+                        await self._answers.forget(ended.run_id)
                     self._log.info("run ended", seat=self._seat, run=ended.run_id, outcome=ended.outcome)
 
     async def _welcomed(self, welcome: federation_pb2.Welcome, ca_pem: bytes) -> Answers:

@@ -22,6 +22,8 @@ def _of(*columns: str, **more: object) -> Origin:
 
 _WEEKS = -39 * 7
 """Moves January 2019 to April 2018, where the plan's days are, and leaves every day of the week what it was."""
+_AML_WEEKS = -226 * 7
+"""Moves August 2022, when the large sets begin, to the second day of the plan."""
 _PAYSIM_START = datetime(2018, 4, 29, tzinfo=UTC)
 """Steps are hours of an unnamed month of 31 days: they end with the last day of the plan."""
 
@@ -86,6 +88,28 @@ PRESETS = {
             "amount": _of("Amount"),
             LABEL: _of("Class"),
         },
+    ),
+    "amlworld": ColumnMap(
+        "cards",
+        {
+            ID: _BY_ROW,
+            "time": _of("Timestamp", shift_days=_AML_WEEKS),
+            "customer_id": _of("From Bank", "Account"),
+            "merchant_id": _of("To Bank", "Account.1"),
+            "amount": _of("Amount Paid"),
+            LABEL: _of("Is Laundering"),
+            KNOWN_AT: _LABELLED_AFTER,
+        },
+    ),
+    "ieee_cis": ColumnMap(
+        "ieee_cis",
+        {
+            "amount": _of("TransactionAmt"),
+            **{f"c{i:02d}": _of(f"C{i}") for i in range(1, 15)},
+            **{f"d{i:02d}": _of(f"D{i}") for i in range(1, 16)},
+            LABEL: _of("isFraud"),
+        },
+        ids=("TransactionID", "card1", "card2", "card3", "card5", "addr1"),
     ),
     "baf": ColumnMap("baf", {LABEL: _of("fraud_bool")}, leaks=("device_fraud_count",)),
 }

@@ -4,6 +4,7 @@ import hashlib
 import struct
 
 SEED_TAG = b"fedfraud/v1/training seed"
+PERSONAL_TAG = b"fedfraud/v1/personal seed"
 
 
 def training_seed(run_seed: int, seat: str, step: int, model_sha256: bytes, retry: int = 0) -> bytes:
@@ -15,3 +16,9 @@ def training_seed(run_seed: int, seat: str, step: int, model_sha256: bytes, retr
         SEED_TAG + struct.pack("<q", run_seed) + seat.encode() + struct.pack("<i", step) + model_sha256
     ).digest()
     return hashlib.sha256(seed + struct.pack("<i", retry)).digest() if retry else seed
+
+
+def personal_seed(run_seed: int, seat: str, model_sha256: bytes) -> bytes:
+    """What a bank fine-tunes the final model of this hash from: SHA-256 of PERSONAL_TAG, the run's seed (int64), the
+    seat (UTF-8) and the hash (32 bytes)."""
+    return hashlib.sha256(PERSONAL_TAG + struct.pack("<q", run_seed) + seat.encode() + model_sha256).digest()

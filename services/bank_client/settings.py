@@ -8,7 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fedfraud.fixed_point import MAX_SEATS
 from fedfraud.thresholds import LEAST_BANKS
-from fedfraud.trade import HEADLINE_BUDGET
+from fedfraud.trade import HEADLINE_BUDGET, MOST_BUDGET
 
 DISCLOSURES = ("rows", "fraud_rate", "alone", "federated")
 
@@ -48,8 +48,11 @@ class Settings(BaseSettings):
     """The public hold-out's file in the volume, where there is one (simulation only)."""
     disclose: str = ",".join(DISCLOSURES)
     """What the bank gives in its own name: rows, fraud_rate, alone, federated, separated by commas; or none."""
-    alert_budget: int = Field(default=HEADLINE_BUDGET, ge=1)
+    alert_budget: int = Field(default=HEADLINE_BUDGET, ge=1, le=MOST_BUDGET)
     """Alerts, and cards, that the bank can look at in a day: what its own threshold is for, where it has payments."""
+    personalise: bool = False
+    """Whether the bank fine-tunes the final model on its own rows, and keeps that where it gains on some of its
+    validation rows."""
     aggregation: Literal["plain", "secure"] = "secure"
     """What the bank insists on: secure contributes to masked rounds alone, plain lets the aggregator see integers."""
     min_cohort: int = Field(default=LEAST_BANKS, ge=LEAST_BANKS, le=MAX_SEATS)

@@ -12,6 +12,7 @@ from fedfraud.layout import count_codec, train_codec
 from fedfraud.manifest import Manifest
 from fedfraud.masking_wire import task_sha256
 from fedfraud.model import RunState
+from fedfraud.trade_wire import terms_from_proto
 from fedfraud.v1 import federation_pb2, federation_pb2_grpc, model_pb2
 from fedfraud.wire import (
     check_counters_sha256,
@@ -20,8 +21,10 @@ from fedfraud.wire import (
     run_state_from_proto,
     segments_from_proto,
 )
-from services.bank_client.contribution import ALONE_SHARE, Task
+from services.bank_client.task import Task
 
+ALONE_SHARE = 0.8
+"""Of the time that a round leaves: training alone beyond it is given up."""
 CALL_SECONDS = 30.0
 """What one call may take at the least."""
 _MOST_ROUNDS = 10_000
@@ -71,6 +74,7 @@ async def task_of(
         retry=instruction.retry,
         counters_sha256=instruction.counters_sha256,
         task_sha256=task_sha256(instruction, manifest),
+        terms=terms_from_proto(instruction),
     )
 
 

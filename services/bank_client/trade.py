@@ -52,6 +52,12 @@ def trade_of(judged: Judged, logits: NDArray[np.floating], codec: TradeCodec, se
     return Trade(_counted(days, every, codec.budgets), np.array(histograms), drawn)
 
 
+def first_half(day: Integers, day_count: int) -> NDArray[np.bool_]:
+    """(rows,) whether each is of the first half of the days, the middle one with it: what is chosen or fitted there is
+    measured on the days after."""
+    return np.asarray(day < (day_count + 1) // 2)
+
+
 def replicate_seed(data_sha256: bytes, model_sha256: bytes) -> bytes:
     """What a bank's replicates are drawn from, 32 bytes: the same for the same rows and model, known to it alone."""
     return hashlib.sha256(b"fedfraud/v1/trade" + data_sha256 + model_sha256).digest()

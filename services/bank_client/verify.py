@@ -14,6 +14,7 @@ from fedfraud.chain import CheckedReceipt, checked_line
 from fedfraud.errors import FedfraudError, Invalid, Misconfigured
 from fedfraud.masking_journal import StageEvent, federation_id
 from fedfraud.masking_parameters import Roster
+from fedfraud.trade_wire import terms_from_proto
 from fedfraud.v1 import history_pb2, model_pb2
 from fedfraud.wire import RoundKey, manifest_from_proto, recipe_from_proto, round_key_from_proto
 from services.bank_client.attempts import ROSTER, read_roster
@@ -180,7 +181,8 @@ class _Sums:
             self.unopened += 1
             return False
         manifest, recipe = manifest_from_proto(self._started.manifest), recipe_from_proto(self._started.recipe)
-        attempt = masking_journal.begun(self._opened, manifest, recipe, self._signing_keys, self._federation)
+        keys, terms = self._signing_keys, terms_from_proto(self._started)
+        attempt = masking_journal.begun(self._opened, manifest, recipe, keys, self._federation, terms)
         try:
             masking_journal.replay(attempt, self._events, lambda seat: fixed_point.from_bytes(paths[seat].read_bytes()))
             words = attempt.open()

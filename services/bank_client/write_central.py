@@ -5,19 +5,25 @@ No bank runs it and no run waits for it to begin: it is a process beside the net
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from fedfraud.central import Central, Purpose, read_central
+from fedfraud.central import Central, Purpose, read_central, trade_as_json
 from fedfraud.feature_plan import PLANS
+from fedfraud.fixed_point import EvaluateCodec
 from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
 from fedfraud.metrics import Scores, scores_from_logits
+from fedfraud.model import Vector
 from fedfraud.recipe import recipe_named
+from fedfraud.trade_codec import TradeCodec
+from fedfraud.trade_metrics import TradeFigures, trade_figures
 from fedfraud.transactions import HAVE_HOLDOUT, SCHEMAS
 from services.bank_client import evaluation
 from services.bank_client.dataset import Rows, split
-from services.bank_client.examples import Examples, Payments
+from services.bank_client.examples import Payments
+from services.bank_client.trade import replicate_seed, trade_of
 from services.bank_client.write_shard import holdout_rows, merchant_key, shard_rows, shard_transactions
 
 SEAT = "central"
@@ -46,34 +52,46 @@ def write_central(purpose: Purpose, path: Path) -> None:
         return
     Central(purpose=purpose).write(path)
     try:
-        Central(purpose=purpose, scores=central_scores(purpose, found)).write(path)
+        scores, trade = central_figures(purpose, found)
+        told = trade_as_json(trade) if trade else None
+        Central(purpose=purpose, scores=scores, trade=told).write(path)
     except BaseException:
         path.unlink(missing_ok=True)  # nobody waits for what does not come
         raise
     _log.info("central is trained", rows=len(rows), epochs=epochs, path=path)
 
 
-def examples(purpose: Purpose) -> Examples:
-    """The training rows of all banks, one bank after the other, and what the model is scored on: the public hold-out,
-    or where there is none all banks' validation rows. Merchants are as the counters of all banks show them."""
+class Together(NamedTuple):
+    """The training rows of all banks, one bank after the other, what the model is scored on, and where banks have
+    payments each of them."""
+
+    training: Rows
+    validation: Rows
+    banks: tuple[Payments, ...] = ()
+
+
+def examples(purpose: Purpose) -> Together:
+    """The model is scored on the public hold-out, or where there is none on all banks' validation rows. Merchants are
+    as the counters of all banks show them."""
     slots = range(1, purpose.banks + 1)
     if purpose.population in HAVE_HOLDOUT:
         trained = [split(shard_rows(purpose.population, purpose.seed, slot))[0] for slot in slots]
-        return Examples(_together(trained), holdout_rows(purpose.population, purpose.seed))
+        return Together(_together(trained), holdout_rows(purpose.population, purpose.seed))
     plan, key = PLANS[purpose.population], merchant_key(purpose.seed)
     banks = [Payments(shard_transactions(purpose.seed, purpose.preset, slot), plan, key) for slot in slots]
     counters = np.sum([bank.counts() for bank in banks], axis=0)
     for bank in banks:
         bank.learn(_ALL, counters)
     parts = [bank.under(_ALL) for bank in banks]
-    return Examples(_together([part.training for part in parts]), _together([part.validation for part in parts]))
+    training, validation = (_together([getattr(part, name) for part in parts]) for name in ("training", "validation"))
+    return Together(training, validation, tuple(banks))
 
 
 def _together(parts: list[Rows]) -> Rows:
     return Rows(np.concatenate([part.features for part in parts]), np.concatenate([part.labels for part in parts]))
 
 
-def central_scores(purpose: Purpose, found: Examples) -> Scores:
+def central_figures(purpose: Purpose, found: Together) -> tuple[Scores, TradeFigures | None]:
     """Trained as a bank trains alone: its own scaler, one optimiser, as many epochs as the run has."""
     from services.bank_client import training  # it imports torch: not where there is nothing to do
 
@@ -81,4 +99,20 @@ def central_scores(purpose: Purpose, found: Examples) -> Scores:
     epochs = purpose.rounds * recipe.local_epochs
     state, vector = training.train_alone(manifest, recipe, epochs, found.training, purpose.seed, SEAT)
     rows = found.validation
-    return scores_from_logits(evaluation.logits(manifest, recipe, state, vector, rows), rows.labels)
+    logits = evaluation.logits(manifest, recipe, state, vector, rows)
+    trade = _trade(found.banks, logits, PLANS[purpose.population].test_days) if found.banks else None
+    return scores_from_logits(logits, rows.labels), trade
+
+
+def _trade(banks: tuple[Payments, ...], logits: Vector, day_count: int) -> TradeFigures:
+    """As a final round sums it, each bank with its own alerts and cards, if all had this model; (rows,) `logits` are of
+    one bank's validation payments after the other's."""
+    codec, evaluate, start = TradeCodec(day_count), EvaluateCodec(), 0
+    words, histogram = np.zeros(codec.length, np.uint64), np.zeros(evaluate.length, np.uint64)
+    for bank in banks:
+        judged = bank.judged()
+        own = logits[start : start + len(judged.fraud)]
+        start += len(own)
+        words += codec.encode(trade_of(judged, own, codec, replicate_seed(bank.sha256, _ALL)))
+        histogram += evaluate.encode(own, judged.fraud)
+    return trade_figures(evaluate.centres(), *evaluate.decode(histogram), codec.decode(words))

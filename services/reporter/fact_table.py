@@ -26,12 +26,12 @@ _FORMATS = {
     **dict.fromkeys(("clipped_share",), "{:z.1%}"),
     **dict.fromkeys(("accuracy", "accuracy_always_legitimate", "fraud_rate"), "{:z.2%}"),
     **dict.fromkeys(("expected_rate", "observed_rate", "probability"), "{:z.2%}"),
-    **dict.fromkeys(("prevalence", "log_loss"), "{:z.4f}"),
+    **dict.fromkeys(("prevalence", "log_loss", "pooled_log_loss", "holdout_log_loss"), "{:z.4f}"),
     **dict.fromkeys(("uplift", "uplift_holdout"), "{:+z.3f}"),
     **dict.fromkeys(("seconds", "expected_hits"), "{:z.2f}"),
     **dict.fromkeys(("ratio", "alerts_per_thousand", "alerts_per_day"), "{:z.1f}"),
     **dict.fromkeys(("budget_per_thousand", "round_deadline_seconds", "weight_scale"), "{:g}"),
-    **dict.fromkeys(("logit",), "{:+z.3f}"),
+    **dict.fromkeys(("logit", "intercept"), "{:+z.3f}"),
     **dict.fromkeys(("seed",), "{:d}"),
     **dict.fromkeys(("card_precision", "card_recall", "value_detection_rate", "savings", "rate"), "{:z.1%}"),
     **dict.fromkeys(("euro", "fraud_euro", "stopped_euro", "admin_euro"), "{:z,.2f}"),
@@ -43,6 +43,10 @@ _NAMES = {
     "average_precision": "AP",
     "roc_auc": "AUROC",
     "log_loss": "log loss",
+    "slope": "slope of a recalibration of the log-odds",
+    "intercept": "intercept of a recalibration of the log-odds",
+    "pooled_log_loss": "log loss recalibrated, pooled",
+    "holdout_log_loss": "log loss recalibrated, hold-out",
     "accuracy_always_legitimate": "accuracy of calling all legitimate",
     "recall_at_half_percent": "recall at the smaller alert rate",
     "recall_at_one_percent": "recall at the larger alert rate",
@@ -76,7 +80,7 @@ _NAMES = {
     "admin_euro": "euro that an alert costs",
 }
 _PLACES = {"holdout": "hold-out", "pooled": "pooled", "holdout_curve": "hold-out", "pooled_curve": "pooled"}
-_PLACES |= {"central": "central"}
+_PLACES |= {"central": "central", "central_trade": "central"}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pydantic import Field
 from services.reporter.derived_facts import DerivedFacts
 from services.reporter.part import Figure, Part
 from services.reporter.release_facts import ReleaseRecord
-from services.reporter.score_facts import CurveFacts, ScoreFacts
+from services.reporter.score_facts import CurveFacts, RecalibrationFacts, ScoreFacts
 from services.reporter.trade_facts import TradeFacts
 
 Stage = Literal["advertise", "share", "mask", "consent", "unmask"]
@@ -109,11 +109,12 @@ class AgainstCentral(Part):
 class FinalFacts(Part):
     """The last committed model, and the banks' average precision alone and with it.
 
-    `central` is the same recipe on all rows in one place, scored on the hold-out, or without one on all validation rows
-    (simulation only). Banks gain or lose on their own validation rows, of those `banks_compared` that disclose both
-    figures, at the printed precision: the others are unchanged. `banks_uncompared` are the rest of the run's banks.
-    `alone` and `federated` are over all banks that disclose the one; `compared_…` and `uplift` over those that disclose
-    both, and the mean uplift is the difference of their means as they are printed.
+    `central` is the same recipe on all rows in one place, scored on the hold-out, or without one on all validation
+    rows (simulation only); `central_trade` is that model in the trade's terms. Banks gain or lose on their own
+    validation rows, of those `banks_compared` that disclose both figures, at the printed precision: the others are
+    unchanged. `banks_uncompared` are the rest of the run's banks. `alone` and `federated` are over all banks that
+    disclose the one; `compared_…` and `uplift` over those that disclose both, and the mean uplift is the difference
+    of their means as they are printed.
     """
 
     holdout: ScoreFacts | None = None
@@ -122,7 +123,9 @@ class FinalFacts(Part):
     against_central: AgainstCentral | None = None
     holdout_curve: CurveFacts | None = None
     pooled_curve: CurveFacts | None = None
+    recalibration: RecalibrationFacts | None = None
     trade: TradeFacts | None = None
+    central_trade: TradeFacts | None = None
     alone: Summary | None = None
     federated: Summary | None = None
     alone_holdout: Summary | None = None

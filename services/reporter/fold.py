@@ -11,7 +11,8 @@ from fedfraud.fixed_point import Segment
 from fedfraud.layout import codec_for
 from fedfraud.manifest import Manifest
 from fedfraud.recipe import Recipe
-from fedfraud.trade_wire import trade_from_proto
+from fedfraud.trade import TradeTerms
+from fedfraud.trade_wire import terms_from_proto, trade_from_proto
 from fedfraud.v1 import history_pb2, model_pb2
 from services.reporter import summary
 from services.reporter.attempt import Attempt
@@ -32,7 +33,7 @@ from services.reporter.facts import (
 from services.reporter.plan import plan_facts
 from services.reporter.release_facts import BankRelease, ReleaseRecord, SegmentFacts, SegmentRelease
 from services.reporter.rounding import difference
-from services.reporter.score_facts import ScoreFacts
+from services.reporter.score_facts import RecalibrationFacts, ScoreFacts
 from services.reporter.trade_facts import trade_facts
 
 LAST_REFUSALS = 20
@@ -112,7 +113,8 @@ class Facts:
         aggregation, protection = _PROTECTIONS.get(started.aggregation, unknown)
         of_payments = {Segment.COUNT, Segment.TRADE}
         asked = [segment for segment in Segment if segment not in of_payments or manifest.feature_plan]
-        segments = [_segment(segment, manifest, recipe) for segment in asked]
+        terms = terms_from_proto(started)
+        segments = [_segment(segment, manifest, recipe, terms) for segment in asked]
         self.current = RunFacts(
             run=RunIdentity(
                 id=started.run_id,
@@ -227,6 +229,8 @@ class Facts:
             days = run.run.feature_plan.test_days if run.run.feature_plan else None
             run.final.pooled_curve = summary.curve(wire.curve_from_proto(committed.pooled_curve), days)
             run.final.holdout_curve = summary.curve(wire.curve_from_proto(committed.holdout_curve))
+        if committed.HasField("recalibration"):
+            run.final.recalibration = _recalibration(committed.recalibration)
         if committed.HasField("trade"):  # of the final round, where banks have payments
             run.final.trade = trade_facts(trade_from_proto(committed.trade))
         if committed.HasField("model"):
@@ -279,6 +283,8 @@ class Facts:
         run.run.reason, run.run.ended_time = finished.reason, time
         run.run.model_sha256 = finished.model_sha256.hex() or None
         run.final.central = _scores(finished, "central")
+        if finished.HasField("central_trade"):
+            run.final.central_trade = trade_facts(trade_from_proto(finished.central_trade))
         self.last, self.current = summary.complete(self._stand(run), self._last), None
         self.events, self._omitted = [], 0
         return self.last
@@ -315,8 +321,8 @@ class Facts:
                 self.seats[entry.certificate_revoked.seat] = "revoked"
 
 
-def _segment(segment: Segment, manifest: Manifest, recipe: Recipe) -> SegmentFacts:
-    words = codec_for(segment, manifest, recipe).length
+def _segment(segment: Segment, manifest: Manifest, recipe: Recipe, terms: TradeTerms) -> SegmentFacts:
+    words = codec_for(segment, manifest, recipe, terms).length
     return SegmentFacts(name=segment.value, words=words, bytes=8 * words, content=CONTENT[segment])
 
 
@@ -343,3 +349,13 @@ def _scores(
         return None
     scores = wire.scores_from_proto(getattr(event, field))
     return ScoreFacts(**asdict(scores), prevalence=scores.prevalence)
+
+
+def _recalibration(told: model_pb2.Recalibration) -> RecalibrationFacts:
+    found = wire.recalibration_from_proto(told)
+    return RecalibrationFacts(
+        slope=found.slope,
+        intercept=found.intercept,
+        pooled_log_loss=found.log_loss,
+        holdout_log_loss=told.holdout_log_loss if told.HasField("holdout_log_loss") else None,
+    )

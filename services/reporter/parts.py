@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from services.reporter import advice, plan
+from services.reporter.calibration_parts import recalibration
 from services.reporter.derived import curve, headline, middle_budget, shown, took_part
 from services.reporter.document import Block, Bullets, Heading, Paragraph, Table
 from services.reporter.fact_table import Fact
@@ -161,9 +162,9 @@ def thresholds(run: RunFacts, facts: Facts) -> list[Block]:
 
 def calibration(run: RunFacts, facts: Facts) -> list[Block]:
     """Whether a score means what it says: expected and observed frauds, from the highest scores down."""
-    found = curve(run)
+    found, fitted = curve(run), recalibration(run)
     if found is None or not found[1].calibration:
-        return []
+        return [_part("Calibration"), *fitted] if fitted else []
     rows = [
         tuple(
             cell(facts, f"{found[0]}.calibration.{number}.{name}")
@@ -173,7 +174,7 @@ def calibration(run: RunFacts, facts: Facts) -> list[Block]:
     ]
     lead = f"On {_rows(found[0])}, from the highest scores down; where a score can be read as a probability they agree:"
     header = ("Transactions", "share of frauds that the model expects", "share that there is")
-    return [_part("Calibration"), Paragraph(lead), Table(header, tuple(rows))]
+    return [_part("Calibration"), Paragraph(lead), Table(header, tuple(rows)), *fitted]
 
 
 def rounds(run: RunFacts, facts: Facts) -> list[Block]:

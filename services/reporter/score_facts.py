@@ -57,3 +57,13 @@ class CurveFacts(Part):
     points: list[Threshold]
     budgets: list[Budget]
     calibration: list[CalibrationBand]
+
+
+class RecalibrationFacts(Part):
+    """What would make the final model's scores fit all banks' validation rows best: `slope` times their log-odds plus
+    `intercept`. Log losses are with it: on those rows, on which it was fitted, and on the hold-out. It is not used."""
+
+    slope: Figure = None
+    intercept: Figure = None
+    pooled_log_loss: Figure = None
+    holdout_log_loss: Figure = None

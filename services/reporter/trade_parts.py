@@ -5,7 +5,7 @@ from services.reporter.facts import RunFacts
 from services.reporter.parts import Facts, cell
 from services.reporter.reading import plural, put
 
-_TRADE = "final.trade"
+_TRADE, _CENTRAL = "final.trade", "final.central_trade"
 _HEADLINE = (
     ("Cards alerted that are found, a day", "card_precision"),
     ("Cards with a fraud that are found, a day", "card_recall"),
@@ -39,6 +39,7 @@ def trade(run: RunFacts, facts: Facts) -> list[Block]:
             "one its amount; against the cheaper of no alerts and an alert on every payment."
         ),
         _estimates(run, facts),
+        *_beside_central(run, facts),
         Paragraph(f"By day, with {put(f'{_TRADE}.headline_budget')} a day:"),
         _days(run, facts),
     ]
@@ -73,6 +74,35 @@ def _estimates(run: RunFacts, facts: Facts) -> Table:
         ("Figure", "value", "from", "to"),
         tuple((label, *(cell(facts, f"{key}.{end}") for end in ends)) for label, key in rows),
     )
+
+
+def has_central(run: RunFacts) -> bool:
+    """Whether the model of all rows in one place was judged on the same payments, under the same budget and cost."""
+    own, other = run.final.trade, run.final.central_trade
+    if own is None or other is None:
+        return False
+    same = ("headline_budget", "admin_euro", "day_count", "total")
+    return all(getattr(own, name) == getattr(other, name) for name in same)
+
+
+def _beside_central(run: RunFacts, facts: Facts) -> list[Block]:
+    """What leaving the rows at the banks costs in these terms (simulation only)."""
+    if not has_central(run):
+        return []
+    names = [(label, f"headline.{name}") for label, name in _HEADLINE] + [
+        ("Average precision", "rank.average_precision")
+    ]
+    rows = tuple(
+        (label, *(cell(facts, f"{key}.{name}.{end}") for key in (_TRADE, _CENTRAL) for end in ("value", "low", "high")))
+        for label, name in names
+    )
+    return [
+        Paragraph(
+            "Beside the same recipe trained on all rows in one place, which only a simulation can do; on the same "
+            f"payments, each bank with {put(f'{_TRADE}.headline_budget')} a day:"
+        ),
+        Table(("Figure", "federated", "from", "to", "in one place", "from", "to"), rows),
+    ]
 
 
 def _days(run: RunFacts, facts: Facts) -> Table:

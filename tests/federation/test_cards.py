@@ -1,22 +1,25 @@
 """Banks with payments, as real processes: counters are summed first, and features follow from them."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from fedfraud.feature_plan import PLANS
 from fedfraud.fixed_point import CountCodec, from_bytes
-from fedfraud.trade import ALERT_BUDGETS
 from fedfraud.v1 import history_pb2, model_pb2
 from services.aggregator.vectors import Vectors
 from services.aggregator.verify import verify
+from services.bank_client import kept_model
 from simulation.cards import World, shard
 from tests.federation.networks import FINISHED, Network, network
 from tests.federation.waiting import wait_for
 
 BANKS = (1, 2, 3, 4)
+BUDGETS = (5, 15, 40)
 PLAN = PLANS["cards"]
 COUNT = model_pb2.SEGMENT_KIND_COUNT
 
@@ -24,7 +27,8 @@ COUNT = model_pb2.SEGMENT_KIND_COUNT
 def cards(**settings: object) -> dict[str, object]:
     """Four banks' settings: regional customers, one training round."""
     base: dict[str, object] = {"population": "cards", "preset": "regional", "expected_banks": 4, "rounds": 1}
-    return {**base, "autostart": True, "stage_deadline": 60.0, "round_deadline": 120.0, **settings}
+    terms: dict[str, object] = {"alert_budgets": ",".join(map(str, BUDGETS)), "headline_budget": 15, "admin_cents": 300}
+    return {**base, **terms, "autostart": True, "stage_deadline": 60.0, "round_deadline": 120.0, **settings}
 
 
 def counted(present: Network) -> history_pb2.RoundCommitted:
@@ -35,13 +39,17 @@ def counted(present: Network) -> history_pb2.RoundCommitted:
     return found
 
 
+@pytest.mark.timeout(300)  # two runs of four banks, one with central
 def test_counters_are_the_sum_of_the_banks_payments_and_every_mode_gives_one_model(tmp_path: Path) -> None:
     models, trades = {}, {}
     for mode in ("secure", "plain"):
-        with network(tmp_path / mode, **cards(aggregation=mode)) as present:
+        with network(tmp_path / mode, **cards(aggregation=mode, central_wait=120.0)) as present:
+            if mode == "plain":
+                present.announce_central()
+                present.start_central()
             present.start_aggregator()
             for number in BANKS:
-                present.start_bank(number, aggregation=mode)
+                present.start_bank(number, aggregation=mode, personalise=mode == "secure")
             present.start_reporter(tmp_path / mode / "reports")
             committed = counted(present)
             if mode == "secure":  # the one round that no bank could answer twice with other banks
@@ -60,7 +68,14 @@ def test_counters_are_the_sum_of_the_banks_payments_and_every_mode_gives_one_mod
             assert facts["final"]["holdout"] is None
             assert facts["final"]["pooled"]["fraud_count"] > 0
             trades[mode] = facts["final"]["trade"]
+            assert facts["final"]["recalibration"]["pooled_log_loss"] <= facts["final"]["pooled"]["log_loss"]
             assert_own_figures(tmp_path / mode, trades[mode])
+            assert_alone(tmp_path / mode)
+            assert (facts["final"]["central_trade"] is not None) == (mode == "plain")
+            if mode == "plain":
+                assert facts["final"]["central_trade"]["total"] == trades[mode]["total"]
+            if mode == "secure":
+                assert_fine_tuned(tmp_path / mode, models[mode])
             present.stop()
             verified = verify(tmp_path / mode / "aggregator", None)
             assert verified.faults == []
@@ -90,9 +105,10 @@ def assert_counters(path: Path) -> None:
 
 def assert_trade(trade: dict[str, Any]) -> None:
     """The final round's figures: four banks' budgets, days that are the population's, and intervals."""
+    assert (trade["headline_budget"], trade["admin_euro"]) == (15, 3.0)
     assert [day["day"] for day in trade["days"]] == list(range(1, PLAN.test_days + 1))
     assert [budget["alerts"] for budget in trade["budgets"]] == [
-        len(BANKS) * PLAN.test_days * budget for budget in ALERT_BUDGETS
+        len(BANKS) * PLAN.test_days * budget for budget in BUDGETS
     ]
     paid = [shard(World(seed=7, day_count=PLAN.day_count, first_day=PLAN.first_day), "regional", n) for n in BANKS]
     for number, day in enumerate(trade["days"]):
@@ -114,6 +130,34 @@ def assert_own_figures(folder: Path, trade: dict[str, Any]) -> None:
     assert sum(bank["frauds"] for bank in own) == trade["total"]["frauds"]
     for bank in own:
         assert 0 < bank["threshold"]["alerts_a_day"] <= bank["alert_budget"] == 10
+        assert bank["admin_cents"] == 300
+        assert bank["calibration"]["fitted_payments"] + bank["calibration"]["payments"] == bank["payments"]
+
+
+def assert_alone(folder: Path) -> None:
+    """When the run is over each bank has itself without the federation beside it, in the same terms."""
+    for number in BANKS:
+        path = folder / f"bank-{number:02}" / "trade.json"
+        wait_for(partial(told_alone, path), "the figures alone")
+        own = json.loads(path.read_text())
+        assert own["alone"].keys() == own["figures"].keys()
+
+
+def told_alone(path: Path) -> bool:
+    return json.loads(path.read_text())["alone"] is not None
+
+
+def assert_fine_tuned(folder: Path, model: str) -> None:
+    """Each bank compared the run's final model with its own on its own volume, and with the same rows as the others."""
+    for number in BANKS:
+        path = folder / f"bank-{number:02}"
+        wait_for((path / "personal.json").exists, "what fine-tuning gains")
+        told, own = (json.loads((path / name).read_text()) for name in ("personal.json", "trade.json"))
+        assert told["model_sha256"] == model != told["personal_sha256"]
+        assert told["chosen_on"]["rows"] + told["measured_on"]["rows"] == own["payments"]
+        assert told["kept"] == (told["chosen_on"]["personal"] > told["chosen_on"]["federated"])
+        scoring = told["personal_sha256"] if told["kept"] else model
+        assert kept_model.load(path).scoring.model_sha256.hex() == scoring
 
 
 def test_a_bank_that_counts_other_days_does_not_join_and_says_which(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from fedfraud.fixed_point import MAX_SEATS, ROW_CAP, Segment
 from fedfraud.layout import Layout, codec_for
 from fedfraud.manifest import Manifest
 from fedfraud.recipe import Recipe
-from fedfraud.trade import ALERT_BUDGETS, HEADLINE_BUDGET, BudgetField, DayField, Trade, TradeCounts
+from fedfraud.trade import ALERT_BUDGETS, HEADLINE_BUDGET, BudgetField, DayField, Trade, TradeCounts, TradeTerms
 from fedfraud.trade_codec import CENTS_CAP, TradeCodec
 from fedfraud.transactions import SCHEMAS
 
@@ -123,6 +123,8 @@ def test_a_trade_segment_belongs_to_the_test_days_of_transactions() -> None:
     assert codec == TradeCodec(7)
     assert HEADLINE_BUDGET in ALERT_BUDGETS
     assert codec.length == 7 * 6 + 7 * 5 * 6 + 200 * (2 * 512 + 7 * 6 + 7 * 6) == 221_852
+    other = codec_for(Segment.TRADE, manifest, RECIPE, TradeTerms((5, 25), 25))
+    assert other == TradeCodec(7, (5, 25), 25)
     layout = Layout((Segment.EVALUATE, Segment.TRADE), manifest, RECIPE)
     assert layout.part(np.arange(layout.length, dtype=np.uint64), Segment.TRADE)[0] == 2 * 8192
     with pytest.raises(Invalid, match=r"^a trade segment must be of transactions, the population 'tutorial' has none$"):

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from fedfraud.calibration import Recalibration
 from fedfraud.errors import Invalid
 from fedfraud.feature_plan import FeaturePlan
 from fedfraud.fixed_point import Segment
@@ -23,6 +24,8 @@ from fedfraud.wire import (
     disclosure_to_proto,
     manifest_from_proto,
     manifest_to_proto,
+    recalibration_from_proto,
+    recalibration_to_proto,
     recipe_from_proto,
     recipe_to_proto,
     role_from_proto,
@@ -205,3 +208,14 @@ def test_a_curve_whose_alerts_do_not_rise_or_do_not_hold_their_hits_is_refused(p
     messages = [model_pb2.CurvePoint(alert_count=alerts, hit_count=hits) for alerts, hits in points]
     with pytest.raises(Invalid, match=r"^a curve's alerts must rise and hold its hits"):
         curve_from_proto(messages)
+
+
+def test_a_recalibration_comes_back_and_must_keep_the_ranking() -> None:
+    found = Recalibration(0.9, -0.25, 0.05)
+    assert recalibration_from_proto(recalibration_to_proto(found, None)) == found
+    assert not recalibration_to_proto(found, None).HasField("holdout_log_loss")
+    assert recalibration_to_proto(found, 0.0).HasField("holdout_log_loss")
+    for slope, intercept in ((0.0, 0.0), (-1.0, 0.0), (float("nan"), 0.0), (1.0, float("inf"))):
+        told = model_pb2.Recalibration(slope=slope, intercept=intercept)
+        with pytest.raises(Invalid, match=r"^a recalibration must be finite with a slope above 0, got "):
+            recalibration_from_proto(told)

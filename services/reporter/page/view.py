@@ -16,6 +16,7 @@ from services.reporter.reading import agreed
 from services.reporter.rounding import sign
 from services.reporter.score_facts import Budget, CurveFacts, ScoreFacts
 from services.reporter.summary import seat_order
+from services.reporter.trade_parts import has_central
 
 SECTIONS = (
     "status",
@@ -121,6 +122,7 @@ def _context(shown: Shown) -> dict[str, object]:
         "comparison": comparison(run) if run else None,
         "curve": curve(run) if run else None,
         "lead": lead_budget(run) if run else None,
+        "central_trade": has_central(run) if run else False,
         "agreed": agreed,
         "change": lambda uplift: {1: "gain", -1: "loss", 0: ""}[sign(uplift)],
         "doing": doing(run) if run else {},

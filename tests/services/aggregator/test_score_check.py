@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from fedfraud.calibration import Recalibration, fitted
 from fedfraud.errors import Invalid
 from fedfraud.feature_plan import FeaturePlan
 from fedfraud.fixed_point import EvaluateCodec, Segment
@@ -15,7 +16,7 @@ from fedfraud.recipe import Recipe
 from fedfraud.trade_wire import trade_to_proto
 from fedfraud.transactions import SCHEMAS
 from fedfraud.v1 import history_pb2
-from fedfraud.wire import RoundKey, curve_to_proto, scores_to_proto
+from fedfraud.wire import RoundKey, curve_to_proto, recalibration_to_proto, scores_to_proto
 from services.aggregator.score_check import check_scores
 from tests.fedfraud.trades import figures, sums
 
@@ -23,21 +24,32 @@ KEY = RoundKey("run", 5, 1)
 MANIFEST = Manifest("cards", SCHEMAS["cards"], feature_plan=FeaturePlan("2018-04-01", test_days=3))
 LAYOUT = Layout((Segment.EVALUATE, Segment.TRADE), MANIFEST, Recipe("r", 0.1, 16))
 WORDS = sums()
+COUNTS = EvaluateCodec().centres(), *EvaluateCodec().decode(LAYOUT.part(WORDS, Segment.EVALUATE))
+FIT = fitted(*COUNTS) or Recalibration(0, 0, 0)
 
 
 @pytest.fixture
 def committed() -> history_pb2.RoundCommitted:
-    codec = EvaluateCodec()
-    counts = codec.centres(), *codec.decode(LAYOUT.part(WORDS, Segment.EVALUATE))
     return history_pb2.RoundCommitted(
-        pooled=scores_to_proto(scores_from_counts(*counts)),
-        pooled_curve=curve_to_proto(curve_from_counts(*counts)),
+        pooled=scores_to_proto(scores_from_counts(*COUNTS)),
+        pooled_curve=curve_to_proto(curve_from_counts(*COUNTS)),
         trade=trade_to_proto(figures()),
+        recalibration=recalibration_to_proto(FIT, None),
     )
 
 
 def test_what_the_sum_gives_is_found_right(committed: history_pb2.RoundCommitted) -> None:
     check_scores(KEY, committed, LAYOUT, WORDS)
+
+
+def _another_slope(told: history_pb2.RoundCommitted) -> str:
+    told.recalibration.slope *= 1.001
+    return "a recalibration must be what its sum gives, "
+
+
+def _a_lower_log_loss(told: history_pb2.RoundCommitted) -> str:
+    told.recalibration.log_loss -= 1e-4
+    return "a recalibration must be what its sum gives, "
 
 
 def _better_precision(told: history_pb2.RoundCommitted) -> str:
@@ -83,6 +95,8 @@ def _a_point_less(told: history_pb2.RoundCommitted) -> str:
 @pytest.mark.parametrize(
     "tamper",
     [
+        _another_slope,
+        _a_lower_log_loss,
         _better_precision,
         _a_narrower_interval,
         _more_money,
@@ -106,3 +120,15 @@ def test_figures_without_a_segment_are_named(committed: history_pb2.RoundCommitt
     alone = Layout((Segment.EVALUATE,), MANIFEST, Recipe("r", 0.1, 16))
     with pytest.raises(Invalid, match=r"^figures of the trade must be told where "):
         check_scores(KEY, committed, alone, np.array(WORDS[: alone.length]))
+
+
+def test_a_recalibration_that_the_sum_does_not_define_is_refused_and_a_journal_before_it_is_not() -> None:
+    legitimate = np.zeros(EvaluateCodec().length, np.uint64)
+    legitimate[100] = 5
+    layout = Layout((Segment.EVALUATE,), MANIFEST, Recipe("r", 0.1, 16))
+    counts = EvaluateCodec().centres(), *EvaluateCodec().decode(legitimate)
+    told = history_pb2.RoundCommitted(pooled=scores_to_proto(scores_from_counts(*counts)))
+    check_scores(KEY, told, layout, legitimate)
+    told.recalibration.slope = 1.0
+    with pytest.raises(Invalid, match=r"^a recalibration must be what its sum gives, None, "):
+        check_scores(KEY, told, layout, legitimate)

@@ -1,9 +1,12 @@
 """The aggregator's settings: defaults that make sense together, and what is refused."""
 
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
 from fedfraud.errors import FedfraudError, Invalid, Misconfigured
+from fedfraud.trade import USUAL_TERMS
 from services.aggregator.conductor import check_settings
 from services.aggregator.server import manifest_of
 from services.aggregator.settings import OperatorSettings, Settings
@@ -98,3 +101,23 @@ def test_an_operator_needs_two_addresses_and_a_folder(monkeypatch: pytest.Monkey
     monkeypatch.setenv("AGGREGATOR", "127.0.0.1:1")
     settings = OperatorSettings()
     assert (settings.aggregator, settings.enrolment) == ("127.0.0.1:1", "aggregator:7444")
+
+
+def test_the_terms_of_the_trade_are_settings() -> None:
+    assert Settings().terms == USUAL_TERMS
+    terms = Settings(alert_budgets="5,25", headline_budget=25, admin_cents=999).terms
+    assert (terms.budgets, terms.headline, terms.admin_cents) == ((5, 25), 25, 999)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"alert_budgets": "5, ten"}, "alert budgets must be numbers, separated by commas, got '5, ten'"),
+        ({"alert_budgets": "5,9"}, "alert budgets must rise by 5 or more each, from 5 on, got"),
+        ({"alert_budgets": "5,20"}, "the headline budget must be one of 5, 20, got 10"),
+        ({"admin_cents": 0}, "the cost of an alert must be 1 to 1000000 cents, got 0"),
+    ],
+)
+def test_terms_that_cannot_be_are_refused_at_the_start(settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValidationError, match=sentence):
+        Settings(**settings)

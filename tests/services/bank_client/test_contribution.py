@@ -21,12 +21,13 @@ from fedfraud.trade_codec import TradeCodec
 from fedfraud.transactions import CARDS, SCHEMAS, Feature
 from fedfraud.wire import RoundKey
 from services.bank_client import kept_model
-from services.bank_client.contribution import Contributor, Task
+from services.bank_client.contribution import Contributor
 from services.bank_client.dataset import Rows, write
 from services.bank_client.examples import FeatureTable, Payments
 from services.bank_client.merchant_key import fingerprint
 from services.bank_client.release import Released
 from services.bank_client.settings import Settings
+from services.bank_client.task import Task
 from services.bank_client.training import Cancelled, never
 from tests.services.bank_client.payments import at_random
 
@@ -185,12 +186,13 @@ def test_a_deadline_that_is_near_costs_the_model_alone_and_not_the_round(tmp_pat
     assert given.alone is given.alone_holdout is None
 
 
-def of_payments(folder: Path) -> tuple[Contributor, Task]:
+def of_payments(folder: Path, disclose: str = "alone") -> tuple[Contributor, Task]:
     """A bank with payments that has learnt its own counts as counters, and the final round's task."""
     plan = FeaturePlan("2018-04-01", bucket_count=64)
     manifest = Manifest("cards", SCHEMAS["cards"], (4,), feature_plan=plan)
     paid = at_random(7, plan.start_time, (0, 59), 3_000, people=2_000, shops=40)
-    contributor = Contributor(Settings(data_dir=folder), manifest, Payments(paid, plan, bytes(32)))
+    settings = Settings(data_dir=folder, disclose=disclose)
+    contributor = Contributor(settings, manifest, Payments(paid, plan, bytes(32)))
     counters = bytes(range(32))
     contributor.learn(counters, count_codec(manifest).encode(Payments(paid, plan, bytes(32)).counts()))
     state = RunState((0.0,) * 15, (1.0,) * 15, 85, 17, 1000.0, counters)
@@ -296,3 +298,79 @@ def test_a_bank_takes_no_counters_but_those_it_used_first(tmp_path: Path) -> Non
         taking.learn(OTHER, counters)
         assert taking.knows(OTHER)
         started(reopen_counts=True).learn(FIRST, counters)
+
+
+def personal_bank(folder: Path, **settings: object) -> Contributor:
+    own = Settings(data_dir=folder, personalise=True, **settings)  # type: ignore[arg-type]
+    return Contributor(own, MANIFEST, FeatureTable(rows(20)))
+
+
+def test_fine_tuning_comes_after_the_final_round_and_changes_nothing_that_leaves(tmp_path: Path) -> None:
+    contributor, asked = personal_bank(tmp_path), task(Segment.EVALUATE, final=True)
+    released = contributor.contribute(asked, never)
+    assert released.sha256 == bank(tmp_path).contribute(asked, never).sha256
+    assert not (tmp_path / "personal.json").exists()
+    contributor.after_run("run", never)
+    told = json.loads((tmp_path / "personal.json").read_text())
+    assert told["model_sha256"] == asked.model_sha256.hex()
+    assert told["chosen_on"]["rows"] + told["measured_on"]["rows"] == 15
+    kept = kept_model.load(tmp_path)
+    assert kept.variants[0].model_sha256 == asked.model_sha256
+    assert (kept.scoring.model_sha256.hex() == told["personal_sha256"]) == told["kept"]
+    assert asked.vector is not None
+    assert np.array_equal(asked.vector, initial_vector(MANIFEST, 7))
+
+
+def test_a_final_round_that_a_killed_process_had_answered_is_enough_to_fine_tune(tmp_path: Path) -> None:
+    asked = task(Segment.EVALUATE, final=True)
+    personal_bank(tmp_path).contribute(asked, never)
+    again = personal_bank(tmp_path)
+    again.contribute(asked, never)  # from its disk
+    again.after_run("run", never)
+    assert (tmp_path / "personal.json").exists()
+
+
+def test_fine_tuning_that_is_stopped_tells_nothing_and_is_not_begun_again(tmp_path: Path) -> None:
+    contributor = personal_bank(tmp_path)
+    contributor.contribute(task(Segment.EVALUATE, final=True), never)
+    with pytest.raises(Cancelled):
+        contributor.after_run("run", lambda: True)
+    contributor.after_run("run", never)
+    assert not (tmp_path / "personal.json").exists()
+
+
+def test_another_round_after_the_final_one_is_no_final_model(tmp_path: Path) -> None:
+    contributor = personal_bank(tmp_path)
+    contributor.contribute(task(Segment.EVALUATE, final=True), never)
+    contributor.contribute(task(Segment.EVALUATE, number=3), never)
+    contributor.after_run("run", never)
+    assert not (tmp_path / "personal.json").exists()
+
+
+@pytest.mark.parametrize("disclose", ["none", "alone"])
+def test_alone_is_told_in_the_trades_terms_when_the_run_is_over_and_leaves_by_choice_alone(
+    tmp_path: Path, disclose: str
+) -> None:
+    contributor, asked = of_payments(tmp_path, disclose)
+    released = contributor.contribute(asked, never)
+    first = json.loads((tmp_path / "trade.json").read_text())
+    assert first["alone"] is None
+    contributor.after_run("run", never)
+    own = json.loads((tmp_path / "trade.json").read_text())
+    assert {**own, "alone": None} == first
+    told = own["alone"]["average_precision"]["value"]
+    assert own["alone"].keys() == own["figures"].keys()
+    if disclose == "none":
+        assert released.disclosure is None
+    else:
+        assert released.disclosure is not None
+        assert told == pytest.approx(released.disclosure.alone, abs=0.002)  # from a histogram and from single rows
+
+
+def test_alone_that_is_stopped_leaves_the_figures_as_they_are(tmp_path: Path) -> None:
+    contributor, asked = of_payments(tmp_path, "none")
+    contributor.contribute(asked, never)
+    before = (tmp_path / "trade.json").read_bytes()
+    with pytest.raises(Cancelled):
+        contributor.after_run("run", lambda: True)
+    assert (tmp_path / "trade.json").read_bytes() == before

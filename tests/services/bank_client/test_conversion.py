@@ -43,6 +43,8 @@ def test_numbers(column: pa.Array, form: str, expected: list[float]) -> None:
     [
         (pa.array(["2018-04-01 00:00:31", "2018-04-01T00:00:31", "2018-04-01"]), {}, [31, 31, 0]),
         (pa.array(["2018-04-01T02:00:31+02:00", "2018-04-01T00:00:31Z"]), {}, [31, 31]),
+        (pa.array(["2018/04/01 00:01", "2018/04/01T00:00:31Z", "2018/04/01"]), {}, [60, 31, 0]),
+        (pa.array(["01/04/2018", "4/1/2018 00:01", "2018/4/1"]), {}, [None, None, None]),  # whose day comes first?
         (pa.array(["2018-04-01 00:00:31.9", None, "noon"]), {}, [31, None, None]),
         (pa.array(["2018-04-01 02:00:00"]), {"zone": "Europe/Zurich"}, [0]),  # summer time
         (pa.array([datetime(2018, 4, 1, 0, 0, 31)]), {}, [31]),

@@ -35,6 +35,21 @@ def test_a_table_has_its_examples_without_counters() -> None:
             refused()
 
 
+def test_a_table_is_halved_for_a_choice_by_every_other_row_of_each_class() -> None:
+    draws = np.random.RandomState(7)
+    table = FeatureTable(Rows(draws.normal(size=(100, 3)), np.arange(100) % 3 == 0))
+    labels, chosen = table.under(b"").validation.labels, table.for_choice()
+    assert (len(labels), labels.sum()) == (15, 5)
+    assert (chosen.sum(), (chosen & labels).sum()) == (8, 3)
+
+
+def test_payments_are_halved_for_a_choice_by_day() -> None:
+    bank = Payments(ROWS, PLAN, KEY)
+    day, chosen = bank.judged().day, bank.for_choice()
+    assert set(day[chosen].tolist()) == {0, 1, 2, 3}
+    assert set(day[~chosen].tolist()) == {4, 5, 6}
+
+
 def test_payments_have_features_under_the_counters_they_learnt_and_no_others() -> None:
     bank = Payments(ROWS, PLAN, KEY)
     own = bank.counts()

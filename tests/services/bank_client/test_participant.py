@@ -68,7 +68,7 @@ class Line(federation_pb2_grpc.FederationServiceServicer):
         self.contract_sha256 = contract_named(manifest.population).sha256
         self.head = b""
         self.requests: list[federation_pb2.ParticipateRequest] = []
-        self.says: asyncio.Queue[Instruction | None] = asyncio.Queue()
+        self.says: asyncio.Queue[Instruction | federation_pb2.RunEnded | None] = asyncio.Queue()
         self.vector = VECTOR.tobytes()
         self.holding: asyncio.Event | None = None
         self.joined = 0
@@ -89,8 +89,11 @@ class Line(federation_pb2_grpc.FederationServiceServicer):
         )
         self.requests.append(request)
         yield federation_pb2.ParticipateResponse(welcome=welcome)
-        while (instruction := await self.says.get()) is not None:
-            yield federation_pb2.ParticipateResponse(round=instruction)
+        while (told := await self.says.get()) is not None:
+            if isinstance(told, federation_pb2.RunEnded):
+                yield federation_pb2.ParticipateResponse(run_ended=told)
+            else:
+                yield federation_pb2.ParticipateResponse(round=told)
         await context.abort(grpc.StatusCode.UNAVAILABLE, "the line is cut")
 
     async def GetVector(
@@ -145,7 +148,10 @@ def rows(path: Path, value: float = 1.0) -> None:
 
 @asynccontextmanager
 async def bank(
-    home: Path, aggregation: Literal["plain", "secure"] = "plain", manifest: Manifest = MANIFEST
+    home: Path,
+    aggregation: Literal["plain", "secure"] = "plain",
+    manifest: Manifest = MANIFEST,
+    **more: object,
 ) -> AsyncIterator[tuple[Line, "asyncio.Task[int]"]]:
     """A bank that serves, and the other end of its line."""
     ca, stop = SmallCa(), asyncio.Event()
@@ -164,7 +170,12 @@ async def bank(
     enrolment = {"seat": "bank-01", "slot": 1, "population": MANIFEST.population, "population_seed": 7}
     (home / "enrolment.json").write_text(json.dumps(enrolment))
     settings = Settings(
-        aggregator=f"localhost:{port}", join_dir=home / "join", data_dir=home, retry_limit=0.2, aggregation=aggregation
+        aggregator=f"localhost:{port}",
+        join_dir=home / "join",
+        data_dir=home,
+        retry_limit=0.2,
+        aggregation=aggregation,
+        **more,  # type: ignore[arg-type]  # whatever the test sets
     )
     serving = asyncio.create_task(BankClient(settings, stop).serve())
     try:
@@ -373,3 +384,48 @@ async def test_a_bank_that_insists_on_masks_answers_no_plain_round(
             assert line.heard == []
     (refused,) = [getattr(record, "fields", {}) for record in caplog.records if record.msg == "not released"]
     assert refused["reason"] == "a round must be masked, this one is not"
+
+
+def final(number: int) -> Instruction:
+    """The round after the one round of the run."""
+    instruction = evaluate(number)
+    instruction.final, instruction.step = True, 2
+    return instruction
+
+
+async def test_a_bank_fine_tunes_when_its_run_is_over_and_nothing_of_it_leaves(tmp_path: Path) -> None:
+    rows(tmp_path / "dataset.parquet")
+    async with bank(tmp_path, personalise=True) as (line, _):
+        await line.says.put(final(3))
+        await until(lambda: line.heard, "the contribution")
+        assert not (tmp_path / "personal.json").exists()
+        await line.says.put(federation_pb2.RunEnded(run_id="run", outcome="finished"))
+        await until((tmp_path / "personal.json").exists, "what fine-tuning gains", 30)
+        await line.says.put(standardise(4))
+        await until(lambda: len(line.heard) == 2, "the next contribution")
+    assert [header.key.round for header, _ in line.heard] == [3, 4]
+    assert "personal" not in str(line.heard[0][0].disclosure)
+
+
+@pytest.mark.parametrize("how", ["by default", "of another run", "without a final round"])
+async def test_a_bank_that_does_not_fine_tune(tmp_path: Path, how: str) -> None:
+    rows(tmp_path / "dataset.parquet")
+    async with bank(tmp_path, personalise=how != "by default") as (line, _):
+        await line.says.put(evaluate(3) if how == "without a final round" else final(3))
+        await until(lambda: line.heard, "the contribution")
+        await line.says.put(federation_pb2.RunEnded(run_id="other" if how == "of another run" else "run"))
+        await line.says.put(standardise(4))
+        await until(lambda: len(line.heard) == 2, "the next contribution")
+    assert not (tmp_path / "personal.json").exists()
+
+
+async def test_a_bank_that_stops_ends_its_own_work_first(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows(tmp_path / "dataset.parquet")
+    caplog.set_level(logging.INFO)
+    async with bank(tmp_path, personalise=True) as (line, serving):
+        await line.says.put(final(3))
+        await until(lambda: line.heard, "the contribution")
+        await line.says.put(federation_pb2.RunEnded(run_id="run"))
+        await until(lambda: "run ended" in caplog.messages, "the bank knows that the run is over")
+    assert serving.result() == 0
+    assert (tmp_path / "personal.json").exists()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fedfraud.contract import contract_named
+from fedfraud.transactions import SCHEMAS
 from services.bank_client.own_data import load
 from services.bank_client.presets import PRESETS
 from services.bank_client.settings import Settings
@@ -36,6 +37,13 @@ TABFORMER = """User,Card,Year,Month,Day,Time,Amount,Use Chip,Merchant Name,Merch
 0,0,2019,1,1,06:42,$-38.48,Swipe Transaction,-727612092139916043,Monterey Park,CA,91754.0,5411,,No
 0,1,2019,1,2,16:42,"$1,120.34",Swipe Transaction,-727612092139916043,Monterey Park,CA,91754.0,5411,,Yes
 3,1,2019,1,2,16:42,$5.00,Online Transaction,-727612092139916043,ONLINE,,,5411,Bad PIN,Yes
+"""
+
+
+AMLWORLD = """Timestamp,From Bank,Account,To Bank,Account.1,Amount Received,Receiving Currency,Amount Paid,Payment Currency,Payment Format,Is Laundering
+2022/08/01 00:17,020,800104D70,020,800104D71,6794.63,US Dollar,6794.63,US Dollar,Reinvestment,0
+2022/08/01 00:02,03196,800107150,03196,800107150,7739.29,US Dollar,7739.29,US Dollar,Reinvestment,1
+2022/09/01 23:59,01208,80010E430,020,80010E520,15.00,Euro,17.52,US Dollar,ACH,1
 """
 
 
@@ -94,6 +102,31 @@ def test_ulbs_columns(tmp_path: Path) -> None:
     table = load(settings, contract_named("ulb_creditcard"), NOW).table()
     assert table.features[0].tolist() == [*(i / 8 for i in range(28)), 149.62]
     assert table.fraud_count == 20
+
+
+def test_amlworlds_columns_with_banks_in_the_accounts_names(tmp_path: Path) -> None:
+    made = payments(tmp_path, "amlworld", AMLWORLD)
+    assert (made.time - APRIL).tolist() == [DAY + 120, DAY + 17 * 60, 32 * DAY + 86_340]  # a Monday, as it was
+    assert sorted(made.customer_ids) == ["01208-80010E430", "020-800104D70", "03196-800107150"]
+    assert sorted(made.merchant_ids) == ["020-800104D71", "020-80010E520", "03196-800107150"]
+    assert (made.amount.tolist(), made.label.tolist()) == ([773_929, 679_463, 1_752], [1, 0, 1])
+
+
+def test_ieee_ciss_columns_with_gaps_where_the_set_has_them(tmp_path: Path) -> None:
+    names = ["TransactionID", "isFraud", "TransactionDT", "TransactionAmt", "ProductCD", "card1", "dist1", "dist2"]
+    names += [*(f"C{i}" for i in range(1, 15)), *(f"D{i}" for i in range(1, 16)), "M1", "V1"]
+    first = [["2987000", "1", "86400", "68.5", "W", "13926", "19.0", ""], [str(i) for i in range(1, 15)]]
+    rest = [["14.0", *[""] * 14], ["T", "1.0"]]
+    rows = [cell for part in (*first, *rest) for cell in part]
+    more = [[str(2_987_000 + row), str(int(row < 20)), *rows[2:]] for row in range(40)]
+    (tmp_path / "rows.csv").write_text("\n".join(",".join(row) for row in [names, *more]) + "\n")
+    settings = Settings(data_dir=tmp_path, dataset="rows.csv", data_preset="ieee_cis")
+    table = load(settings, contract_named("ieee_cis"), NOW).table()
+    known = dict(zip([feature.name for feature in SCHEMAS["ieee_cis"]], table.features[0].tolist(), strict=True))
+    assert (known["amount"], known["c01"], known["c14"]) == (68.5, 1.0, 14.0)
+    assert (known["dist1"], known["dist1_known"], known["dist2_known"]) == (19.0, 1.0, 0.0)
+    assert (known["d01"], known["d01_known"], known["d15_known"]) == (14.0, 1.0, 0.0)
+    assert (table.fraud_count, len(known)) == (20, 1 + 14 + 2 * 17)
 
 
 @pytest.mark.parametrize("name", PRESETS)

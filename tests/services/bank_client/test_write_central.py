@@ -11,12 +11,13 @@ from fedfraud.central import Central, Purpose, read_central
 from fedfraud.feature_plan import PLANS
 from fedfraud.manifest import Manifest
 from fedfraud.recipe import recipe_named
+from fedfraud.trade import ALERT_BUDGETS, BudgetField, DayField
 from fedfraud.transactions import TUTORIAL
 from services.bank_client import evaluation, write_central
 from services.bank_client.dataset import Rows, split
 from services.bank_client.examples import Payments
 from services.bank_client.training import train_alone
-from services.bank_client.write_central import central_scores, examples
+from services.bank_client.write_central import central_figures, examples
 from services.bank_client.write_shard import merchant_key, shard_transactions
 from simulation import tutorial
 from tests.federation.oracle import alone_probabilities
@@ -53,9 +54,10 @@ def test_all_rows_in_one_place_beat_the_mean_of_ten_banks_alone() -> None:
     for number, part in enumerate(parts, start=1):
         state, vector = train_alone(manifest, recipe, 4, part, 7, f"bank-{number:02d}")
         alone.append(evaluation.average_precision(manifest, recipe, state, vector, public) or 0.0)
-    scores = central_scores(purpose, found)
+    scores, trade = central_figures(purpose, found)
     assert scores.average_precision is not None
     assert scores.average_precision > np.mean(alone) + 0.1
+    assert trade is None  # rows of a table have neither day nor card
 
 
 def test_what_is_known_is_not_computed_again_and_what_is_of_another_run_is(tmp_path: Path) -> None:
@@ -91,9 +93,16 @@ def test_payments_in_one_place_have_the_counters_of_all_banks_and_are_scored_on_
         assert np.array_equal(getattr(found, part).features, together)
     alone = np.concatenate([bank.alone().training.features for bank in banks])
     assert not np.array_equal(found.training.features, alone)
-    scores = central_scores(purpose, found)
+    scores, trade = central_figures(purpose, found)
     assert scores.row_count == len(found.validation)
     assert (scores.average_precision or 0) > 5 * scores.fraud_count / scores.row_count
+    assert trade is not None
+    payments, frauds = (trade.counts.days[:, field].sum() for field in (DayField.PAYMENTS, DayField.FRAUDS))
+    assert (payments, frauds) == (scores.row_count, scores.fraud_count)
+    alerts = trade.counts.budgets[:, :, BudgetField.ALERTS].sum(axis=0)
+    assert alerts.tolist() == [2 * 7 * budget for budget in ALERT_BUDGETS]  # each bank with its own
+    assert trade.rank.average_precision == pytest.approx(scores.average_precision, abs=0.002)
+    assert trade.budget_low.savings < trade.budget.savings < trade.budget_high.savings  # type: ignore[operator]
 
 
 def test_a_training_that_fails_leaves_nothing_to_wait_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +112,7 @@ def test_a_training_that_fails_leaves_nothing_to_wait_for(tmp_path: Path, monkey
         seen.append(read_central(path))
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(write_central, "central_scores", fails)
+    monkeypatch.setattr(write_central, "central_figures", fails)
     with pytest.raises(torch.OutOfMemoryError):
         write_central.write_central(SMALL, path)
     assert seen == [Central(purpose=SMALL)]  # while it trained, the file said so

@@ -101,6 +101,7 @@ class Journal:
         run: str = RUN,
         curve: tuple[CurvePoint, ...] = (),
         trade: TradeFigures | None = None,
+        recalibration: model_pb2.Recalibration | None = None,
     ) -> "Journal":
         committed = history_pb2.RoundCommitted(
             key=model_pb2.RoundKey(run_id=run, round=number, attempt=1),
@@ -111,6 +112,7 @@ class Journal:
             segments=wire.segments_to_proto(segments),
             pooled_curve=wire.curve_to_proto(curve),
             holdout_curve=wire.curve_to_proto(curve if holdout else ()),
+            recalibration=recalibration,
         )
         if pooled:
             committed.pooled.CopyFrom(wire.scores_to_proto(pooled))
@@ -159,6 +161,7 @@ def two_banks(
     run: str = RUN,
     secure: bool = False,
     curve: tuple[CurvePoint, ...] = (),
+    recalibration: model_pb2.Recalibration | None = None,
 ) -> Journal:
     """Two training rounds: the initial model and each round's, on the hold-out; pooled, large ones are 0.1 lower.
 
@@ -176,5 +179,6 @@ def two_banks(
     journal.accepted(4, "bank-01", run, **first, alone_holdout=0.3, federated_holdout=0.7)
     second: dict[str, Any] = {"row_count": 2000, "fraud_rate": 0.05, "alone": 0.8, "federated": 0.6}
     journal.accepted(4, "bank-02", run, **second, alone_holdout=0.8, federated_holdout=0.7)
-    journal.committed(4, 3, both, FINAL, pooled=pooled[2], holdout=held[2], run=run, curve=curve)
+    fit = recalibration
+    journal.committed(4, 3, both, FINAL, pooled=pooled[2], holdout=held[2], run=run, curve=curve, recalibration=fit)
     return journal.finished(model=b"\x03" * 32, run=run)

@@ -11,6 +11,7 @@ from fedfraud.build import build
 from services.reporter import model_card
 from services.reporter.facts import FeatureFacts, RunFacts, RunStateFacts
 from tests.services.reporter.journals import two_banks, with_central
+from tests.services.reporter.states import FIT
 
 
 def facts() -> RunFacts:
@@ -83,6 +84,12 @@ def test_the_card_says_plainly_what_makes_the_output_a_probability(logit_adjustm
     card = model_card.render(facts(), logit_adjustment)
     assert told in card
     assert "No further calibration was fitted." in card
+
+
+def test_the_card_tells_a_recalibration_and_that_it_is_not_in_the_files() -> None:
+    card = model_card.render(two_banks(recalibration=FIT).facts(), True)
+    assert "a slope of 0.9 and an intercept of -0.25 on their log-odds, fitted there." in card
+    assert "No further calibration" not in card
 
 
 def test_the_card_counts_as_the_report_does_and_prints_scores_as_it_does() -> None:

@@ -26,7 +26,7 @@ from tests.services.reporter.journals import (
     two_banks,
     with_central,
 )
-from tests.services.reporter.states import CURVE, STATES, texts
+from tests.services.reporter.states import CURVE, FIT, STATES, of_payments, texts
 
 HEADINGS = ["## Executive summary", "## Metric interpretation", "## Risks", "## Next steps"]
 
@@ -308,6 +308,20 @@ def test_calibration_is_what_was_expected_beside_what_there_was() -> None:
     assert "| 10 | 75.00 % | 60.00 % |" in text
     assert "| 990 | 0.51 % | 1.41 % |" in text  # 5 and 14 of 990
     assert "### Calibration" not in render(two_banks().facts())
+
+
+def test_a_recalibration_is_told_with_the_rows_that_it_was_fitted_on_and_those_that_it_was_not() -> None:
+    said = render(two_banks(recalibration=FIT).facts())
+    assert (
+        "### Calibration\n\nRead as probabilities, the scores fit all banks' validation rows best with a slope of "
+        in said
+    )
+    assert "a slope of 0.900 and an intercept of -0.250 on their log-odds." in said
+    assert "would be 0.0482 instead of 0.0500, on the very rows that this was fitted on." in said
+    assert "On the public hold-out, which it was not fitted on, it would be 0.0531 instead of 0.0500." in said
+    assert "On the public hold-out, which it was not" not in render(of_payments())
+    assert "would be 0.0499 instead of 0.0500" in render(of_payments())
+    assert "Read as probabilities" not in render(two_banks(curve=CURVE).facts())
 
 
 def test_a_good_run_is_recommended_as_a_pilot_with_conditions_that_the_facts_ask_for() -> None:

@@ -2,8 +2,10 @@
 
 from services.reporter import grounding, markdown
 from services.reporter.fact_table import table
+from services.reporter.facts import RunFacts
 from services.reporter.reading import in_money
 from services.reporter.report import compose
+from services.reporter.trade_facts import Estimate
 from tests.services.reporter.journals import two_banks
 from tests.services.reporter.states import of_payments
 
@@ -39,3 +41,27 @@ def test_without_payments_there_is_no_such_part_and_money_is_said_not_to_be_know
     assert "Alerts a day, cards and money" not in said
     assert in_money(two_banks().facts()) == ""
     assert "delay of labels, and amounts." in said
+
+
+def beside_central(**changes: object) -> RunFacts:
+    """The same payments, of which all rows in one place stop everything."""
+    run = of_payments()
+    assert run.final.trade is not None
+    best = run.final.trade.headline.model_copy(update={"savings": Estimate(value=0.9, low=0.8, high=1.0)})
+    run.final.central_trade = run.final.trade.model_copy(update={"headline": best, **changes})
+    return run
+
+
+def test_all_rows_in_one_place_stand_beside_it_where_the_payments_the_budget_and_the_cost_are_the_same() -> None:
+    run = beside_central()
+    said, facts = markdown.render(compose(run)), table(run)
+    own = [facts[f"final.trade.headline.savings.{end}"].text for end in ("value", "low", "high")]
+    assert f"| Savings | {' | '.join(own)} | 90.0 % | 80.0 % | 100.0 % |" in said
+    assert "Beside the same recipe trained on all rows in one place" in said
+    assert run.final.trade is not None
+    fewer = run.final.trade.total.model_copy(update={"payments": 1})
+    others: list[dict[str, object]] = [{"headline_budget": 20}, {"admin_euro": 5.0}, {"total": fewer}]
+    for changes in others:
+        other = markdown.render(compose(beside_central(**changes)))
+        assert "Beside the same recipe trained on all rows" not in other
+    assert "Beside the same recipe trained on all rows" not in markdown.render(compose(RUN))

@@ -20,7 +20,7 @@ from services.reporter.page.archive import Beside
 from services.reporter.page.view import Shown
 from services.reporter.report import compose
 from tests.services.reporter.journals import FAILED, FINAL, STOPPED, Journal, scores, two_banks, with_central
-from tests.services.reporter.states import of_payments
+from tests.services.reporter.states import of_payments, whole
 from tests.services.reporter.test_attempt import FOUR, KEY, THREE, advertised, answered, masked, opened, shared
 
 CURVE = (CurvePoint(2.0, 10, 8, 8.5), CurvePoint(-9.0, 1000, 20, 21.0))
@@ -282,6 +282,26 @@ def test_alerts_a_day_cards_and_money_stand_on_the_page_where_banks_have_payment
     assert drawn["trade"].count("<tr>") == 3 + 5 + 3 + 3 + 2
     assert "budgets a day of each bank are below" in drawn["thresholds"]
     assert "takes a final round over payments" in view.sections(Shown(connected=True, run=two_banks().facts()))["trade"]
+
+
+def test_all_rows_in_one_place_stand_beside_it_on_the_page_where_the_payments_are_the_same() -> None:
+    run = of_payments()
+    assert run.final.trade is not None
+    run.final.central_trade = run.final.trade
+    drawn = view.sections(Shown(connected=True, run=run))["trade"]
+    assert "Beside all rows in one place" in drawn
+    assert drawn.count('data-fact="final.central_trade.headline.savings.value"') == 1
+    run.final.central_trade = run.final.trade.model_copy(update={"day_count": 4})
+    assert "all rows in one place" not in view.sections(Shown(connected=True, run=run))["trade"].lower()
+
+
+def test_a_recalibration_stands_with_the_thresholds_where_one_was_fitted() -> None:
+    held = text(view.sections(Shown(connected=True, run=whole()))["thresholds"])
+    assert "slope of 0.900 and an intercept of -0.250 on their log-odds: log loss 0.0482 instead of 0.0500 on" in held
+    assert "0.0531 instead of 0.0500 on the public hold-out" in held
+    alone = text(view.sections(Shown(connected=True, run=of_payments()))["thresholds"])
+    assert "log loss 0.0499 instead of 0.0500 on" in alone
+    assert "on the public hold-out" not in alone
 
 
 def test_every_section_stands_without_a_run_and_with_any_end_of_one() -> None:
