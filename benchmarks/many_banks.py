@@ -22,9 +22,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from benchmarks import raw_grpc
 from benchmarks.measuring import Report, Row, add_json, cpu_seconds, fit, memory, printed
-from benchmarks.raw_grpc import serve_raw
-from benchmarks.stand_in import aggregator, manifest_of_bytes, rounds, spawned, stand_ins
+from benchmarks.stand_in import aggregator, manifest_of_bytes, rounds, stand_ins
 
 MODEL_BYTES = 1 << 14
 
@@ -63,7 +63,7 @@ async def federation(folder: Path, banks: int, count: int) -> Row:
 
 async def bare(folder: Path, channels: int) -> Row:
     """KB of a server for each channel with mutual TLS that holds a stream open."""
-    async with spawned(serve_raw, folder, 1, True) as (pid, line), AsyncExitStack() as stack:
+    async with raw_grpc.serving(folder, 1, tls=True) as (pid, line), AsyncExitStack() as stack:
         empty = memory(pid)
         held: list[Any] = []
         for _ in range(channels):

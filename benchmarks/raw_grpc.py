@@ -6,19 +6,21 @@ ports and channels, mutual TLS and their options; without it gRPC's own defaults
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import grpc
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
 from benchmarks.measuring import cpu_seconds, memory
-from benchmarks.stand_in import spawned
+from benchmarks.stand_in import running
 from fedfraud.channel import KeyPair, bind_mutual, mutual_channel, mutual_server
 from fedfraud.identity import Identity, Role, key_pem, new_key
 from services.aggregator.authority import Authority
@@ -90,28 +92,37 @@ class Line:
         return grpc.aio.insecure_channel(address, options=_OPTIONS)
 
 
-def serve_raw(folder: Path, down_bytes: int, tls: bool, ready: "Connection[Any, Any]") -> None:
-    """The server's process; says how it is reached."""
-    asyncio.run(_serve(folder, down_bytes, tls, ready))
-
-
-async def _serve(folder: Path, down_bytes: int, tls: bool, ready: "Connection[Any, Any]") -> None:
+async def serve(folder: Path, down_bytes: int, *, tls: bool) -> None:
+    """The server, until it is killed; says its port when it serves."""
     raw = Raw(folder, down_bytes)
     if tls:
         authority, key = Authority(folder / "authority"), new_key()
         pem = authority.issue(key.public_key(), Identity(Role.BANK, "bank-01"), timedelta(days=1))
+        (folder / "caller.pem").write_bytes(pem)
+        (folder / "caller.key").write_bytes(key_pem(key))
+        own = authority.server_key_pair(["127.0.0.1"], timedelta(days=1))
         server = mutual_server([])
-        port = bind_mutual(
-            server, "127.0.0.1:0", authority.ca_pem, authority.server_key_pair(["127.0.0.1"], timedelta(days=1))
-        )
-        line = Line(port, authority.ca_pem, KeyPair(key_pem(key), pem))
+        port = bind_mutual(server, "127.0.0.1:0", authority.ca_pem, own)
     else:
         server = grpc.aio.server(options=_OPTIONS)
-        line = Line(server.add_insecure_port("127.0.0.1:0"), b"", None)
+        port = server.add_insecure_port("127.0.0.1:0")
     server.add_generic_rpc_handlers((raw.handlers(),))
     await server.start()
-    ready.send(line)
+    print(port, flush=True)
     await server.wait_for_termination()
+
+
+@asynccontextmanager
+async def serving(folder: Path, down_bytes: int, *, tls: bool) -> AsyncIterator[tuple[int, Line]]:
+    """The server's process, and how it is reached."""
+    words = (str(folder), str(down_bytes), "tls" if tls else "clear")
+    async with running("raw_grpc.py", *words, log=folder / "log") as (pid, said):
+        if not tls:
+            yield pid, Line(int(said), b"", None)
+            return
+        ca_pem = (folder / "authority" / "ca.pem").read_bytes()
+        own = KeyPair((folder / "caller.key").read_bytes(), (folder / "caller.pem").read_bytes())
+        yield pid, Line(int(said), ca_pem, own)
 
 
 @dataclass(frozen=True)
@@ -127,7 +138,7 @@ async def exchange(
     folder: Path, callers: int, down_bytes: int, up_bytes: int, rounds: int, *, tls: bool
 ) -> tuple[list[Cost], float]:
     """So many rounds in which each caller fetches the model and sends a contribution, and the server's peak in MB."""
-    async with spawned(serve_raw, folder, down_bytes, tls) as (pid, line), AsyncExitStack() as stack:
+    async with serving(folder, down_bytes, tls=tls) as (pid, line), AsyncExitStack() as stack:
         channels = [await stack.enter_async_context(line.channel()) for _ in range(callers)]
         data, costs = bytes(up_bytes), []
         for _ in range(rounds + 1):
@@ -157,3 +168,7 @@ def _sizes(total: int) -> Iterator[int]:
     while total > 0:
         yield min(total, CHUNK_BYTES)
         total -= CHUNK_BYTES
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(Path(sys.argv[1]), int(sys.argv[2]), tls=sys.argv[3] == "tls"))

@@ -1,20 +1,19 @@
 """An aggregator in a process of its own under a model of any size, and stand-in banks that answer it without training.
 
 The aggregator is the product as it is: real ports, certificates, journal and files. A population fixes the model's
-layers and there is no setting for others, so the process puts the manifest's hidden layers in from outside. A stand-in
+layers and there is no setting for others, so the process (sized_aggregator.py) puts these in from outside. A stand-in
 fetches and checks each model as a bank does and sends its contribution by the bank's own code, but for two things: the
-contribution was made beforehand, and is not kept on a disk of the bank's own.
+contribution and its hash were made beforehand, and it is not kept on a disk of the bank's own.
 """
 
 import asyncio
 import math
-import multiprocessing
 import os
+import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +27,11 @@ from fedfraud.enrolment import JoinFolder
 from fedfraud.fixed_point import EvaluateCodec, Segment, StandardiseCodec, TrainCodec
 from fedfraud.identity import new_key
 from fedfraud.layout import Layout
-from fedfraud.logs import configure
 from fedfraud.manifest import Manifest
 from fedfraud.recipe import Recipe
 from fedfraud.transactions import TUTORIAL
 from fedfraud.v1 import federation_pb2, federation_pb2_grpc
 from fedfraud.wire import recipe_from_proto, round_key_from_proto, segments_from_proto
-from services.aggregator import server
-from services.aggregator.settings import Settings
 from services.bank_client.release import Released
 from services.bank_client.tasks import task_of
 
@@ -68,7 +64,7 @@ class Serving:
 @asynccontextmanager
 async def aggregator(folder: Path, manifest: Manifest, banks: int, **settings: object) -> AsyncIterator[Serving]:
     """Starts the process and ends it; a run begins by itself when all banks have joined."""
-    base: dict[str, Any] = {
+    base: dict[str, object] = {
         "data_dir": folder / "aggregator",
         "join_dir": folder / "join",
         "listen": "127.0.0.1:0",
@@ -83,45 +79,32 @@ async def aggregator(folder: Path, manifest: Manifest, banks: int, **settings: o
         "aggregation": "plain",
         "log_level": "warning",
     }
-    own = Settings(**{**base, **settings})
-    async with spawned(_serve, own, manifest, folder / "log") as (pid, ports):
-        addresses = [f"127.0.0.1:{port}" for port in ports]
-        yield Serving(pid, addresses[0], addresses[1], JoinFolder.read(own.join_dir / "bank"), manifest)
+    environment = {name.upper(): str(value) for name, value in {**base, **settings}.items()}
+    hidden = map(str, manifest.hidden_sizes)
+    async with running("sized_aggregator.py", *hidden, log=folder / "log", **environment) as (pid, said):
+        addresses = [f"127.0.0.1:{port}" for port in said.split()]
+        yield Serving(pid, addresses[0], addresses[1], JoinFolder.read(folder / "join" / "bank"), manifest)
 
 
 @asynccontextmanager
-async def spawned(target: Callable[..., None], *arguments: object) -> AsyncIterator[tuple[int, Any]]:
-    """A fresh process that says once that it is ready, by the connection that it gets last; killed at the end."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=target, args=(*arguments, theirs), daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        if not await asyncio.to_thread(ours.poll, 60.0):
-            raise SystemExit(f"{target.__name__} must start")
-        try:
-            said = ours.recv()
-        except EOFError:
-            raise SystemExit(f"{target.__name__} must start, it ended") from None
-        yield process.pid or 0, said
-    finally:
-        process.kill()
-        process.join()
-
-
-def _serve(settings: Settings, manifest: Manifest, log: Path, ready: "Connection[Any, Any]") -> None:
+async def running(script: str, *words: str, log: Path, **environment: str) -> AsyncIterator[tuple[int, str]]:
+    """A benchmark's own process: its id, and the line that it says when it is ready; killed at the end."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    configure(settings.log_level, settings.log_form)
-
-    def of_this_size(settings: Settings) -> Manifest:
-        return manifest
-
-    server.manifest_of = of_this_size
-    asyncio.run(server.serve(settings, asyncio.Event(), lambda *ports: ready.send(ports)))
+    command = [sys.executable, str(Path(__file__).parent / script), *words]
+    with log.open("wb") as file:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.PIPE, stderr=file, env={**os.environ, **environment}
+        )
+        try:
+            assert process.stdout is not None  # noqa: S101  # for the type checker: it is a pipe
+            said = await asyncio.wait_for(process.stdout.readline(), 60.0)
+            if not said:
+                raise SystemExit(f"{script} must start, see {log}")
+            yield process.pid, said.decode()
+        finally:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
 
 
 @dataclass
@@ -131,7 +114,7 @@ class StandIn:
     seat: str
     manifest: Manifest
     channel: grpc.aio.Channel
-    made: dict[tuple[Segment, ...], bytes]
+    made: dict[tuple[Segment, ...], Released]
     call: Any = None
     fencing_number: int = 0
 
@@ -160,11 +143,14 @@ class StandIn:
         await self.stub.SubmitContribution(released.requests(self.fencing_number), timeout=PATIENCE)
 
     def _released(self, instruction: federation_pb2.RoundInstruction) -> Released:
-        segments = segments_from_proto(list(instruction.segments))
+        segments, key = segments_from_proto(list(instruction.segments)), round_key_from_proto(instruction.key)
         if segments not in self.made:
-            self.made[segments] = contribution(segments, self.manifest, recipe_from_proto(instruction.recipe))
-        key, sha256 = round_key_from_proto(instruction.key), instruction.model.model_sha256
-        return Released(key, sha256, bytes(32), self.made[segments], None, "made beforehand")
+            data = contribution(segments, self.manifest, recipe_from_proto(instruction.recipe))
+            self.made[segments] = Released(key, b"", bytes(32), data, None, "made beforehand")
+        made = self.made[segments]
+        released = replace(made, key=key, model_sha256=instruction.model.model_sha256)
+        vars(released)["sha256"] = made.sha256  # cached: it was made beforehand too
+        return released
 
     async def _next(self) -> federation_pb2.ParticipateResponse:
         message = await asyncio.wait_for(self.call.read(), PATIENCE)
@@ -194,7 +180,7 @@ def contribution(segments: tuple[Segment, ...], manifest: Manifest, recipe: Reci
 @asynccontextmanager
 async def stand_ins(serving: Serving, count: int) -> AsyncIterator[list[StandIn]]:
     """So many, enrolled and joined, all of one process and event loop; each has its own key, certificate and line."""
-    made: dict[tuple[Segment, ...], bytes] = {}
+    made: dict[tuple[Segment, ...], Released] = {}
     async with AsyncExitStack() as stack:
         banks = []
         for _ in range(count):
