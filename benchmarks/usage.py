@@ -1,0 +1,78 @@
+"""What a command took, with everything that it started: wall and CPU seconds, and its most memory. Linux."""
+
+import ctypes
+import os
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.measuring import processes, shared_out
+
+_SUBREAPER = 36
+_SAMPLE_SECONDS = 0.5
+_GRACE_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Usage:
+    """`status` is the exit status, None if the time was up; memory counts once what processes share (PSS)."""
+
+    status: int | None
+    seconds: float
+    cpu: float
+    peak: float
+    said: str
+
+
+def used(
+    command: Sequence[str], limit: float, log: Path, folder: Path | None = None, environment: Mapping[str, str] = {}
+) -> Usage:
+    """Runs a command to its end, or to the limit in seconds. What it leaves running is ended too.
+
+    Daemons that a command detaches become children of this process, so that their CPU seconds count.
+    """
+    ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    began, before, most = time.monotonic(), _children_seconds(), 0.0
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            command, stdout=file, stderr=subprocess.STDOUT, cwd=folder, env={**os.environ, **environment}
+        )
+        while process.poll() is None and time.monotonic() - began < limit:
+            most = max(most, shared_out(list(processes(process.pid))))
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_SAMPLE_SECONDS)
+        status, seconds = process.poll(), time.monotonic() - began
+        if status is None:
+            process.send_signal(signal.SIGINT)  # so that it ends its own
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_GRACE_SECONDS)
+        _end_rest()
+        process.wait()
+    return Usage(status, seconds, _children_seconds() - before, most, log.read_text(errors="replace"))
+
+
+def _end_rest() -> None:
+    """Ends and reaps whatever is left below this process."""
+    for which in (signal.SIGTERM, signal.SIGKILL):
+        deadline = time.monotonic() + _GRACE_SECONDS
+        while left := [pid for pid in processes(os.getpid()) if pid != os.getpid()]:
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, which)
+            with suppress(ChildProcessError):
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
+
+
+def _children_seconds() -> float:
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
