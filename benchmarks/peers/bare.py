@@ -7,14 +7,14 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benchmarks.peers.task import evaluate, load, network, note, shard, train, weights
+from benchmarks.peers.task import Network, evaluate, load, note, shard, train, weights
 
 
 def main() -> None:
     """All rounds."""
     folder, banks, rounds = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     shards = [shard(folder, bank) for bank in range(1, banks + 1)]
-    model = network()
+    model = Network()
     present = weights(model)
     for number in range(1, rounds + 1):
         sums, total = [np.zeros_like(part, np.float64) for part in present], 0

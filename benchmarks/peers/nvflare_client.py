@@ -12,7 +12,7 @@ def main() -> None:
     flare.init()
     folder, bank = Path(sys.argv[1]), int(flare.get_site_name().rpartition("-")[2])
     rows, own = task.shard(folder, bank)
-    model = task.network()
+    model = task.Network()
     while flare.is_running():
         received = flare.receive()
         if received is None:

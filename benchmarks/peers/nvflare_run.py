@@ -18,10 +18,11 @@ def main() -> None:
         name="peer",
         min_clients=banks,
         num_rounds=rounds,
-        initial_model=task.network(),
+        model=task.Network(),
         train_script=str(Path(__file__).parent / "nvflare_client.py"),
         train_args=shards,
     )
+    recipe.add_server_file(str(Path(__file__).parent / "task.py"))
     recipe.add_client_file(str(Path(__file__).parent / "task.py"))
     environment = (
         SimEnv(num_clients=banks, num_threads=banks, workspace_root=workspace)

@@ -18,14 +18,16 @@ FEATURES, BATCH_SIZE, LEARNING_RATE, DROPOUT = 30, 512, 5e-4, 0.1
 torch.set_num_threads(1)
 
 
-def network(seed: int = 7) -> nn.Module:
+class Network(nn.Sequential):
     """The tutorial's, with the same first weights for everybody."""
-    torch.manual_seed(seed)
-    return nn.Sequential(
-        *(nn.Linear(FEATURES, 64), nn.ReLU(), nn.Dropout(DROPOUT)),
-        *(nn.Linear(64, 32), nn.ReLU(), nn.Dropout(DROPOUT)),
-        nn.Linear(32, 1),
-    )
+
+    def __init__(self) -> None:
+        torch.manual_seed(7)
+        super().__init__(
+            *(nn.Linear(FEATURES, 64), nn.ReLU(), nn.Dropout(DROPOUT)),
+            *(nn.Linear(64, 32), nn.ReLU(), nn.Dropout(DROPOUT)),
+            nn.Linear(32, 1),
+        )
 
 
 def shard(folder: Path, bank: int) -> tuple[TensorDataset, TensorDataset]:

@@ -15,7 +15,7 @@ app = ClientApp()
 def _ready(message: Message, context: Context) -> tuple[Any, Any, Any]:
     """The model as it was sent, and the bank's training and validation rows."""
     folder, bank = Path(os.environ["PEER_SHARDS"]), int(context.node_config["partition-id"]) + 1
-    model = task.network()
+    model = task.Network()
     model.load_state_dict(message.content["arrays"].to_torch_state_dict())
     return model, *task.shard(folder, bank)
 

@@ -37,4 +37,4 @@ def main(grid: Grid, context: Context) -> None:
         min_available_nodes=banks,
     )
     strategy.folder = Path(os.environ["PEER_SHARDS"])
-    strategy.start(grid=grid, initial_arrays=ArrayRecord(task.network().state_dict()), num_rounds=rounds, timeout=600)
+    strategy.start(grid=grid, initial_arrays=ArrayRecord(task.Network().state_dict()), num_rounds=rounds, timeout=600)
