@@ -4,10 +4,10 @@
     .venv/bin/python benchmarks/many_banks.py --banks 10,100,1000 --rounds 3
 
 A model of 16 KB, plain; the banks stand in (benchmarks/stand_in.py), each with its own key, certificate, seat and mTLS
-connection, all in one process. They join at once. Beside it as many bare mTLS channels with an open stream each to a
-server that does nothing else. Memory is the resident one of the server's process; a bank's is what was added since
-before the first of them connected. A line is fitted to the seconds of a round, and `order` is the slope of their
-logarithms: up to 1 a round grows no worse than linearly.
+connection, all in one process. They join at once. Beside it as many bare mTLS channels with an open stream each, to a
+server that does nothing else, and that then carry the same bytes as in two rounds. Memory is the resident one of the
+server's process; a bank's is what was added since before the first of them connected. A line is fitted to the seconds
+of a round, and `order` is the slope of their logarithms: up to 1 a round grows no worse than linearly.
 """
 
 import argparse
@@ -24,7 +24,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import raw_grpc
 from benchmarks.measuring import Report, Row, add_json, cpu_seconds, fit, memory, printed
-from benchmarks.stand_in import aggregator, manifest_of_bytes, rounds, stand_ins
+from benchmarks.stand_in import aggregator, contribution, manifest_of_bytes, rounds, stand_ins
+from fedfraud.fixed_point import Segment
+from fedfraud.recipe import recipe_named
 
 MODEL_BYTES = 1 << 14
 
@@ -62,17 +64,25 @@ async def federation(folder: Path, banks: int, count: int) -> Row:
 
 
 async def bare(folder: Path, channels: int) -> Row:
-    """KB of a server for each channel with mutual TLS that holds a stream open."""
-    async with raw_grpc.serving(folder, 1, tls=True) as (pid, line), AsyncExitStack() as stack:
+    """KB of a server for each channel with mutual TLS that holds a stream open, before and after it carries a round's
+    bytes."""
+    manifest = manifest_of_bytes(MODEL_BYTES)
+    up = bytes(len(contribution((Segment.EVALUATE, Segment.TRAIN), manifest, recipe_named("default"))))
+    async with (
+        raw_grpc.serving(folder, 4 * manifest.parameter_count, tls=True) as (pid, line),
+        AsyncExitStack() as stack,
+    ):
         empty = memory(pid)
-        held: list[Any] = []
-        for _ in range(channels):
-            channel: Any = await stack.enter_async_context(line.channel())
-            held.append(channel.unary_stream("/Raw/hold")(b""))
+        lines: list[Any] = [await stack.enter_async_context(line.channel()) for _ in range(channels)]
+        held = [channel.unary_stream("/Raw/hold")(b"") for channel in lines]
         await asyncio.gather(*(call.read() for call in held))
+        present = memory(pid)
+        for _ in range(2):
+            await asyncio.gather(*(raw_grpc.call(channel, up) for channel in lines))
         return {
-            "bare KB a channel": 1000 * (memory(pid) - empty) / channels,
-            "bare KB a channel, peak": 1000 * (memory(pid, "VmHWM") - empty) / channels,
+            "bare KB a channel": 1000 * (present - empty) / channels,
+            "bare KB, after rounds": 1000 * (memory(pid) - empty) / channels,
+            "bare KB, peak": 1000 * (memory(pid, "VmHWM") - empty) / channels,
         }
 
 
@@ -81,7 +91,11 @@ def measure(report: Report, folder: Path, banks: int, count: int) -> None:
     with tempfile.TemporaryDirectory(dir=folder, prefix="many-banks-") as scratch:
         ours = asyncio.run(federation(Path(scratch) / "ours", banks, count))
         beside = asyncio.run(bare(Path(scratch) / "bare", banks))
-    times = {"times a bare channel": float(ours["KB a bank, joined"] or 0) / float(beside["bare KB a channel"] or 1)}
+    pairs = {
+        "times bare, joined": (ours["KB a bank, joined"], beside["bare KB a channel"]),
+        "times bare, after rounds": (ours["KB a bank, after rounds"], beside["bare KB, after rounds"]),
+    }
+    times = {name: float(own or 0) / float(other or 1) for name, (own, other) in pairs.items()}
     report.add("banks", {**ours, **beside, **times})
 
 

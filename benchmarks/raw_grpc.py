@@ -143,13 +143,14 @@ async def exchange(
         data, costs = bytes(up_bytes), []
         for _ in range(rounds + 1):
             began, server, own = time.perf_counter(), cpu_seconds([pid]), time.process_time()
-            await asyncio.gather(*(_call(channel, data) for channel in channels))
+            await asyncio.gather(*(call(channel, data) for channel in channels))
             seconds = time.perf_counter() - began
             costs.append(Cost(seconds, cpu_seconds([pid]) - server, time.process_time() - own))
         return costs[1:], memory(pid, "VmHWM")  # the first one opens the connections
 
 
-async def _call(channel: grpc.aio.Channel, data: bytes) -> None:
+async def call(channel: grpc.aio.Channel, data: bytes) -> None:
+    """One caller's round."""
     down: Any = channel.unary_stream("/Raw/down")  # without serialisers the stub knows no types
     up: Any = channel.stream_unary("/Raw/up")
     async for _ in down(b""):

@@ -9,6 +9,7 @@ contribution and its hash were made beforehand, and it is not kept on a disk of 
 import asyncio
 import math
 import os
+import resource
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -37,6 +38,7 @@ from services.bank_client.tasks import task_of
 
 PATIENCE = 900.0
 """Seconds that anything here may take."""
+_SOCKETS = 1 << 16
 
 
 def manifest_of_bytes(size: int) -> Manifest:
@@ -90,6 +92,8 @@ async def aggregator(folder: Path, manifest: Manifest, banks: int, **settings: o
 async def running(script: str, *words: str, log: Path, **environment: str) -> AsyncIterator[tuple[int, str]]:
     """A benchmark's own process: its id, and the line that it says when it is ready; killed at the end."""
     log.parent.mkdir(parents=True, exist_ok=True)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, _SOCKETS)), hard))  # also of what is started
     command = [sys.executable, str(Path(__file__).parent / script), *words]
     with log.open("wb") as file:
         process = await asyncio.create_subprocess_exec(

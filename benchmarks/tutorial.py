@@ -19,7 +19,7 @@ import re
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -141,7 +141,7 @@ def failed(name: str, usage: Usage) -> Row:
     return {"run": name, "wall s": usage.seconds, "note": f"{how}: {last}"}
 
 
-def median_row(rows: list[Row]) -> Row:
+def median_row(rows: Sequence[Row]) -> Row:
     """The medians of several runs of one kind; the first row where one of them failed."""
     if len(rows) == 1 or any("note" in one for one in rows):
         return next((one for one in rows if "note" in one), rows[0])

@@ -1,15 +1,23 @@
-"""What a command took, with everything that it started: wall and CPU seconds, and its most memory. Linux."""
+"""What a command took, with everything that it started: wall and CPU seconds, and its most memory. Linux.
+
+A process of its own supervises the command: daemons that this detaches become the supervisor's children, so that their
+CPU seconds count, and that they can be ended without touching anybody else's.
+"""
 
 import ctypes
+import json
 import os
 import resource
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.measuring import processes, shared_out
 
@@ -32,17 +40,18 @@ class Usage:
 def used(
     command: Sequence[str], limit: float, log: Path, folder: Path | None = None, environment: Mapping[str, str] = {}
 ) -> Usage:
-    """Runs a command to its end, or to the limit in seconds. What it leaves running is ended too.
-
-    Daemons that a command detaches become children of this process, so that their CPU seconds count.
-    """
-    ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
+    """Runs a command to its end, or to the limit in seconds. What it leaves running is ended too."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    began, before, most = time.monotonic(), _children_seconds(), 0.0
+    words = [sys.executable, __file__, str(limit), str(log), *command]
+    done = subprocess.run(words, stdout=subprocess.PIPE, cwd=folder, env={**os.environ, **environment}, check=True)
+    return Usage(**json.loads(done.stdout), said=log.read_text(errors="replace"))
+
+
+def _supervise(limit: float, log: Path, command: Sequence[str]) -> dict[str, float | int | None]:
+    ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
+    began, most = time.monotonic(), 0.0
     with log.open("wb") as file:
-        process = subprocess.Popen(
-            command, stdout=file, stderr=subprocess.STDOUT, cwd=folder, env={**os.environ, **environment}
-        )
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
         while process.poll() is None and time.monotonic() - began < limit:
             most = max(most, shared_out(list(processes(process.pid))))
             with suppress(subprocess.TimeoutExpired):
@@ -53,8 +62,8 @@ def used(
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_GRACE_SECONDS)
         _end_rest()
-        process.wait()
-    return Usage(status, seconds, _children_seconds() - before, most, log.read_text(errors="replace"))
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {"status": status, "seconds": seconds, "cpu": spent.ru_utime + spent.ru_stime, "peak": most}
 
 
 def _end_rest() -> None:
@@ -73,6 +82,5 @@ def _end_rest() -> None:
             time.sleep(0.1)
 
 
-def _children_seconds() -> float:
-    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return spent.ru_utime + spent.ru_stime
+if __name__ == "__main__":
+    print(json.dumps(_supervise(float(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])))
