@@ -31,7 +31,7 @@ from benchmarks.usage import Usage, used
 
 PEERS = Path(__file__).parent / "peers"
 ROUNDS, DEPLOYMENT_ROUNDS = 10, 3
-_LIMIT = 240.0
+_LIMIT = 900.0
 NETWORK = {
     "plain": ("--aggregation", "plain", "--recipe", "tutorial"),
     "secure": ("--aggregation", "secure", "--recipe", "tutorial"),

@@ -53,7 +53,7 @@ def _supervise(limit: float, log: Path, command: Sequence[str]) -> dict[str, flo
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
         while process.poll() is None and time.monotonic() - began < limit:
-            most = max(most, shared_out(list(processes(process.pid))))
+            most = max(most, shared_out(pid for pid in processes(os.getpid()) if pid != os.getpid()))
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_SAMPLE_SECONDS)
         status, seconds = process.poll(), time.monotonic() - began
