@@ -36,7 +36,7 @@ NETWORK = $(call option,BANKS,--banks) $(call option,ROUNDS,--rounds) $(call opt
 	$(call option,PRESET,--preset) $(call option,RUN_DIR,--run-dir) \
 	$(call option,PAGE_PORT,--page-port) $(if $(KEEP),--keep)
 
-.PHONY: help setup proto demo test unit federation faults faults-short compose browser screenshots lint manifests up down logs run verify report clean
+.PHONY: help setup proto demo test unit federation bench peers faults faults-short compose browser screenshots lint manifests up down logs run verify report clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -125,6 +125,14 @@ run: ## start another run on the network that is up in containers; what you do n
 verify: setup ## check a run's journal, sums and models again: RUN_DIR=runs/..., or the newest
 	@run=$(if $(RUN_DIR),$(call quoted,$(RUN_DIR)),"$$(ls -td runs/*/ 2>/dev/null | head -n 1)"); test -n "$$run" || { echo 'There is no run yet: make demo makes one.'; exit 1; }; \
 		echo "==> verifying $$run"; $(BIN)/python -m services.aggregator verify --data-dir "$$run/aggregator"
+
+BENCHMARKS := training many_banks transport tutorial
+
+bench: setup ## every benchmark beside its yardsticks, half an hour on two cores; BENCHMARKS="transport" for some
+	@for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py --json benchmarks/results/$$name.json || exit 1; echo; done
+
+peers: setup ## environments of Flower and NVFlare for the benchmark of the tutorial (minutes, gigabytes)
+	@$(BIN)/python benchmarks/peers/set_up.py --torch-index $(call quoted,$(TORCH_INDEX))
 
 report: setup ## write the report of the last run again, by OpenAI if you give a key
 	@$(BIN)/python -m services.reporter write

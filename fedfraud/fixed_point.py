@@ -6,6 +6,7 @@ banks cannot wrap, which `check_capacity` verifies when a service starts.
 """
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -122,10 +123,14 @@ class TrainCodec:
 
     def check(self, words: Words) -> None:
         """Holds one bank's segment to its bounds (plain mode: masked segments cannot be looked at)."""
-        weight = self._split(words)[1]
+        self.check_pieces([words[:-2]], words[-2:])
+
+    def check_pieces(self, coordinates: Iterable[Words], counts: Words) -> None:
+        """The same of a segment too large to be in memory: its coordinates in pieces, and its last two words."""
+        weight = int(counts.view(np.int64)[0])
         if not 1 <= weight <= WEIGHT_CAP:
             raise Invalid(f"a weight must be 1 to {WEIGHT_CAP}, got {weight}")
-        self._check_bounds(words, 1)
+        self._check_bounds(coordinates, counts, 1)
 
     def check_sum(self, words: Words, contributions: int) -> None:
         """Holds an opened sum to what so many contributions within their bounds can add up to: a sum beyond proves that
@@ -133,14 +138,20 @@ class TrainCodec:
         weight, most = self._split(words)[1], contributions * WEIGHT_CAP
         if not contributions <= weight <= most:
             raise Invalid(f"a sum of {contributions} weights must be {contributions} to {most}, got {weight}")
-        self._check_bounds(words, contributions)
+        self._check_bounds([words[:-2]], words[-2:], contributions)
 
     def decode(self, words: Words) -> TrainSum:
         """The sum over banks to the weighted average: one division, in float64."""
-        fixed, weight, clipped = self._split(words)
+        (average,) = self.averages([words[:-2]], words[-2:])
+        _, weight, clipped = self._split(words)
+        return TrainSum(average, weight, clipped)
+
+    def averages(self, coordinates: Iterable[Words], counts: Words) -> Iterator[NDArray[np.float64]]:
+        """The same average in the pieces in which the sum comes, with its last two words."""
+        weight = int(counts.view(np.int64)[0])
         if weight < 1:
             raise Invalid(f"a sum of weights must be at least 1, got {weight}")
-        return TrainSum(fixed.astype(np.float64) / weight / 2**FRACTION_BITS, weight, clipped)
+        return (piece.view(np.int64).astype(np.float64) / weight / 2**FRACTION_BITS for piece in coordinates)
 
     def check_capacity(self) -> None:
         """Refuses a clip with which the sum over MAX_SEATS banks could wrap."""
@@ -150,16 +161,19 @@ class TrainCodec:
                 f"a clip must be at most {largest:.8f}, or a sum over {MAX_SEATS} seats could wrap, got {self.clip}"
             )
 
-    def _check_bounds(self, words: Words, contributions: int) -> None:
+    def _check_bounds(self, coordinates: Iterable[Words], counts: Words, contributions: int) -> None:
         """Coordinates within the weight times the clip, and no more clipped than there are."""
-        fixed, weight, clipped = self._split(words)
-        bound, most = weight * self._largest, contributions * self.parameter_count
-        outside = (fixed > bound) | (fixed < -bound)
-        if outside.any():
-            raise Invalid(
-                f"a coordinate must lie within the weight times the clip, ±{bound}, got {fixed[outside][0]} "
-                f"at coordinate {int(np.flatnonzero(outside)[0])}"
-            )
+        weight, clipped = map(int, counts.view(np.int64))
+        bound, most, start = weight * self._largest, contributions * self.parameter_count, 0
+        for piece in coordinates:
+            fixed = piece.view(np.int64)
+            if len(fixed) and not -bound <= int(fixed.min()) <= int(fixed.max()) <= bound:
+                place = int(np.flatnonzero((fixed > bound) | (fixed < -bound))[0])
+                raise Invalid(
+                    f"a coordinate must lie within the weight times the clip, ±{bound}, got {fixed[place]} "
+                    f"at coordinate {start + place}"
+                )
+            start += len(fixed)
         if not 0 <= clipped <= most:
             raise Invalid(f"clipped coordinates must be 0 to {most}, got {clipped}")
 

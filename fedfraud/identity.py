@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -166,12 +167,18 @@ def write_secret(path: Path, content: bytes) -> None:
 
 def write_durably(path: Path, content: bytes | bytearray, mode: int = 0o644) -> None:
     """Temporary name, fsync, rename, fsync of the folder."""
+    write_pieces_durably(path, [content], mode)
+
+
+def write_pieces_durably(path: Path, pieces: Iterable[bytes | bytearray | memoryview], mode: int = 0o644) -> None:
+    """The same of what comes in pieces; what making a piece raises leaves nothing behind."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, mode)
-            file.write(content)
+            for piece in pieces:
+                file.write(piece)
             file.flush()
             os.fsync(descriptor)
         temporary.replace(path)

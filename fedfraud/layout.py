@@ -25,10 +25,14 @@ class Layout:
 
     def part(self, words: Words, segment: Segment) -> Words:
         """The segment's words of a contribution or of a sum."""
+        return words[self.place(segment)]
+
+    def place(self, segment: Segment) -> slice:
+        """Where they begin and end."""
         start = 0
         for kind, codec in self.codecs.items():
             if kind is segment:
-                return words[start : start + codec.length]
+                return slice(start, start + codec.length)
             start += codec.length
         raise Invalid(f"no {segment.value} segment in this layout: {[s.value for s in self.codecs]}")
 

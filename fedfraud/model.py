@@ -12,6 +12,7 @@ from fedfraud.manifest import Manifest
 Vector = NDArray[np.float32]
 
 _BLOCK_ROWS = 65_536
+_BLOCK_DRAWS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def to_bytes(vector: Vector) -> bytes:
     return vector.astype("<f4", copy=False).tobytes()
 
 
-def from_bytes(data: bytes, manifest: Manifest) -> Vector:
+def from_bytes(data: bytes | bytearray, manifest: Manifest) -> Vector:
     """Checks length and finiteness of what was received or stored."""
     if len(data) != 4 * manifest.parameter_count:
         raise Invalid(f"a model vector must have {4 * manifest.parameter_count} bytes, got {len(data)}")
@@ -78,7 +79,7 @@ def model_sha256(manifest: Manifest, run_state: RunState, vector: Vector) -> byt
     """SHA-256 of the canonical manifest JSON, the run state and the vector; no time and no run id is in it."""
     digest = hashlib.sha256(manifest.canonical_json())
     digest.update(run_state.to_bytes())
-    digest.update(to_bytes(vector))
+    digest.update(np.ascontiguousarray(vector, "<f4").data)
     return digest.digest()
 
 
@@ -87,8 +88,12 @@ def initial_vector(manifest: Manifest, seed: int) -> Vector:
     if seed < 0:
         raise Invalid(f"a seed must be at least 0, got {seed}")
     generator = np.random.Generator(np.random.PCG64(seed))
-    parts = [generator.uniform(-1.0, 1.0, tensor.size) / np.sqrt(tensor.fan_in) for tensor in manifest.tensors]
-    return np.concatenate(parts).astype(np.float32)
+    vector = np.empty(manifest.parameter_count, np.float32)
+    for tensor in manifest.tensors:
+        for start in range(tensor.start, tensor.start + tensor.size, _BLOCK_DRAWS):  # in float64: never all at once
+            stop = min(start + _BLOCK_DRAWS, tensor.start + tensor.size)
+            vector[start:stop] = generator.uniform(-1.0, 1.0, stop - start) / np.sqrt(tensor.fan_in)
+    return vector
 
 
 def named_tensors(manifest: Manifest, vector: Vector) -> dict[str, Vector]:

@@ -14,10 +14,9 @@ from fedfraud.v1 import model_pb2
 
 @dataclass(frozen=True)
 class Model:
-    """The model between two rounds: (parameters,) float32, the server's momentum in float64, and its name."""
+    """The model between two rounds: (parameters,) float32, and its name. The server's momentum lies on disk."""
 
     vector: Vector
-    velocity: NDArray[np.float64]
     run_state: RunState
     reference: model_pb2.ModelReference
 

@@ -4,8 +4,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-import numpy as np
-
 from fedfraud import model
 from fedfraud.errors import Stale
 from fedfraud.layout import Layout, train_codec
@@ -194,7 +192,7 @@ class Conductor:
         if (former := self._sums.state_of(manifest)) is None:
             return None
         state, vector = averaging.rescaled(former, recipe), model.initial_vector(manifest, seed)
-        return await store_model(self._around, vector, np.zeros(len(vector)), state)
+        return await store_model(self._around, vector, state)
 
     async def _automatic_run(self) -> None:
         await self._banks_present()

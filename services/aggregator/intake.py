@@ -2,13 +2,11 @@
 
 import asyncio
 import contextlib
-import hashlib
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import timedelta
 
-from fedfraud import fixed_point
 from fedfraud.errors import FedfraudError, Invalid, NotStored, Stale, Stalled, TooLarge
 from fedfraud.identity import Credential
 from fedfraud.layout import Layout
@@ -16,6 +14,7 @@ from fedfraud.logs import Log
 from fedfraud.masking import Masked
 from fedfraud.v1 import federation_pb2, history_pb2
 from fedfraud.wire import disclosure_from_proto, disclosure_to_proto, round_key_from_proto, round_key_to_proto
+from services.aggregator.arriving import MEMORY_BYTES, Arriving, InFile, InMemory, Share
 from services.aggregator.journal import Journal
 from services.aggregator.masked import MaskedRound
 from services.aggregator.participants import Participants
@@ -120,6 +119,7 @@ class Intake:
         self._journal = journal
         self._writer = writer
         self._vectors = vectors
+        self._share = Share()
         self._stall_timeout = stall_timeout
         self._log = log
 
@@ -163,17 +163,27 @@ class Intake:
             return await self._receipt(open_round, seat)
         if header.HasField("disclosure"):  # its figures, held to their ranges, and no field that we do not know
             header.disclosure.CopyFrom(disclosure_to_proto(disclosure_from_proto(header.disclosure)))
-        data = await self._body(requests, 8 * header.word_count)
-        sha256 = hashlib.sha256(data).digest()
-        if sha256 != header.vector_sha256:
-            raise Invalid(
-                f"a contribution must have the SHA-256 it announced, {header.vector_sha256.hex()[:12]}, "
-                f"got {sha256.hex()[:12]}"
-            )
-        if open_round.masked is None:  # masked words cannot be looked at: their opened sum is
-            await asyncio.to_thread(open_round.layout.check, fixed_point.from_bytes(data))
+        arriving = self._arriving(open_round, 8 * header.word_count)
+        try:
+            await self._body(requests, arriving)
+            if (sha256 := await arriving.end()) != header.vector_sha256:
+                raise Invalid(
+                    f"a contribution must have the SHA-256 it announced, {header.vector_sha256.hex()[:12]}, "
+                    f"got {sha256.hex()[:12]}"
+                )
+            if open_round.masked is None:  # masked words cannot be looked at: their opened sum is
+                await asyncio.to_thread(arriving.check, open_round.layout)
+        except BaseException:
+            arriving.drop()
+            raise
         # What is journalled counts, so this is not left half-way when the caller goes away.
-        return await asyncio.shield(self._settle(open_round, credential, header, data))
+        return await asyncio.shield(self._settle(open_round, credential, header, arriving))
+
+    def _arriving(self, open_round: OpenRound, size: int) -> Arriving:
+        """Masked words are added in memory, and small ones are written in one piece: these wait there."""
+        if open_round.masked or size <= MEMORY_BYTES:
+            return InMemory(size)
+        return InFile(size, self._vectors.arriving(), self._writer, self._share)
 
     def _counts_already(self, former: OpenRound, seat: str, header: federation_pb2.ContributionHeader) -> bool:
         """Whether the former round has it: it closed before the bank had its answer."""
@@ -199,14 +209,21 @@ class Intake:
             raise
 
     async def _settle(
-        self, open_round: OpenRound, credential: Credential, header: federation_pb2.ContributionHeader, data: bytearray
+        self,
+        open_round: OpenRound,
+        credential: Credential,
+        header: federation_pb2.ContributionHeader,
+        arrived: Arriving,
     ) -> federation_pb2.Receipt:
         seat = credential.identity.seat
-        async with open_round.lock:
-            # Since the header another stream, a newer lease, a revocation or the deadline may have come first.
-            self._seats.check(credential)
-            if self._admit(open_round, credential, header):
-                await self._accept(open_round, seat, header, data)
+        try:
+            async with open_round.lock:
+                # Since the header another stream, a newer lease, a revocation or the deadline may have come first.
+                self._seats.check(credential)
+                if self._admit(open_round, credential, header):
+                    await self._accept(open_round, seat, header, arrived)
+        finally:
+            arrived.drop()
         return await self._receipt(open_round, seat)
 
     def _admit(self, open_round: OpenRound, credential: Credential, header: federation_pb2.ContributionHeader) -> bool:
@@ -216,18 +233,18 @@ class Intake:
         return open_round.state.admit(seat, key, header.model_sha256, header.word_count, header.vector_sha256)
 
     async def _accept(
-        self, open_round: OpenRound, seat: str, header: federation_pb2.ContributionHeader, data: bytearray
+        self, open_round: OpenRound, seat: str, header: federation_pb2.ContributionHeader, arrived: Arriving
     ) -> None:
         key = open_round.state.plan.key
 
         async def store() -> None:
-            await self._writer.run(self._vectors.write_contribution, key, seat, data)
+            await self._writer.run(arrived.keep, self._vectors, key, seat)
             entry = await self._journal.append(
                 history_pb2.ContributionAccepted(
                     key=round_key_to_proto(key),
                     seat=seat,
                     vector_sha256=header.vector_sha256,
-                    size_bytes=len(data),
+                    size_bytes=arrived.size,
                     disclosure=header.disclosure if header.HasField("disclosure") else None,
                     masked_signature=header.masked_signature if open_round.masked else b"",
                 )
@@ -236,7 +253,7 @@ class Intake:
 
         if open_round.masked:
             told = Masked(seat, header.vector_sha256, header.masked_signature)
-            await open_round.masked.take_words(told, fixed_point.from_bytes(data), store)
+            await open_round.masked.take_words(told, arrived.words, store)
         else:
             await store()
         open_round.state.accept(seat, header.vector_sha256)
@@ -245,19 +262,20 @@ class Intake:
         elif open_round.state.complete:
             open_round.answered.set()
 
-    async def _body(self, requests: AsyncIterator[federation_pb2.SubmitContributionRequest], size: int) -> bytearray:
-        data = bytearray()
+    async def _body(
+        self, requests: AsyncIterator[federation_pb2.SubmitContributionRequest], arriving: Arriving
+    ) -> None:
+        size = arriving.size
         while (request := await self._next(requests)) is not None:
             if request.WhichOneof("message") != "chunk":
                 raise Invalid(f"a contribution must be chunks after its header, got {_what(request)}")
             if not request.chunk:
                 raise Invalid("a chunk must have at least 1 byte, got 0")
-            if len(data) + len(request.chunk) > size:
+            if arriving.received + len(request.chunk) > size:
                 raise TooLarge(f"a contribution must have the {size} bytes it announced, got more")
-            data += request.chunk
-        if len(data) != size:
-            raise Invalid(f"a contribution must have the {size} bytes it announced, got {len(data)}")
-        return data
+            await arriving.take(request.chunk)
+        if arriving.received != size:
+            raise Invalid(f"a contribution must have the {size} bytes it announced, got {arriving.received}")
 
     async def _next(
         self, requests: AsyncIterator[federation_pb2.SubmitContributionRequest]

@@ -141,7 +141,7 @@ class Recomputation:
         progress, present = self.progress, None
         if progress.model is not None and progress.run_state is not None:
             nothing = np.zeros(0, np.float32)
-            present = averaging.Model(nothing, nothing.astype(np.float64), progress.run_state, progress.model)
+            present = averaging.Model(nothing, progress.run_state, progress.model)
         asked = messages.instruction(progress, messages.plan_of(opened, 0), present, None)
         return task_sha256(asked, progress.manifest)
 

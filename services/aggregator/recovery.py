@@ -2,8 +2,6 @@
 
 import hashlib
 
-import numpy as np
-
 from fedfraud import model
 from fedfraud.errors import FedfraudError, Misconfigured
 from fedfraud.v1 import history_pb2, model_pb2
@@ -51,7 +49,8 @@ def load_model(progress: Progress, vectors: Vectors) -> Model | None:
             f"a committed model must have the hash that the journal says, {reference.model_sha256.hex()[:12]}, "
             f"its file {reference.vector_sha256.hex()}.f32 has another"
         )
-    return Model(vector, _velocity(progress, vectors, len(vector)), progress.run_state, reference)
+    check_velocity(progress, vectors)
+    return Model(vector, progress.run_state, reference)
 
 
 def check_counters(progress: Progress, vectors: Vectors) -> None:
@@ -80,7 +79,8 @@ def check_contributions(progress: Progress, vectors: Vectors) -> None:
 def _check_contribution(vectors: Vectors, key: RoundKey, seat: str, sha256: bytes) -> None:
     path = vectors.contribution(key, seat)
     try:
-        found = hashlib.sha256(path.read_bytes()).digest()
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").digest()
     except OSError as error:
         raise Misconfigured(f"an accepted contribution must be on disk: {error.strerror}, {path}") from error
     if found != sha256:
@@ -90,15 +90,16 @@ def _check_contribution(vectors: Vectors, key: RoundKey, seat: str, sha256: byte
         )
 
 
-def _velocity(progress: Progress, vectors: Vectors, length: int) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+def check_velocity(progress: Progress, vectors: Vectors) -> None:
+    """Holds the file of the server's momentum, if it has one, to the hash that the journal says."""
     if progress.velocity is None:
-        return np.zeros(length)
+        return
     key, sha256 = progress.velocity
     path = vectors.velocity(key)
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").digest()
     except OSError as error:
         raise Misconfigured(f"the server's momentum must be on disk: {error.strerror}, {path}") from error
-    if hashlib.sha256(data).digest() != sha256 or len(data) != 8 * length:
+    if found != sha256:
         raise Misconfigured(f"the server's momentum must have the hash that the journal says, {path} has another")
-    return np.frombuffer(data, "<f8")

@@ -16,7 +16,7 @@ from fedfraud.manifest import Manifest
 from fedfraud.masking_parameters import TooFew
 from fedfraud.masking_sum import Stage
 from fedfraud.wire import RoundKey
-from services.aggregator import averaging, messages
+from services.aggregator import messages, stored_words
 from services.aggregator.averaging import Model
 from services.aggregator.holdout import Holdout
 from services.aggregator.intake import Intake, OpenRound
@@ -61,18 +61,18 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Closed:
-    """A round that had its quorum: what it asked, who answered, and the words that came out."""
+    """A round that had its quorum: what it asked, who answered, and the file of the words that came out."""
 
     plan: Plan
     layout: Layout
     seats: list[str]
-    words: Words
+    sum_file: Path
     sum_sha256: bytes
     opened_at: float
 
     def part(self, segment: Segment) -> Words:
         """The segment's words of the sum."""
-        return self.layout.part(self.words, segment)
+        return stored_words.read(self.sum_file, self.layout.place(segment))
 
 
 class RoundDrive:
@@ -119,8 +119,8 @@ class RoundDrive:
             banks = "bank" if len(seats) == 1 else "banks"
             await self.void(seats, f"{len(seats)} {banks} answered in time, the quorum is {plan.quorum}")
             return None
-        words, sha256 = await around.writer.insist(self._sum, seats)
-        return Closed(plan, self._layout, seats, words, sha256, self._opened_at)
+        sha256 = await around.writer.insist(around.vectors.add_up, plan.key, seats, plan.word_count)
+        return Closed(plan, self._layout, seats, around.vectors.sum(plan.key), sha256, self._opened_at)
 
     async def _masked(self) -> MaskedRound:
         """The attempt at its beginning, or where the journal says that it stands."""
@@ -154,7 +154,8 @@ class RoundDrive:
             return None
         async with open_round.lock:
             open_round.state.outcome = Outcome.COMMITTED
-        return Closed(self._plan, self._layout, list(attempt.survivors), words, sha256, self._opened_at)
+        path = around.vectors.sum(self._plan.key)
+        return Closed(self._plan, self._layout, list(attempt.survivors), path, sha256, self._opened_at)
 
     async def _stages(self, open_round: OpenRound, masked: MaskedRound) -> None:
         """One stage after the other, each until all have answered or its deadline; TooFew when one cannot go on."""
@@ -183,12 +184,6 @@ class RoundDrive:
         for seat in awaited:
             if seat not in open_round.turned_away:
                 self._around.participants.missed(seat)
-
-    def _sum(self, seats: list[str]) -> tuple[Words, bytes]:
-        vectors, key = self._around.vectors, self._plan.key
-        parts = (fixed_point.from_bytes(vectors.read_contribution(key, seat)) for seat in seats)
-        words = averaging.exact_sum(parts, self._plan.word_count)
-        return words, vectors.write_sum(key, fixed_point.to_bytes(words))
 
     async def void(self, seats: list[str], reason: str) -> None:
         """The round ends without a result, and nothing of it was opened."""

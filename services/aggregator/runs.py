@@ -9,13 +9,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from secrets import token_hex
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fedfraud import calibration, fixed_point, model
 from fedfraud.calibration import Recalibration
 from fedfraud.central import Central
-from fedfraud.errors import NotStored
+from fedfraud.errors import Invalid, NotStored
 from fedfraud.fixed_point import EvaluateCodec, Segment
 from fedfraud.layout import Layout, standardise_codec, train_codec
 from fedfraud.masking_wire import task_sha256
@@ -33,6 +30,7 @@ from services.aggregator.averaging import Model
 from services.aggregator.progress import Progress
 from services.aggregator.round_drive import Closed, RoundDrive, Surroundings, forget
 from services.aggregator.rounds import Plan
+from services.aggregator.server_step import Step
 
 _VOIDS_IN_A_ROW = 3
 
@@ -122,28 +120,28 @@ class Run:
         opened = standardise_codec(self._around.manifest).decode(done.part(Segment.STANDARDISE))
         state = averaging.run_state(opened, self.progress.recipe, self.progress.counters_sha256)
         vector = model.initial_vector(self._around.manifest, self.progress.seed)
-        await self._commit(done, await store_model(self._around, vector, np.zeros(len(vector)), state), new_state=state)
+        await self._commit(done, await store_model(self._around, vector, state), new_state=state)
 
     async def _count(self) -> None:
         """The sum of what the banks count; no bank has features before it."""
         done = await self._closed_round(0, (Segment.COUNT,))
-        await self._around.writer.insist(self._around.vectors.write_counters, fixed_point.to_bytes(done.words))
+        counters = fixed_point.to_bytes(done.part(Segment.COUNT))
+        await self._around.writer.insist(self._around.vectors.write_counters, counters)
         await self._commit(done, None)
 
     async def _train(self, step: int) -> None:
         """A training round: scores of the model received, then the average of the updates made from it."""
-        before, recipe = self._present(), self.progress.recipe
+        before, around = self._present(), self._around
         done = await self._closed_round(step, (Segment.EVALUATE, Segment.TRAIN))
-        opened = train_codec(self._around.manifest, recipe).decode(done.part(Segment.TRAIN))
-        vector, velocity = averaging.server_step(before.vector, before.velocity, opened.average, recipe.momentum)
-        if not np.isfinite(vector).all():
-            raise RunFailed(f"a model must be finite, round {step} made one that is not")
-        produced = await store_model(self._around, vector, velocity, before.run_state)
-        share = opened.clipped / (len(vector) * len(done.seats))
-        momentum = b""
-        if recipe.momentum:
-            write = self._around.vectors.write_velocity
-            momentum = await self._around.writer.insist(write, done.plan.key, velocity.astype("<f8").tobytes())
+        codec = train_codec(around.manifest, self.progress.recipe)
+        former = self.progress.velocity[0] if self.progress.velocity else None
+        server = Step(codec, self.progress.recipe.momentum, around.vectors, done.sum_file, done.layout)
+        try:
+            vector, momentum = await around.writer.insist(server.take, before.vector, former, done.plan.key)
+        except Invalid as error:
+            raise RunFailed(f"{error}, in round {step}") from error
+        produced = await store_model(around, vector, before.run_state)
+        share = server.clipped / (len(vector) * len(done.seats))
         pooled = _pooled(done)[0] if Segment.EVALUATE in done.plan.segments else None
         await self._commit(done, produced, pooled=pooled, clipped_share=share, velocity_sha256=momentum)
 
@@ -297,7 +295,7 @@ class Run:
         return self._model
 
 
-async def store_model(around: Surroundings, vector: Vector, velocity: NDArray[np.float64], state: RunState) -> Model:
+async def store_model(around: Surroundings, vector: Vector, state: RunState) -> Model:
     """The model, once its vector is on disk."""
     sha256 = await around.writer.insist(around.vectors.write_model, model.to_bytes(vector))
     reference = model_pb2.ModelReference(
@@ -305,7 +303,7 @@ async def store_model(around: Surroundings, vector: Vector, velocity: NDArray[np
         vector_sha256=sha256,
         parameter_count=len(vector),
     )
-    return Model(vector, velocity, state, reference)
+    return Model(vector, state, reference)
 
 
 def _pooled(done: Closed) -> tuple[Scores, tuple[CurvePoint, ...]]:

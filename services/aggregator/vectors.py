@@ -5,12 +5,14 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from secrets import token_hex
 
 from fedfraud.errors import NotFound
-from fedfraud.identity import make_folder, write_durably
+from fedfraud.identity import make_folder, sync_folder, write_durably, write_pieces_durably
 from fedfraud.wire import RoundKey
+from services.aggregator import stored_words
 
 NAME = "vectors"
 """Of the folder in the aggregator's data folder."""
@@ -24,7 +26,7 @@ class Vectors:
 
     def prepare(self) -> None:
         """Makes the folder, and takes away what a process that was killed had half written."""
-        for name in ("models", "counters"):
+        for name in ("models", "counters", "arriving"):
             make_folder(self._folder / name)
         for path in self._folder.rglob(".*"):
             path.unlink()
@@ -53,6 +55,17 @@ class Vectors:
         """Stores a contribution, little-endian uint64."""
         self._write(self.contribution(key, seat), data)
 
+    def arriving(self) -> Path:
+        """Where a contribution may be written while it arrives: another name each time."""
+        return self._folder / "arriving" / f".{token_hex(8)}"
+
+    def keep_contribution(self, key: RoundKey, seat: str, arrived: Path) -> None:
+        """Lets a file that is whole and on disk be the seat's contribution."""
+        path = self.contribution(key, seat)
+        make_folder(path.parent)
+        arrived.replace(path)
+        sync_folder(path.parent)
+
     def read_contribution(self, key: RoundKey, seat: str) -> bytes:
         """What `write_contribution` stored."""
         return self.contribution(key, seat).read_bytes()
@@ -62,10 +75,15 @@ class Vectors:
         self._write(self.sum(key), data)
         return hashlib.sha256(data).digest()
 
-    def write_velocity(self, key: RoundKey, data: bytes) -> bytes:
+    def add_up(self, key: RoundKey, seats: Sequence[str], word_count: int) -> bytes:
+        """Stores the exact sum of what these seats contributed; returns its SHA-256."""
+        paths = [self.contribution(key, seat) for seat in seats]
+        pieces = (words.data.cast("B") for words in stored_words.added(paths, word_count))
+        return self._write_pieces(self.sum(key), pieces)
+
+    def write_velocity(self, key: RoundKey, pieces: Iterable[memoryview]) -> bytes:
         """Stores the server's momentum after the round, little-endian float64; returns its SHA-256."""
-        self._write(self.velocity(key), data)
-        return hashlib.sha256(data).digest()
+        return self._write_pieces(self.velocity(key), pieces)
 
     def contribution(self, key: RoundKey, seat: str) -> Path:
         """Where a seat's contribution lies until its retention is over."""
@@ -106,6 +124,18 @@ class Vectors:
         for path in self._folder.glob("*/*-*"):
             if path.is_dir() and path != kept and time.time() - path.stat().st_mtime >= retention:
                 shutil.rmtree(path)
+
+    def _write_pieces(self, path: Path, pieces: Iterable[memoryview]) -> bytes:
+        digest = hashlib.sha256()
+
+        def hashed() -> Iterator[memoryview]:
+            for piece in pieces:
+                digest.update(piece)
+                yield piece
+
+        make_folder(path.parent)
+        write_pieces_durably(path, hashed())
+        return digest.digest()
 
     def _write(self, path: Path, data: bytes | bytearray) -> None:
         make_folder(path.parent)

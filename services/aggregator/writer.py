@@ -42,9 +42,19 @@ class Writer:
             result = await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **kwargs))
         except (OSError, sqlite3.Error) as error:
             self._note(str(error))
-            raise NotStored(f"what arrives must be made durable, the disk said: {error}; try again") from error
+            raise _not_stored(error) from error
         self._note("")
         return result
+
+    async def beside(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The result of `work`, done by another thread: for large pieces that need no order yet; the same errors."""
+        if self._closed:
+            raise Closed("nothing is written any more, the process ends")
+        try:
+            return await asyncio.to_thread(work, *args, **kwargs)
+        except OSError as error:
+            self._note(str(error))
+            raise _not_stored(error) from error
 
     async def insist(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The same, again and again while the disk is full or fails; for as long as it takes.
@@ -90,6 +100,10 @@ async def persist(attempt: Callable[[], Awaitable[T]]) -> T:
             return await attempt()
         await asyncio.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _not_stored(error: Exception) -> NotStored:
+    return NotStored(f"what arrives must be made durable, the disk said: {error}; try again")
 
 
 def _name_this_thread() -> None:

@@ -7,12 +7,14 @@ import hashlib
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from fedfraud import fixed_point
+from fedfraud.channel import CHUNK_BYTES
 from fedfraud.errors import Invalid
 from fedfraud.fixed_point import CountCodec, EvaluateCodec, Segment, StandardiseCodec, TrainCodec, Words
 from fedfraud.layout import Layout
@@ -30,8 +32,9 @@ from fedfraud.wire import (
 )
 
 _HASH_BYTES = 32
-_CHUNK_BYTES = 1 << 14
-"""Far below what a message may hold: the aggregator sees each one come, so a slow line is no stalled upload."""
+_LEAST_CHUNK_BYTES, _CHUNKS = 1 << 14, 256
+"""A large contribution goes in so many chunks, a small one in small ones. The aggregator sees each chunk come: a line
+that is fast enough for the round's deadline is no stalled upload while that is below 256 times the time to stall."""
 
 PROTECTIONS = {
     Segment.COUNT: "transactions and known frauds a merchant bucket and day",
@@ -55,7 +58,7 @@ class Released:
     record: str
     masked_signature: bytes = b""
 
-    @property
+    @cached_property
     def sha256(self) -> bytes:
         """SHA-256 of the bytes."""
         return hashlib.sha256(self.data).digest()
@@ -68,8 +71,9 @@ class Released:
     def requests(self, fencing_number: int) -> Iterator[federation_pb2.SubmitContributionRequest]:
         """The messages of one upload: the header, then the integers in chunks."""
         yield federation_pb2.SubmitContributionRequest(header=self._header(fencing_number))
-        for start in range(0, len(self.data), _CHUNK_BYTES):
-            yield federation_pb2.SubmitContributionRequest(chunk=self.data[start : start + _CHUNK_BYTES])
+        size = min(max(len(self.data) // _CHUNKS, _LEAST_CHUNK_BYTES), CHUNK_BYTES)
+        for start in range(0, len(self.data), size):
+            yield federation_pb2.SubmitContributionRequest(chunk=self.data[start : start + size])
 
     def to_bytes(self) -> bytes:
         """For the bank's own disk: Inputs.sha256, the length of the upload's header and that, the integers."""

@@ -1,5 +1,6 @@
 """What a round asks of this bank: its instruction as a task, checked, with the model and the counters that it names."""
 
+import asyncio
 import hashlib
 import time
 
@@ -42,7 +43,7 @@ async def task_of(
     if instruction.HasField("model"):
         state = run_state_from_proto(instruction.run_state, manifest)
         vector = await _vector(instruction.model, manifest, stub, ends)
-        sha256 = model.model_sha256(manifest, state, vector)
+        sha256 = await asyncio.to_thread(model.model_sha256, manifest, state, vector)
         if sha256 != instruction.model.model_sha256:
             raise Invalid(
                 f"a model must have the hash it came with, {instruction.model.model_sha256.hex()[:12]}, "
@@ -107,20 +108,22 @@ async def _vector(
     ends: float,
 ) -> model.Vector:
     data = await _fetched(reference.vector_sha256, 4 * manifest.parameter_count, stub, ends)
-    return model.from_bytes(bytes(data), manifest)
+    return await asyncio.to_thread(model.from_bytes, data, manifest)
 
 
 async def _fetched(
     sha256: bytes, size: int, stub: "federation_pb2_grpc.FederationServiceAsyncStub", ends: float
 ) -> bytearray:
     """The bytes of this hash, `size` at most."""
-    data = bytearray()
+    data, digest = bytearray(), hashlib.sha256()
     request = federation_pb2.GetVectorRequest(vector_sha256=sha256)
     async for response in stub.GetVector(request, timeout=call_seconds(ends)):
-        data += response.chunk
+        chunk = response.chunk
+        data += chunk
+        digest.update(chunk)
         if len(data) > size:
             break
-    if hashlib.sha256(data).digest() != sha256:
+    if digest.digest() != sha256:
         raise Invalid(f"a vector must have the hash it was asked by, {sha256.hex()[:12]}")
     return data
 

@@ -238,7 +238,7 @@ class World:
         unchanged = Segment.EVALUATE in plan.segments and Segment.TRAIN not in plan.segments
         model = plan.model_sha256 if unchanged else hashlib.sha256(plan.model_sha256 + sha256).digest()
         reference = model_pb2.ModelReference(model_sha256=model, vector_sha256=model, parameter_count=1)
-        produced = Model(np.zeros(1, np.float32), np.zeros(1), STATE, reference)
+        produced = Model(np.zeros(1, np.float32), STATE, reference)
         committed = messages.round_committed(
             plan,
             seats,

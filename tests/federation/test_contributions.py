@@ -14,6 +14,7 @@ import pytest
 from fedfraud import fixed_point
 from fedfraud.v1 import federation_pb2, model_pb2
 from fedfraud.wire import round_key_from_proto
+from services.aggregator import intake
 from tests.federation.hands import HandBank, Messages, Pair, Request, Upload, aggregator, pair
 from tests.federation.waiting import until
 
@@ -24,6 +25,13 @@ WORDS = BINS + 4097 + 2
 BYTES = 8 * WORDS
 BOUND = 3 * 4 * 2**24  # of bank-02: its weight times the clip
 COORDINATE, WEIGHT, CLIPPED = BINS, WORDS - 2, WORDS - 1
+
+
+@pytest.fixture(autouse=True, params=["in memory", "in a file"])
+def arriving(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small contributions wait in memory until they are whole, large ones in a file: the same must come of either."""
+    if request.param == "in a file":
+        monkeypatch.setattr(intake, "MEMORY_BYTES", 0)
 
 
 class Case(NamedTuple):

@@ -106,7 +106,8 @@ def test_a_bank_that_is_paused_past_the_deadline_is_late_and_back_in_the_next_ro
             )
         late = [event.key for event in present.events("contribution_accepted") if event.seat == "bank-03"]
         assert missed.key not in late
-        assert [event.seat for event in present.events("lease_granted")] == ["bank-01", "bank-02", "bank-03"]
+        leases = sorted(event.seat for event in present.events("lease_granted"))
+        assert leases == ["bank-01", "bank-02", "bank-03"]  # nobody took a second one
         stop_run(present)
 
 

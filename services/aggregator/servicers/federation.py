@@ -29,6 +29,15 @@ from services.aggregator.writer import Writer
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
+_PIECES_BYTES = 8 << 20
+_LEAST_PIECE_BYTES = 1 << 14
+
+
+def _piece_bytes(readers: int) -> int:
+    """Of a vector at a time, when so many read one: what all have in hand together does not grow with their number."""
+    return min(max(_PIECES_BYTES // readers, _LEAST_PIECE_BYTES), CHUNK_BYTES)
+
+
 class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
     """See federation.proto."""
 
@@ -55,6 +64,7 @@ class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
         self._writer = writer
         self._vectors = vectors
         self._log = log
+        self._readers = 0
 
     async def Participate(  # the name is the proto's
         self, request: federation_pb2.ParticipateRequest, context: Context
@@ -99,11 +109,16 @@ class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
         """See federation.proto."""
         self._participants.spoke(caller().seat)
         path = await self._writer.run(self._vectors.find, request.vector_sha256)
-        file, chunk = await asyncio.to_thread(_begun, path)
-        with file:  # counters are large: a piece at a time, whoever asks
-            while chunk:
-                yield federation_pb2.GetVectorResponse(chunk=chunk)
-                chunk = await asyncio.to_thread(file.read, CHUNK_BYTES) if len(chunk) == CHUNK_BYTES else b""
+        self._readers += 1
+        try:
+            file, chunk = await asyncio.to_thread(_begun, path, size := _piece_bytes(self._readers))
+            with file:  # a vector may be large: a piece at a time, whoever asks
+                while chunk:
+                    yield federation_pb2.GetVectorResponse(chunk=chunk)
+                    whole, size = len(chunk) == size, _piece_bytes(self._readers)
+                    chunk = await asyncio.to_thread(file.read, size) if whole else b""
+        finally:
+            self._readers -= 1
 
     async def SubmitContribution(
         self, request_iterator: AsyncIterator[federation_pb2.SubmitContributionRequest], context: Context
@@ -131,11 +146,11 @@ class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
         return response
 
 
-def _begun(path: Path) -> tuple[BinaryIO, bytes]:
+def _begun(path: Path, size: int) -> tuple[BinaryIO, bytes]:
     """An open file and its first piece, which is all of a small one."""
     file = path.open("rb")
     try:
-        return file, file.read(CHUNK_BYTES)
+        return file, file.read(size)
     except BaseException:
         file.close()
         raise

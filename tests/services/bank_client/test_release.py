@@ -116,6 +116,14 @@ def test_an_upload_is_one_header_and_chunks_that_a_slow_line_carries_in_seconds(
     assert b"".join(request.chunk for request in chunks) == data
 
 
+@pytest.mark.parametrize(("mebibytes", "chunk"), [(4, 2**14), (16, 2**16), (300, 2**20)])
+def test_a_large_upload_goes_in_256_chunks_of_a_mebibyte_at_most(mebibytes: int, chunk: int) -> None:
+    released = Released(KEY, MODEL, TASK, bytes(mebibytes << 20), None, "")
+    _, *chunks = released.requests(3)
+    assert {len(request.chunk) for request in chunks} == {chunk}
+    assert sum(len(request.chunk) for request in chunks) == mebibytes << 20
+
+
 def test_a_bank_that_discloses_nothing_sends_no_disclosure() -> None:
     first = next(Released(KEY, MODEL, TASK, b"", None, "").requests(1))
     assert not first.header.HasField("disclosure")

@@ -1,0 +1,126 @@
+"""W3, many banks: how long a round takes and what a bank costs the aggregator in memory, from 10 to 1,000 banks.
+
+    .venv/bin/python benchmarks/many_banks.py
+    .venv/bin/python benchmarks/many_banks.py --banks 10,100,1000 --rounds 3
+
+A model of 16 KB, plain; the banks stand in (benchmarks/stand_in.py), each with its own key, certificate, seat and mTLS
+connection, all in one process. They join at once. Beside it as many bare mTLS channels with an open stream each, to a
+server that does nothing else, and that then carry the same bytes as in two rounds. Memory is the resident one of the
+server's process; a bank's is what was added since before the first of them connected. A line is fitted to the seconds
+of a round, and `order` is the slope of their logarithms: up to 1 a round grows no worse than linearly.
+"""
+
+import argparse
+import asyncio
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks import raw_grpc
+from benchmarks.measuring import Report, Row, add_json, cpu_seconds, fit, memory, printed
+from benchmarks.stand_in import aggregator, contribution, manifest_of_bytes, rounds, stand_ins
+from fedfraud.fixed_point import Segment
+from fedfraud.recipe import recipe_named
+
+MODEL_BYTES = 1 << 14
+
+
+async def federation(folder: Path, banks: int, count: int) -> Row:
+    """Joins so many banks and times training rounds."""
+    manifest = manifest_of_bytes(MODEL_BYTES)
+    async with aggregator(folder, manifest, banks) as serving:
+        empty, began = memory(serving.pid), time.perf_counter()
+        async with stand_ins(serving, banks) as there:
+            enrolled = time.perf_counter() - began
+            began = time.perf_counter()
+            await asyncio.gather(*(bank.join() for bank in there))
+            told = await asyncio.gather(*(bank.round() for bank in there))
+            joined, present = time.perf_counter() - began, memory(serving.pid)
+            told = await rounds(there, told)  # the scaler's
+            seconds, server, own = [], cpu_seconds([serving.pid]), time.process_time()
+            for _ in range(count):
+                began = time.perf_counter()
+                told = await rounds(there, told)
+                seconds.append(time.perf_counter() - began)
+            return {
+                "banks": banks,
+                "enrol s": enrolled,
+                "join s": joined,
+                "s a round": statistics.median(seconds),
+                "longest s": max(seconds),
+                "aggregator CPU s a round": (cpu_seconds([serving.pid]) - server) / count,
+                "banks CPU s a round": (time.process_time() - own) / count,
+                "aggregator MB, empty": empty,
+                "KB a bank, joined": 1000 * (present - empty) / banks,
+                "KB a bank, after rounds": 1000 * (memory(serving.pid) - empty) / banks,
+                "KB a bank, peak": 1000 * (memory(serving.pid, "VmHWM") - empty) / banks,
+            }
+
+
+async def bare(folder: Path, channels: int) -> Row:
+    """KB of a server for each channel with mutual TLS that holds a stream open, before and after it carries a round's
+    bytes."""
+    manifest = manifest_of_bytes(MODEL_BYTES)
+    up = bytes(len(contribution((Segment.EVALUATE, Segment.TRAIN), manifest, recipe_named("default"))))
+    async with (
+        raw_grpc.serving(folder, 4 * manifest.parameter_count, tls=True) as (pid, line),
+        AsyncExitStack() as stack,
+    ):
+        empty = memory(pid)
+        lines: list[Any] = [await stack.enter_async_context(line.channel()) for _ in range(channels)]
+        held = [channel.unary_stream("/Raw/hold")(b"") for channel in lines]
+        await asyncio.gather(*(call.read() for call in held))
+        present = memory(pid)
+        for _ in range(2):
+            await asyncio.gather(*(raw_grpc.call(channel, up) for channel in lines))
+        return {
+            "bare KB a channel": 1000 * (present - empty) / channels,
+            "bare KB, after rounds": 1000 * (memory(pid) - empty) / channels,
+            "bare KB, peak": 1000 * (memory(pid, "VmHWM") - empty) / channels,
+        }
+
+
+def measure(report: Report, folder: Path, banks: int, count: int) -> None:
+    """One number of banks."""
+    with tempfile.TemporaryDirectory(dir=folder, prefix="many-banks-") as scratch:
+        ours = asyncio.run(federation(Path(scratch) / "ours", banks, count))
+        beside = asyncio.run(bare(Path(scratch) / "bare", banks))
+    pairs = {
+        "times bare, joined": (ours["KB a bank, joined"], beside["bare KB a channel"]),
+        "times bare, after rounds": (ours["KB a bank, after rounds"], beside["bare KB, after rounds"]),
+    }
+    times = {name: float(own or 0) / float(other or 1) for name, (own, other) in pairs.items()}
+    report.add("banks", {**ours, **beside, **times})
+
+
+def main() -> None:
+    """Prints a row a number of banks, and the fit."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--banks", default="10,50,100,200,500,1000", help="how many, with commas")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--folder", type=Path, default=Path("runs"), help="on the disk that is measured (not a tmpfs)")
+    add_json(parser)
+    asked = parser.parse_args()
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    report = Report("many banks", f"a model of {MODEL_BYTES} bytes, plain, {asked.rounds} rounds")
+    report.begin()
+    for banks in map(int, asked.banks.split(",")):
+        measure(report, asked.folder, banks, asked.rounds)
+    rows = report.tables["banks"]
+    if len(rows) > 1:
+        line = fit([(float(row["banks"] or 0), float(row["s a round"] or 0)) for row in rows])
+        report.find(
+            f"a round takes {printed(1000 * line.base)} ms and {printed(1000 * line.slope)} ms a bank "
+            f"(R² {line.determination:.3f}); the order is {line.order:.2f}"
+        )
+    report.end(asked.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""W2, transport: rounds of banks that answer with their vector unchanged, beside raw gRPC and addition at memory speed.
+
+    .venv/bin/python benchmarks/transport.py                       # models of 16 KB to 100 MB, ten banks
+    .venv/bin/python benchmarks/transport.py --gigabyte            # and 1 GB with two banks: 25 GB of disk, minutes
+    .venv/bin/python benchmarks/transport.py --sizes 100M --banks 30
+
+A size is the model's as float32; a contribution is twice that, and the histograms of 128 KB that every round has
+beside it. The aggregator is a process of the product, over mutual TLS, with its journal and files; the banks stand in
+(benchmarks/stand_in.py). A round lasts from the moment when all have one instruction to the moment when all have the
+next: download, hashes, upload, file and fsync, checks, sum, the new model. Raw gRPC moves the same bytes down and up on
+as many connections, writes and fsyncs them, in the clear and under the project's own TLS; addition is numpy's of
+contributions that are in memory. CPU is of both ends. A rate is bytes of models and contributions a second.
+"""
+
+import argparse
+import asyncio
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks import raw_grpc
+from benchmarks.measuring import Report, add_json, cpu_seconds, memory
+from benchmarks.raw_grpc import Cost
+from benchmarks.stand_in import aggregator, contribution, manifest_of_bytes, rounds, stand_ins
+from fedfraud.fixed_point import Segment
+from fedfraud.manifest import Manifest
+from fedfraud.recipe import recipe_named
+
+SIZES = {"16K": 1 << 14, "1M": 10**6, "10M": 10**7, "100M": 10**8, "1G": 1 << 30}
+_RESERVE_BYTES = 10**10
+"""Of the disk, which no case may touch."""
+
+
+async def federation(folder: Path, manifest: Manifest, banks: int, count: int) -> tuple[list[Cost], float]:
+    """Training rounds of the aggregator, and its peak in MB."""
+    async with aggregator(folder, manifest, banks) as serving, stand_ins(serving, banks) as joined:
+        for bank in joined:
+            await bank.join()
+        told = await asyncio.gather(*(bank.round() for bank in joined))
+        told = await rounds(joined, told)  # the scaler's
+        costs = []
+        for _ in range(count):
+            began, server, own = time.perf_counter(), cpu_seconds([serving.pid]), time.process_time()
+            told = await rounds(joined, told)
+            seconds = time.perf_counter() - began
+            costs.append(Cost(seconds, cpu_seconds([serving.pid]) - server, time.process_time() - own))
+        return costs, memory(serving.pid, "VmHWM")
+
+
+def addition(manifest: Manifest, banks: int) -> float:
+    """Seconds in which contributions that are in memory are added."""
+    words = np.ones(manifest.parameter_count, np.uint64)
+    total = np.zeros_like(words)
+    began = time.perf_counter()
+    for _ in range(banks):
+        total += words
+    return time.perf_counter() - began
+
+
+def disk_bytes(manifest: Manifest, banks: int, count: int) -> int:
+    """What the rounds leave on the disk, and what one of them needs besides."""
+    model = 4 * manifest.parameter_count
+    return 5 * model * (count + 1) + 2 * model * banks
+
+
+async def measure(report: Report, folder: Path, name: str, banks: int, count: int) -> None:
+    """One size: the aggregator, then raw gRPC."""
+    manifest = manifest_of_bytes(SIZES[name])
+    needed, free = disk_bytes(manifest, banks, count) + _RESERVE_BYTES, shutil.disk_usage(folder).free
+    if free < needed:
+        report.find(f"{name} was left out: it must have {needed / 1e9:.0f} GB of disk, there are {free / 1e9:.0f}")
+        return
+    down = 4 * manifest.parameter_count
+    up = len(contribution((Segment.EVALUATE, Segment.TRAIN), manifest, recipe_named("default")))
+    with tempfile.TemporaryDirectory(dir=folder, prefix="transport-") as scratch:
+        ours, peak = await federation(Path(scratch) / "ours", manifest, banks, count)
+        shutil.rmtree(Path(scratch) / "ours")
+        clear, _ = await raw_grpc.exchange(Path(scratch) / "raw", banks, down, up, count, tls=False)
+        tls, _ = await raw_grpc.exchange(Path(scratch) / "tls", banks, down, up, count, tls=True)
+    moved = banks * (down + up)
+    seconds, raw, raw_tls = (median(costs, lambda cost: cost.seconds) for costs in (ours, clear, tls))
+    server, own = (median(ours, part) for part in (lambda c: c.server, lambda c: c.callers))
+    report.add(
+        "rounds",
+        {
+            "model": name,
+            "banks": banks,
+            "rounds": count,
+            "s a round": seconds,
+            "MB/s": moved / 1e6 / seconds,
+            "CPU s a round": server + own,
+            "of it aggregator": server,
+            "aggregator peak MB": peak,
+            "allowed MB": 4 * down / 1e6 + 200,
+            "raw s": raw,
+            "raw CPU s": median(clear, lambda c: c.server + c.callers),
+            "raw TLS s": raw_tls,
+            "raw TLS CPU s": median(tls, lambda c: c.server + c.callers),
+            "share of raw rate": raw / seconds,
+            "share of raw TLS rate": raw_tls / seconds,
+            "addition s": addition(manifest, banks),
+        },
+    )
+
+
+def median(costs: list[Cost], part: Callable[[Cost], float]) -> float:
+    """Of one part over the rounds."""
+    return statistics.median(map(part, costs))
+
+
+def main() -> None:
+    """Prints a row a size."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", default="16K,1M,10M,100M", help=f"of {', '.join(SIZES)}, with commas")
+    parser.add_argument("--banks", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--gigabyte", action="store_true", help="also 1 GB, with two banks, two rounds")
+    parser.add_argument("--folder", type=Path, default=Path("runs"), help="on the disk that is measured (not a tmpfs)")
+    add_json(parser)
+    asked = parser.parse_args()
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    report = Report("transport", f"{asked.banks} banks answer with their vector unchanged, plain")
+    report.begin()
+    for name in asked.sizes.split(","):
+        asyncio.run(measure(report, asked.folder, name, asked.banks, asked.rounds))
+    if asked.gigabyte:
+        asyncio.run(measure(report, asked.folder, "1G", 2, 2))
+    report.end(asked.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+"""W1, the tutorial: ten banks, ten rounds, by us, by the bare loop, and by Flower and NVFlare.
+
+    .venv/bin/python benchmarks/peers/set_up.py     # once: environments for the frameworks; what is missing is left out
+    .venv/bin/python benchmarks/tutorial.py
+    .venv/bin/python benchmarks/tutorial.py --only plain,secure,bare --runs 3
+
+Everybody has the same shards, network, optimiser and batches (recipe `tutorial`), averages by rows and evaluates each
+round. Ours is the whole of `python -m services`, to its report: keys and certificates, mutual TLS, the scaler's round,
+journal, page, and `central`, a model of all rows for comparison, which the frameworks do not make; they get their
+shards standardised. A warm round is the median from the second on, as each tells it: ours by its journal, the others by
+the time between the ends of two rounds. CPU is of the whole process tree. Flower's deployment makes three rounds: ten
+take the better part of an hour; `end to end` of it is what ten would take at its warm round.
+"""
+
+import argparse
+import json
+import os
+import re
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks.measuring import Report, Row, add_json, printed
+from benchmarks.peers import set_up, write_shards
+from benchmarks.usage import Usage, used
+
+PEERS = Path(__file__).parent / "peers"
+ROUNDS, DEPLOYMENT_ROUNDS = 10, 3
+_LIMIT = 900.0
+NETWORK = {
+    "plain": ("--aggregation", "plain", "--recipe", "tutorial"),
+    "secure": ("--aggregation", "secure", "--recipe", "tutorial"),
+    "plain, recipe default": ("--aggregation", "plain"),
+    "secure, recipe default": ("--aggregation", "secure"),
+}
+FRAMEWORKS = {
+    "Flower simulation": ("flower", 3.0, 5.0),
+    "NVFlare simulator": ("nvflare", 7.0, 10.0),
+    "NVFlare POC": ("nvflare", 12.0, 10.0),
+    "Flower deployment": ("flower", 40.0, 100.0),
+}
+"""Their environment, and how many times as fast we are to be: end to end, and in a warm round."""
+
+
+def ours(folder: Path, banks: int, name: str) -> Row:
+    """One run of the whole network."""
+    facts = folder / "facts.json"
+    command = [sys.executable, "-m", "services", "--banks", str(banks), *NETWORK[name], "--json", str(facts)]
+    command += ["--run-dir", str(folder / "run"), "--reports-dir", str(folder / "reports")]
+    usage = used(command, _LIMIT, folder / "log")
+    if usage.status != 0:
+        return failed(name, usage)
+    told = json.loads(facts.read_text())["rounds"]
+    warm = [one["seconds"] for one in told if one["number"] in range(2, ROUNDS + 1)]
+    return row(name, usage, ROUNDS, warm, quorum_seconds(usage.said))
+
+
+def quorum_seconds(said: str) -> float | None:
+    """From the start of the run to its end, as the network prints it."""
+    found = re.search(r"^time .*rounds ([\d.]+) s", said, re.M)
+    return float(found[1]) if found else None
+
+
+def bare(folder: Path, banks: int) -> Row:
+    """The loop in one process."""
+    command = [sys.executable, str(PEERS / "bare.py"), str(folder / "shards"), str(banks), str(ROUNDS)]
+    return noted("bare loop", used(command, _LIMIT, folder / "log"), ROUNDS, folder / "shards")
+
+
+def framework(folder: Path, banks: int, name: str) -> Row:
+    """One run of a framework, by its environment's interpreter."""
+    environment = FRAMEWORKS[name][0]
+    python = set_up.python_of(environment)
+    if python is None:
+        return {"run": name, "note": f"left out: peers/set_up.py made no environment {environment}"}
+    rounds = DEPLOYMENT_ROUNDS if name == "Flower deployment" else ROUNDS
+    shards, home = folder / "shards", folder / "home"
+    variables = {
+        "PEER_SHARDS": str(shards),
+        "PEER_BANKS": str(banks),
+        "PEER_ROUNDS": str(rounds),
+        "FLWR_HOME": str(home),
+        "FLWR_TELEMETRY_ENABLED": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "OMP_NUM_THREADS": "1",
+        "NVFLARE_POC_WORKSPACE": str(home),
+        "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    if environment == "flower":
+        app = folder / "app"
+        lay_app(app)
+        words = [str(app)] if name == "Flower simulation" else [str(app), str(home)]
+        script = "flower_simulation.py" if name == "Flower simulation" else "flower_deployment.py"
+    else:
+        kind = "simulator" if name == "NVFlare simulator" else "poc"
+        words, script = [kind, str(shards), str(banks), str(rounds), str(home)], "nvflare_run.py"
+    usage = used([str(python), str(PEERS / script), *words], _LIMIT, folder / "log", PEERS, variables)
+    return noted(name, usage, rounds, shards)
+
+
+def lay_app(folder: Path) -> None:
+    """Flower packs an app's folder: the common work has to be in it."""
+    (folder / "peer").mkdir(parents=True)
+    for path in [*(PEERS / "flower").glob("*.toml"), *(PEERS / "flower" / "peer").glob("*.py")]:
+        (folder / path.relative_to(PEERS / "flower")).write_bytes(path.read_bytes())
+    (folder / "peer" / "task.py").write_bytes((PEERS / "task.py").read_bytes())
+
+
+def noted(name: str, usage: Usage, rounds: int, shards: Path) -> Row:
+    """By the times that the run left."""
+    path = shards / "rounds"
+    times = [float(line.split()[1]) for line in path.read_text().splitlines()] if path.exists() else []
+    if usage.status != 0 and len(times) < 2:
+        return failed(name, usage)
+    found = row(name, usage, rounds, [end - begin for begin, end in pairwise(times)], None)
+    return found if usage.status == 0 else {**found, "note": f"not finished, {len(times)} rounds"}
+
+
+def row(name: str, usage: Usage, rounds: int, warm: list[float], quorum: float | None) -> Row:
+    """The figures of one run."""
+    return {
+        "run": name,
+        "rounds": rounds,
+        "wall s": usage.seconds,
+        "CPU s": usage.cpu,
+        "peak MB": usage.peak,
+        "warm round s": statistics.median(warm) if warm else None,
+        "quorum to end s": quorum,
+    }
+
+
+def failed(name: str, usage: Usage) -> Row:
+    """Why there are no figures."""
+    how = "was not done in time" if usage.status is None else f"ended with status {usage.status}"
+    last = usage.said.strip().rpartition("\n")[2][:100]
+    return {"run": name, "wall s": usage.seconds, "note": f"{how}: {last}"}
+
+
+def median_row(rows: Sequence[Row]) -> Row:
+    """The medians of several runs of one kind; the first row where one of them failed."""
+    if len(rows) == 1 or any("note" in one for one in rows):
+        return next((one for one in rows if "note" in one), rows[0])
+    numbers = {
+        name: statistics.median(float(one[name] or 0) for one in rows)
+        for name, value in rows[0].items()
+        if isinstance(value, int | float)
+    }
+    return {**rows[0], **numbers, "rounds": rows[0]["rounds"]}
+
+
+def end_to_end(one: Row) -> float | None:
+    """Wall seconds that ten rounds take: measured, or what fewer took and the rest at the warm round."""
+    wall, rounds, warm = (one.get(name) for name in ("wall s", "rounds", "warm round s"))
+    if not isinstance(wall, float) or not isinstance(rounds, int) or "note" in one:
+        return None
+    return wall + (ROUNDS - rounds) * float(warm or 0)
+
+
+def compare(report: Report, rows: dict[str, Row]) -> None:
+    """Ours, plain, beside each of the others."""
+    own = rows.get("plain")
+    if own is None or "note" in own:
+        return
+    for name, (_, whole, warm) in FRAMEWORKS.items():
+        theirs = rows.get(name)
+        if theirs is None:
+            continue
+        if (wall := end_to_end(theirs)) is None:
+            report.find(f"{name}: {theirs.get('note')}")
+            continue
+        times = wall / float(own["wall s"] or 1)
+        rounds = float(theirs["warm round s"] or 0) / float(own["warm round s"] or 1)
+        report.find(
+            f"{name}: ours takes ten rounds {printed(times)} times as fast end to end (the aim: {printed(whole)}), "
+            f"a warm round {printed(rounds)} times (the aim: {printed(warm)})"
+        )
+
+
+def main() -> None:
+    """Prints a row a run, and how many times as fast ours is."""
+    every = [*NETWORK, "bare loop", *FRAMEWORKS]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default=",".join(each.replace(",", "") for each in every), help="which, with commas")
+    parser.add_argument("--banks", type=int, default=10)
+    parser.add_argument("--runs", type=int, default=3, help="of ours and of the bare loop; the frameworks run once")
+    add_json(parser)
+    asked = parser.parse_args()
+    report = Report("tutorial", f"{asked.banks} banks, {ROUNDS} rounds, the tutorial's recipe")
+    report.begin()
+    rows: dict[str, Row] = {}
+    for name in every:
+        if name.replace(",", "") not in asked.only.split(","):
+            continue
+        measure = _measure(name)
+        found = [_run(measure, asked.banks) for _ in range(1 if name in FRAMEWORKS else asked.runs)]
+        rows[name] = median_row(found)
+        report.add("runs", rows[name])
+    compare(report, rows)
+    report.end(asked.json)
+
+
+def _measure(name: str) -> Callable[[Path, int], Row]:
+    if name in NETWORK:
+        return lambda folder, banks: ours(folder, banks, name)
+    return bare if name == "bare loop" else lambda folder, banks: framework(folder, banks, name)
+
+
+def _run(measure: Callable[[Path, int], Row], banks: int) -> Row:
+    with tempfile.TemporaryDirectory(prefix="tutorial-") as name:
+        folder = Path(name)
+        write_shards.write(folder / "shards", banks)
+        return measure(folder, banks)
+
+
+if __name__ == "__main__":
+    main()

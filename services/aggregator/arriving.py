@@ -1,0 +1,170 @@
+"""The bytes of one contribution on their way in: hashed as they come, small ones in memory, large ones in a file."""
+
+import asyncio
+import hashlib
+import os
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from fedfraud import fixed_point
+from fedfraud.fixed_point import Words
+from fedfraud.layout import Layout
+from fedfraud.wire import RoundKey
+from services.aggregator import stored_words
+from services.aggregator.vectors import Vectors
+from services.aggregator.writer import Writer
+
+MEMORY_BYTES = 1 << 20
+"""What a contribution may have at most to wait in memory until it is whole."""
+
+
+_WAITING_BYTES, _LEAST_WRITE_BYTES, _MOST_WRITE_BYTES = 8 << 20, 1 << 16, 1 << 18
+
+
+class Share:
+    """What all large contributions that arrive now have in memory together does not grow with their number."""
+
+    def __init__(self) -> None:
+        self.arriving = 0
+
+    @property
+    def write_bytes(self) -> int:
+        """What of each may wait until it is written."""
+        return min(max(_WAITING_BYTES // max(self.arriving, 1), _LEAST_WRITE_BYTES), _MOST_WRITE_BYTES)
+
+
+class Arriving(Protocol):
+    """Of a contribution that announced `size` bytes, `received` are here."""
+
+    size: int
+    received: int
+
+    async def take(self, chunk: bytes) -> None:
+        """The next bytes."""
+
+    async def end(self) -> bytes:
+        """All are here: the SHA-256 of what came."""
+
+    def check(self, layout: Layout) -> None:
+        """Holds them to the length and the bounds of every segment."""
+
+    def keep(self, vectors: Vectors, key: RoundKey, seat: str) -> None:
+        """Makes them the seat's contribution, durably."""
+
+    def drop(self) -> None:
+        """Nobody needs them any more but as the seat's contribution, if they were kept."""
+
+    @property
+    def words(self) -> Words:
+        """All of them."""
+
+
+class InMemory:
+    """A small contribution, or a masked one, which is added in memory."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.received = size, 0
+        self._data = bytearray()
+
+    async def take(self, chunk: bytes) -> None:
+        """See Arriving."""
+        self._data += chunk
+        self.received += len(chunk)
+
+    async def end(self) -> bytes:
+        """See Arriving."""
+        return hashlib.sha256(self._data).digest()
+
+    def check(self, layout: Layout) -> None:
+        """See Arriving."""
+        layout.check(self.words)
+
+    def keep(self, vectors: Vectors, key: RoundKey, seat: str) -> None:
+        """See Arriving."""
+        vectors.write_contribution(key, seat, self._data)
+
+    def drop(self) -> None:
+        """See Arriving."""
+
+    @property
+    def words(self) -> Words:
+        """See Arriving."""
+        return fixed_point.from_bytes(self._data)
+
+
+class InFile:
+    """A large one: no more of it is in memory than its share and a chunk."""
+
+    def __init__(self, size: int, path: Path, writer: Writer, share: Share) -> None:
+        """`path` is this contribution's alone, `share` is all of theirs."""
+        self.size, self.received = size, 0
+        self._path, self._writer, self._share = path, writer, share
+        share.arriving += 1
+        self._file: BinaryIO | None = None
+        self._digest = hashlib.sha256()
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
+        self._lock, self._dropped = threading.Lock(), False
+
+    async def take(self, chunk: bytes) -> None:
+        """See Arriving; returns when memory has room for the next one."""
+        self._waiting.append(chunk)
+        self._waiting_bytes += len(chunk)
+        self.received += len(chunk)
+        if self._waiting_bytes >= self._share.write_bytes:
+            await self._writer.beside(self._write, self._taken())
+
+    async def end(self) -> bytes:
+        """See Arriving; all of it is on disk then, under a name that does not count."""
+        await self._writer.beside(self._finish, self._taken())
+        return self._digest.digest()
+
+    def check(self, layout: Layout) -> None:
+        """See Arriving."""
+        stored_words.check(self._path, layout)
+
+    def keep(self, vectors: Vectors, key: RoundKey, seat: str) -> None:
+        """See Arriving."""
+        vectors.keep_contribution(key, seat, self._path)
+
+    def drop(self) -> None:
+        """See Arriving; a thread may still write, and is not waited for."""
+        self._share.arriving -= 1
+        asyncio.get_running_loop().run_in_executor(None, self._drop)
+
+    @property
+    def words(self) -> Words:
+        """See Arriving."""
+        return stored_words.read(self._path, slice(0, self.size // 8))
+
+    def _taken(self) -> list[bytes]:
+        taken, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        return taken
+
+    def _write(self, chunks: list[bytes]) -> None:
+        with self._lock:
+            if self._dropped:
+                return
+            if self._file is None:
+                self._file = self._path.open("xb")
+            for chunk in chunks:
+                self._digest.update(chunk)
+                self._file.write(chunk)
+
+    def _finish(self, chunks: list[bytes]) -> None:
+        self._write(chunks)
+        with self._lock:
+            if self._file is not None and not self._dropped:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+                self._file.close()
+
+    def _drop(self) -> None:
+        with self._lock:
+            self._dropped = True
+            if self._file is not None:
+                with suppress(OSError):  # a full disk says again what it did not take
+                    self._file.close()
+                self._path.unlink(missing_ok=True)

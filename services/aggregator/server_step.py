@@ -1,0 +1,57 @@
+"""The server's step from a sum on disk: the next model, and its momentum from file to file, a block at a time."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedfraud.errors import Invalid
+from fedfraud.fixed_point import Segment, TrainCodec
+from fedfraud.layout import Layout
+from fedfraud.model import Vector
+from fedfraud.wire import RoundKey
+from services.aggregator import stored_words
+from services.aggregator.averaging import server_step
+from services.aggregator.vectors import Vectors
+
+
+class Step:
+    """What a training round's sum makes of the model."""
+
+    def __init__(self, codec: TrainCodec, momentum: float, vectors: Vectors, sum_file: Path, layout: Layout) -> None:
+        place = layout.place(Segment.TRAIN)
+        self._codec, self._momentum, self._vectors, self._sum_file = codec, momentum, vectors, sum_file
+        self._coordinates = stored_words.coordinates(place)
+        self._counts = stored_words.read(sum_file, stored_words.tail(place))
+
+    @property
+    def clipped(self) -> int:
+        """How many coordinates the banks clipped, all together."""
+        return int(self._counts.view(np.int64)[1])
+
+    def take(self, before: Vector, former: RoundKey | None, key: RoundKey) -> tuple[Vector, bytes]:
+        """The model after round `key`, and the SHA-256 of the momentum's file where there is momentum; `former` is the
+        round whose momentum it goes on from. It may be taken again."""
+        after = np.empty_like(before)
+        moved = self._blocks(before, after, self._vectors.velocity(former) if former else None)
+        if self._momentum:
+            return after, self._vectors.write_velocity(
+                key, (block.astype("<f8", copy=False).data.cast("B") for block in moved)
+            )
+        for _ in moved:
+            pass
+        return after, b""
+
+    def _blocks(self, before: Vector, after: Vector, velocity_file: Path | None) -> Iterator[NDArray[np.float64]]:
+        """The momentum in pieces; each piece of `after` is filled when its piece is asked for."""
+        pieces = stored_words.blocks(self._sum_file, self._coordinates)
+        averages = self._codec.averages(pieces, self._counts)
+        for place, average in zip(stored_words.places(slice(0, len(before))), averages, strict=True):
+            velocity = (
+                stored_words.read(velocity_file, place).view(np.float64) if velocity_file else np.zeros_like(average)
+            )
+            after[place], velocity = server_step(before[place], velocity, average, self._momentum)
+            if not np.isfinite(after[place]).all():
+                raise Invalid(f"a model must be finite, got another coordinate after {place.start}")
+            yield velocity

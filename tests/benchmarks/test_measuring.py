@@ -1,0 +1,96 @@
+"""What every benchmark prints with: the fit, the table and the JSON, in numbers that one can check in the head."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.measuring import Report, cpu_seconds, fit, markdown, memory, printed, processes
+
+
+def test_a_line_is_found_again() -> None:
+    line = fit([(10, 3.0), (20, 5.0), (40, 9.0)])
+    assert (line.base, line.slope, line.determination) == pytest.approx((1.0, 0.2, 1.0))
+
+
+@pytest.mark.parametrize(("power", "order"), [(0, 0.0), (1, 1.0), (2, 2.0)])
+def test_the_order_tells_proportional_from_squared(power: int, order: float) -> None:
+    assert fit([(x, 3.0 * x**power) for x in (10, 50, 100, 1000)]).order == pytest.approx(order)
+
+
+def test_points_off_the_line_lower_its_determination() -> None:
+    # The mean of 0, 3, 0, 3 is 1.5; the best line leaves 7.2 of the 9 about it.
+    assert fit([(0, 0.0), (1, 3.0), (2, 0.0), (3, 3.0)]).determination == pytest.approx(0.2)
+    assert fit([(1, 2.0), (2, 2.0)]).determination == 1.0
+
+
+def test_one_point_makes_no_line() -> None:
+    with pytest.raises(ValueError, match="two different points"):
+        fit([(10, 1.0), (10, 2.0)])
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (None, "-"),
+        (math.nan, "-"),
+        (0.0, "0"),
+        (0.01234, "0.0123"),
+        (1.234, "1.23"),
+        (99.96, "100.0"),
+        (123.4, "123"),
+        (-1.234, "-1.23"),
+        (12345.6, "12,346"),
+        (1000, "1,000"),
+        (7, "7"),
+        ("plain", "plain"),
+    ],
+)
+def test_a_cell_has_three_digits_that_count(value: float | str | None, said: str) -> None:
+    assert printed(value) == said
+
+
+def test_a_table_has_every_column_that_a_row_has() -> None:
+    table = markdown([{"run": "one", "s": 1.0}, {"run": "two", "note": "left out"}])
+    assert table.splitlines() == [
+        "| run | s | note |",
+        "| --- | --- | --- |",
+        "| one | 1.00 | - |",
+        "| two | - | left out |",
+    ]
+
+
+def test_the_json_has_machine_tables_and_findings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = Report("transport", "vectors")
+    report.begin()
+    report.add("rounds", {"model": "16K", "s": 0.5, "note": None})
+    report.find("it is fast")
+    path = tmp_path / "results" / "transport.json"
+    report.end(path)
+    told = json.loads(path.read_text())
+    assert told["benchmark"] == "transport"
+    assert told["tables"] == {"rounds": [{"model": "16K", "s": 0.5, "note": None}]}
+    assert told["findings"] == ["it is fast"]
+    assert {"date", "cores", "Python", "grpcio", "torch", "load average"} <= told["machine"].keys()
+    assert told["load average at the end"] >= 0
+    said = capsys.readouterr().out
+    assert "| 16K | 0.500 | - |" in said
+    assert "- it is fast" in said
+    assert "load average" in said
+
+
+def test_a_childs_cpu_and_memory_are_counted() -> None:
+    work = "x = b'x' * 50_000_000; sum(range(20_000_000)); print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", work], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        assert child.pid in list(processes(os.getpid()))
+        assert cpu_seconds([child.pid]) > 0.05
+        assert memory(child.pid, "VmHWM") > 50
+        child.communicate(b"\n")
+    assert cpu_seconds([child.pid]) == 0.0
+    assert math.isnan(memory(child.pid))

@@ -1,0 +1,62 @@
+"""The benchmark of transport: its sizes, its stand-ins' contributions, and one round of each kind over real ports."""
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import raw_grpc, transport
+from benchmarks.stand_in import contribution, manifest_of_bytes
+from fedfraud import fixed_point
+from fedfraud.fixed_point import Segment
+from fedfraud.layout import Layout
+from fedfraud.recipe import recipe_named
+
+TRAINING = (Segment.EVALUATE, Segment.TRAIN)
+
+
+@pytest.mark.parametrize("size", [140, 1 << 14, 10**6, 10**8, 1 << 30])
+def test_a_model_is_the_largest_that_fits(size: int) -> None:
+    hidden = manifest_of_bytes(size).hidden_sizes[0]
+    parameters = [31 * h + (h + 1) * h + h + 1 for h in (hidden, hidden + 1)]
+    assert parameters[0] == manifest_of_bytes(size).parameter_count
+    assert 4 * parameters[0] <= size < 4 * parameters[1]
+
+
+def test_a_size_below_the_least_model_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 140 bytes, got 139"):
+        manifest_of_bytes(139)
+
+
+@pytest.mark.parametrize("segments", [(Segment.STANDARDISE,), TRAINING, (Segment.EVALUATE,)])
+def test_what_a_stand_in_sends_is_within_the_bounds(segments: tuple[Segment, ...]) -> None:
+    manifest, recipe = manifest_of_bytes(1 << 14), recipe_named("default")
+    layout = Layout(segments, manifest, recipe)
+    words = fixed_point.from_bytes(contribution(segments, manifest, recipe))
+    layout.check(words)
+    if Segment.TRAIN in segments:
+        assert not layout.part(words, Segment.TRAIN)[:-2].any()  # the vector comes back as it went
+
+
+async def test_rounds_go_through_the_product_and_through_raw_grpc(tmp_path: Path) -> None:
+    manifest = manifest_of_bytes(1 << 21)  # a contribution of 4 MB: by file
+    costs, peak = await transport.federation(tmp_path / "ours", manifest, 2, 2)
+    assert len(costs) == 2
+    assert peak > 50
+    sums = sorted((tmp_path / "ours" / "aggregator" / "vectors").glob("*/*.sum.u64"))
+    assert [path.name[:5] for path in sums] == ["00001", "00002", "00003"]
+    coordinates = np.fromfile(sums[-1], "<u8")[2 * 8192 :]
+    assert coordinates[-2] == 2000  # both banks weigh 1000
+    assert not coordinates[:-2].any()
+    for tls in (False, True):
+        raw, _ = await raw_grpc.exchange(tmp_path / f"raw-{tls}", 2, 1 << 21, 1 << 22, 2, tls=tls)
+        assert len(raw) == 2
+        left = await asyncio.to_thread(lambda: list(tmp_path.glob("raw-*/contribution*")))
+        assert left == []
+
+
+def test_the_disk_that_rounds_need_is_counted() -> None:
+    model = 4 * manifest_of_bytes(10**6).parameter_count
+    # A round leaves a sum of two models, a momentum of two and a model; while it is open there are ten contributions.
+    assert transport.disk_bytes(manifest_of_bytes(10**6), 10, 3) == model * (5 * 4 + 2 * 10)

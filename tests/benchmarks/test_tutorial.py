@@ -1,0 +1,99 @@
+"""The benchmark of the tutorial: the bare loop runs, a run's words are read, and ratios are what they say."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import tutorial
+from benchmarks.measuring import Report, Row
+from benchmarks.peers import set_up, write_shards
+from benchmarks.usage import Usage, used
+
+OURS: Row = {"run": "plain", "rounds": 10, "wall s": 10.0, "CPU s": 9.0, "warm round s": 0.1}
+
+
+def test_the_seconds_from_quorum_to_end_are_read() -> None:
+    said = "model  5f\ntime    start 2.8 s, joining 3.7 s, rounds 11.6 s, report 0.1 s; 18.2 s in all\n"
+    assert tutorial.quorum_seconds(said) == 11.6
+    assert tutorial.quorum_seconds("it failed") is None
+
+
+def test_fewer_rounds_are_stretched_to_ten_at_the_warm_round() -> None:
+    assert tutorial.end_to_end({"wall s": 30.0, "rounds": 3, "warm round s": 10.0}) == 100.0
+    assert tutorial.end_to_end({"wall s": 30.0, "rounds": 10, "warm round s": 10.0}) == 30.0
+    assert tutorial.end_to_end({"wall s": 30.0, "note": "was not done in time"}) is None
+
+
+def test_ours_is_compared_with_each_that_ran() -> None:
+    report = Report("tutorial", "", machine={})
+    slow: Row = {"run": "NVFlare POC", "rounds": 10, "wall s": 120.0, "warm round s": 2.0}
+    tutorial.compare(report, {"plain": OURS, "NVFlare POC": slow, "Flower simulation": {"note": "left out"}})
+    assert report.findings == [
+        "Flower simulation: left out",
+        "NVFlare POC: ours takes ten rounds 12.0 times as fast end to end (the aim: 12.0), "
+        "a warm round 20.0 times (the aim: 10.0)",
+    ]
+
+
+def test_of_several_runs_the_medians_count_and_a_failure_shows() -> None:
+    runs = [{**OURS, "wall s": wall} for wall in (9.0, 30.0, 10.0)]
+    assert tutorial.median_row(runs)["wall s"] == 10.0
+    bad: Row = {"run": "plain", "note": "ended with status 1: no"}
+    assert tutorial.median_row([*runs, bad]) == bad
+
+
+def test_a_framework_without_an_environment_is_left_out_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(set_up, "ENVIRONMENTS", tmp_path)
+    row = tutorial.framework(tmp_path, 10, "NVFlare POC")
+    assert row["note"] == "left out: peers/set_up.py made no environment nvflare"
+    (tmp_path / "nvflare").mkdir()  # begun, not ended
+    assert set_up.python_of("nvflare") is None
+
+
+def test_the_app_for_flower_has_the_common_work_in_it(tmp_path: Path) -> None:
+    tutorial.lay_app(tmp_path / "app")
+    found = sorted(path.relative_to(tmp_path / "app").as_posix() for path in (tmp_path / "app").rglob("*.*"))
+    assert found == ["peer/__init__.py", "peer/client_app.py", "peer/server_app.py", "peer/task.py", "pyproject.toml"]
+
+
+def test_shards_are_standardised_and_hold_every_row(tmp_path: Path) -> None:
+    write_shards.write(tmp_path, 10)
+    parts = [np.load(tmp_path / f"bank-{number:02d}.npz") for number in range(1, 11)]
+    inputs = np.concatenate([part["inputs"] for part in parts])
+    assert sum(len(part["labels"]) + len(part["own_labels"]) for part in parts) == 48_000
+    assert inputs.dtype == np.float32
+    assert np.abs(inputs.mean(0)).max() < 1e-3
+    assert np.abs(inputs.std(0) - 1).max() < 1e-3
+
+
+def test_a_command_is_measured_with_what_it_starts(tmp_path: Path) -> None:
+    child = "sum(range(10_000_000))"
+    work = f"import subprocess, sys; subprocess.run([sys.executable, '-c', '{child}']); print('done')"
+    found = used([sys.executable, "-c", work], 60.0, tmp_path / "log")
+    assert (found.status, found.said) == (0, "done\n")
+    assert found.cpu > 0.1
+
+
+def test_a_command_that_takes_too_long_is_ended_with_what_it_started(tmp_path: Path) -> None:
+    mark, path = tmp_path / "mark", tmp_path / "work.py"
+    path.write_text(
+        "import subprocess, sys, time\n"
+        "if len(sys.argv) == 1:\n"
+        "    daemon = subprocess.Popen([sys.executable, __file__, 'daemon'], start_new_session=True)\n"
+        f"    open({str(mark)!r}, 'w').write(str(daemon.pid))\n"
+        "time.sleep(60)\n"
+    )
+    found = used([sys.executable, str(path)], 1.5, tmp_path / "log")
+    assert found.status is None
+    assert found.seconds < 30
+    assert not Path(f"/proc/{mark.read_text()}").exists()
+    assert tutorial.failed("it", found)["note"] == "was not done in time: KeyboardInterrupt"
+
+
+def test_a_row_of_a_run_that_failed_says_why() -> None:
+    usage = Usage(1, 2.0, 1.0, 100.0, "Traceback\nValueError: no\n")
+    assert tutorial.failed("bare loop", usage)["note"] == "ended with status 1: ValueError: no"

@@ -1,0 +1,103 @@
+"""A contribution on its way in, in memory and in a file: the same hash, the same file, and nothing left behind."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from fedfraud.errors import NotStored
+from fedfraud.wire import RoundKey
+from services.aggregator.arriving import Arriving, InFile, InMemory, Share
+from services.aggregator.vectors import Vectors
+from services.aggregator.writer import Writer
+from tests.federation.waiting import until
+
+KEY = RoundKey("run", 1, 1)
+DATA = bytes(range(256)) * 4096  # a MiB
+
+
+@pytest.fixture
+def vectors(tmp_path: Path) -> Vectors:
+    found = Vectors(tmp_path)
+    found.prepare()
+    return found
+
+
+@pytest_asyncio.fixture
+async def writer() -> AsyncIterator[Writer]:
+    found = Writer()
+    yield found
+    found.close()
+
+
+@pytest.fixture(params=["in memory", "in a file"])
+def make(request: pytest.FixtureRequest, vectors: Vectors, writer: Writer) -> Callable[[], Arriving]:
+    if request.param == "in memory":
+        return lambda: InMemory(len(DATA))
+    share = Share()
+    return lambda: InFile(len(DATA), vectors.arriving(), writer, share)
+
+
+def left(vectors: Vectors, tmp_path: Path) -> list[str]:
+    return [path.name for path in (tmp_path / "arriving").iterdir()]
+
+
+async def filled(arriving: Arriving) -> bytes:
+    for start in range(0, len(DATA), 100_000):
+        await arriving.take(DATA[start : start + 100_000])
+    return await arriving.end()
+
+
+async def test_what_came_is_hashed_and_kept_as_it_came(
+    make: Callable[[], Arriving], vectors: Vectors, tmp_path: Path
+) -> None:
+    arriving = make()
+    assert await filled(arriving) == hashlib.sha256(DATA).digest()
+    assert arriving.received == arriving.size == len(DATA)
+    assert arriving.words.tobytes() == DATA
+    arriving.keep(vectors, KEY, "bank-01")
+    arriving.drop()
+    assert vectors.read_contribution(KEY, "bank-01") == DATA
+    await until(lambda: not left(vectors, tmp_path), "nothing is arriving")
+
+
+async def test_what_is_dropped_half_way_leaves_nothing(
+    make: Callable[[], Arriving], vectors: Vectors, tmp_path: Path
+) -> None:
+    arriving = make()
+    await arriving.take(DATA[:-1])
+    arriving.drop()
+    await until(lambda: not left(vectors, tmp_path), "nothing is arriving")
+    assert not vectors.contribution(KEY, "bank-01").exists()
+
+
+async def test_a_write_that_comes_after_the_drop_makes_no_file(
+    vectors: Vectors, writer: Writer, tmp_path: Path
+) -> None:
+    arriving = InFile(len(DATA), vectors.arriving(), writer, Share())
+    arriving._drop()
+    arriving._write([DATA])
+    assert left(vectors, tmp_path) == []
+
+
+async def test_a_disk_that_fails_is_said_so_and_noted(vectors: Vectors, writer: Writer, tmp_path: Path) -> None:
+    arriving = InFile(len(DATA), tmp_path / "gone" / "file", writer, Share())
+    with pytest.raises(NotStored, match=r"^what arrives must be made durable, the disk said: .*No such file"):
+        await filled(arriving)
+    assert "No such file" in writer.failure
+
+
+async def test_a_start_takes_away_what_a_killed_process_left(vectors: Vectors, tmp_path: Path) -> None:
+    await asyncio.to_thread(vectors.arriving().write_bytes, DATA)
+    vectors.prepare()
+    assert left(vectors, tmp_path) == []
+
+
+def test_the_share_of_each_falls_with_their_number_and_not_to_nothing() -> None:
+    share, found = Share(), []
+    for share.arriving in (1, 32, 64, 128, 4096):
+        found.append(share.write_bytes)
+    assert found == [2**18, 2**18, 2**17, 2**16, 2**16]
