@@ -126,7 +126,7 @@ verify: setup ## check a run's journal, sums and models again: RUN_DIR=runs/...,
 	@run=$(if $(RUN_DIR),$(call quoted,$(RUN_DIR)),"$$(ls -td runs/*/ 2>/dev/null | head -n 1)"); test -n "$$run" || { echo 'There is no run yet: make demo makes one.'; exit 1; }; \
 		echo "==> verifying $$run"; $(BIN)/python -m services.aggregator verify --data-dir "$$run/aggregator"
 
-BENCHMARKS := training many_banks transport tutorial
+BENCHMARKS := training many_banks transport tutorial containers
 
 bench: setup ## every benchmark beside its yardsticks, half an hour on two cores; BENCHMARKS="transport" for some
 	@for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py --json benchmarks/results/$$name.json || exit 1; echo; done

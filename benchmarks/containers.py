@@ -1,0 +1,182 @@
+"""The network in containers: what the images weigh, how soon each service serves, what it holds when idle, and how long
+from `docker compose up` to the quorum.
+
+    .venv/bin/python benchmarks/containers.py [--banks 10] [--json FILE]
+
+Needs a running Docker engine with Compose. Images are built first and not timed. The project is the benchmark's own;
+its containers and volumes are removed, its images stay for the next time.
+"""
+
+import argparse
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks.measuring import Report, Value, add_json
+
+ROOT = Path(__file__).parent.parent
+PROJECT = "fedfraud-benchmark"
+SERVING = {"aggregator": "serving", "bank_client": "joined", "reporter": "page served"}
+"""Of each service, the line of its log from which on it does its work."""
+_BASE = "python:3.11-slim-bookworm"
+_PARTS = 6
+_DEADLINE, _POLL_SECONDS = 600.0, 0.2
+_SETTLED_SECONDS = 10.0
+"""After the report, before memory is read."""
+Container = dict[str, Any]
+
+
+def main() -> None:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--banks", type=int, default=10, help="how many banks (default: 10)")
+    parser.add_argument("--aggregation", choices=("secure", "plain"), default="secure")
+    add_json(parser)
+    arguments = parser.parse_args()
+    report = Report("containers", f"the network of {arguments.banks} banks in containers, {arguments.aggregation}")
+    report.begin()
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {
+            "BANKS": str(arguments.banks),
+            "AGGREGATION": arguments.aggregation,
+            "LOG_FORM": "json",
+            "PAGE_PORT": "0",
+            "REPORTS_DIR": _reports(Path(folder)),
+            "OPENAI_API_KEY_FILE": os.devnull,
+        }
+        _compose(settings, "build")
+        for service in SERVING:
+            _weigh(report, service)
+        try:
+            began = time.time()
+            _compose(settings, "up", "--detach")
+            returned = time.time() - began
+            _start_up(report, began, returned)
+            _idle(report)
+        finally:
+            _compose(settings, "down", "--volumes", "--remove-orphans")
+    report.end(arguments.json)
+
+
+def _reports(folder: Path) -> str:
+    """A folder that the reporter may write to, whoever it is in its container."""
+    folder.chmod(0o755)
+    (folder / "reports").mkdir()
+    (folder / "reports").chmod(0o777)  # a temporary folder of this run alone
+    return str(folder / "reports")
+
+
+def _docker(*arguments: str, env: dict[str, str] | None = None) -> str:
+    done = subprocess.run(["docker", *arguments], cwd=ROOT, env=env, capture_output=True, text=True, timeout=_DEADLINE)
+    if done.returncode:
+        raise SystemExit(f"docker {' '.join(arguments)} must succeed, it ended with {done.returncode}:\n{done.stderr}")
+    return done.stdout
+
+
+def _compose(settings: dict[str, str], *arguments: str) -> str:
+    """A command of the benchmark's own project; neither .env nor the caller's settings count."""
+    known = set(re.findall(r"^#([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.M))
+    theirs = {name: value for name, value in os.environ.items() if name not in known or name == "TORCH_INDEX"}
+    command = ("compose", "--env-file", os.devnull, "--project-name", PROJECT, *arguments)
+    return _docker(*command, env={**theirs, **settings})
+
+
+def _weigh(report: Report, service: str) -> None:
+    """An image's size, and what makes it up."""
+    image = f"{PROJECT}-{service}"
+    size, base = (int(_docker("image", "inspect", "--format", "{{.Size}}", one)) for one in (image, _BASE))
+    look = "cd /opt/venv/lib/python3*/site-packages && du -s --block-size=1 -- * | sort -rn | head -n 40"
+    parts = [line.split("\t") for line in _docker("run", "--rm", "--entrypoint", "sh", image, "-c", look).splitlines()]
+    largest = ", ".join(f"{name} {int(bytes_) / 1e6:.0f}" for bytes_, name in parts[:_PARTS])
+    row: dict[str, Value] = {
+        "service": service,
+        "image MB": size / 1e6,
+        "of it the base image MB": base / 1e6,
+        "largest, MB": largest,
+    }
+    report.add("image sizes", row)
+
+
+def _start_up(report: Report, began: float, returned: float) -> None:
+    """Seconds from a container's start to its service's work, and from `up` to the quorum and to the report."""
+    quorum = _until("run started", "aggregator") - began
+    for service, line in SERVING.items():
+        seconds = [_logged(one, line) - _started(one) for one in _containers(service)]
+        report.add("start-up", {"service": service, "containers": len(seconds), "seconds": statistics.median(seconds)})
+    last = max(_logged(one, SERVING["bank_client"]) for one in _containers("bank_client")) - began
+    end = _until("run finished", "aggregator") - began
+    written = _until("report written", "reporter") - began
+    row: dict[str, Value] = {
+        "up returns": returned,
+        "quorum": quorum,
+        "last bank joined": last,
+        "final model": end,
+        "report": written,
+    }
+    report.add("seconds after docker compose up", row)
+    report.find(f"quorum {quorum:.1f} s after docker compose up, with built images (the aim is at most 20)")
+
+
+def _idle(report: Report) -> None:
+    time.sleep(_SETTLED_SECONDS)
+    for service in SERVING:
+        names = [one["Name"].lstrip("/") for one in _containers(service)]
+        used = _docker("stats", "--no-stream", "--format", "{{.MemUsage}}", *names).splitlines()
+        held = [_bytes(line.split("/")[0].strip()) / 1e6 for line in used]
+        report.add("idle memory", {"service": service, "containers": len(held), "MB each": statistics.median(held)})
+
+
+def _containers(service: str) -> list[Container]:
+    filters = (f"project={PROJECT}", f"service={service}", "oneoff=False")
+    ids = _docker("ps", "--quiet", *(f"--filter=label=com.docker.compose.{one}" for one in filters)).split()
+    found: list[Container] = json.loads(_docker("inspect", *ids)) if ids else []
+    return found
+
+
+def _until(line: str, service: str) -> float:
+    """When the service logged that line; waits for it."""
+    deadline = time.monotonic() + _DEADLINE
+    while time.monotonic() < deadline:
+        for one in _containers(service):
+            if (when := _logged(one, line)) > 0:
+                return when
+        time.sleep(_POLL_SECONDS)
+    raise SystemExit(f"the {service} must log {line!r} within {_DEADLINE:g} s, it did not")
+
+
+def _logged(container: Container, line: str) -> float:
+    """When a container first logged that line, in seconds since 1970; 0 before it did."""
+    for text in _docker("logs", "--timestamps", container["Id"]).splitlines():
+        when, _, said = text.partition(" ")
+        if said.startswith("{") and json.loads(said)["what"] == line:
+            return _seconds(when)
+    return 0.0
+
+
+def _started(container: Container) -> float:
+    return _seconds(container["State"]["StartedAt"])
+
+
+def _seconds(stamp: str) -> float:
+    """Docker's nanoseconds are more than Python reads."""
+    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d*Z$", r"\1+00:00", stamp)).timestamp()
+
+
+def _bytes(text: str) -> float:
+    """Of docker's 12.3MiB."""
+    number, unit = re.fullmatch(r"([\d.]+)([KMG]?i?)B", text).groups()  # type: ignore[union-attr]  # docker's own form
+    return float(number) * {"": 1, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "K": 1e3, "M": 1e6, "G": 1e9}[unit]
+
+
+if __name__ == "__main__":
+    main()
