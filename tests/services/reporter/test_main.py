@@ -28,6 +28,7 @@ def start(home: Network, **variables: str) -> subprocess.Popen[str]:
         "JOIN_DIR": str(home.join / "reporter"),
         "REPORTS_DIR": str(home.home / "reports"),
         "HEALTH_SOCKET": str(home.home / "health.sock"),
+        "PAGE_LISTEN": "127.0.0.1:0",
         **variables,
     }
     command = [sys.executable, "-m", "services.reporter", "serve"]
