@@ -8,18 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from google.protobuf import json_format
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from fedfraud.errors import Invalid
+from fedfraud.feature_plan import FeaturePlan, plan_of
 from fedfraud.identity import write_durably
 from fedfraud.metrics import Scores
+from fedfraud.trade import USUAL_TERMS, TradeTerms
 from fedfraud.trade_metrics import TradeFigures
 from fedfraud.trade_wire import trade_from_proto, trade_to_proto
 from fedfraud.v1 import model_pb2
 
 
 class Purpose(BaseModel):
-    """The run that it is to be compared with: slots 1 to `banks` of the population, with that seed for run and rows."""
+    """The run that it is to be compared with: slots 1 to `banks` of the population, with that seed for run and rows.
+
+    Of payments also the first day of the run's feature plan, and the terms of its figures of the trade.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -29,6 +34,56 @@ class Purpose(BaseModel):
     recipe: str
     rounds: int = Field(ge=1)
     banks: int = Field(ge=1)
+    first_day: str = ""
+    alert_budgets: tuple[int, ...] = USUAL_TERMS.budgets
+    headline_budget: int = USUAL_TERMS.headline
+    admin_cents: int = USUAL_TERMS.admin_cents
+
+    @model_validator(mode="after")
+    def _says_what_can_be(self) -> "Purpose":
+        try:
+            _ = self.terms, self.feature_plan
+        except Invalid as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    @property
+    def terms(self) -> TradeTerms:
+        """What its figures of the trade are for."""
+        return TradeTerms(self.alert_budgets, self.headline_budget, self.admin_cents)
+
+    @property
+    def feature_plan(self) -> FeaturePlan | None:
+        """What features follow from; None where rows have them."""
+        return plan_of(self.population, self.first_day)
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        population: str,
+        preset: str,
+        seed: int,
+        recipe: str,
+        rounds: int,
+        banks: int,
+        first_day: str = "",
+        terms: TradeTerms = USUAL_TERMS,
+    ) -> "Purpose":
+        """With the population's own first day where none is named."""
+        plan = plan_of(population, first_day)
+        return cls(
+            population=population,
+            preset=preset,
+            seed=seed,
+            recipe=recipe,
+            rounds=rounds,
+            banks=banks,
+            first_day=plan.first_day if plan else "",
+            alert_budgets=terms.budgets,
+            headline_budget=terms.headline,
+            admin_cents=terms.admin_cents,
+        )
 
 
 class Central(BaseModel):

@@ -6,6 +6,7 @@ it stops its own payment and no other. The cards alerted are the k with the high
 a fraud on that day is found, and left out on the days after it (Le Borgne et al. 2022, chapter 4).
 """
 
+import re
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -72,6 +73,20 @@ class TradeTerms:
 
 
 USUAL_TERMS = TradeTerms()
+
+
+def terms_of(budgets: str, headline: str = "", admin_cents: str = "") -> TradeTerms:
+    """Of what somebody wrote: budgets separated by commas; what is empty is as usual."""
+    if not re.fullmatch(r"([0-9]{1,6}(,[0-9]{1,6})*)?", budgets):
+        raise Invalid(f"alert budgets must be numbers, separated by commas, got {budgets[:80]!r}")
+    for name, written in (("a headline budget", headline), ("the cost of an alert", admin_cents)):
+        if not re.fullmatch(r"[0-9]{0,7}", written):
+            raise Invalid(f"{name} must be a whole number, got {written[:80]!r}")
+    return TradeTerms(
+        tuple(int(budget) for budget in budgets.split(",")) if budgets else USUAL_TERMS.budgets,
+        int(headline) if headline else USUAL_TERMS.headline,
+        int(admin_cents) if admin_cents else USUAL_TERMS.admin_cents,
+    )
 
 
 class DayField(IntEnum):

@@ -18,13 +18,16 @@ def purpose_of(progress: Progress, seats: Seats, preset: str) -> Purpose | None:
     slots = {seats.record(seat).slot for seat in progress.trainers}
     if not slots or slots != set(range(1, len(slots) + 1)):
         return None
-    return Purpose(
+    plan = progress.manifest.feature_plan
+    return Purpose.of(
         population=progress.manifest.population,
         preset=preset,
         seed=progress.seed,
         recipe=progress.recipe.name,
         rounds=progress.round_count,
         banks=len(slots),
+        first_day=plan.first_day if plan else "",
+        terms=progress.terms,
     )
 
 

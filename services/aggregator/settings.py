@@ -1,6 +1,5 @@
 """What an operator may set, read once from the environment at start."""
 
-import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +10,7 @@ from fedfraud.errors import Invalid
 from fedfraud.fixed_point import MAX_SEATS
 from fedfraud.recipe import DEFAULTS
 from fedfraud.thresholds import LEAST_BANKS
-from fedfraud.trade import ADMIN_CENTS, ALERT_BUDGETS, HEADLINE_BUDGET, TradeTerms
+from fedfraud.trade import ADMIN_CENTS, ALERT_BUDGETS, HEADLINE_BUDGET, TradeTerms, terms_of
 
 _DAY = 86_400.0  # seconds
 _TEN_YEARS = 87_600.0  # hours
@@ -151,10 +150,7 @@ class Settings(BaseSettings):
     @property
     def terms(self) -> TradeTerms:
         """What a run's figures of the trade are for."""
-        if not re.fullmatch(r"[0-9]{1,6}(,[0-9]{1,6})*", self.alert_budgets):
-            raise Invalid(f"alert budgets must be numbers, separated by commas, got {self.alert_budgets[:80]!r}")
-        budgets = tuple(int(budget) for budget in self.alert_budgets.split(","))
-        return TradeTerms(budgets, self.headline_budget, self.admin_cents)
+        return terms_of(self.alert_budgets, str(self.headline_budget), str(self.admin_cents))
 
     @property
     def effective_quorum(self) -> int:

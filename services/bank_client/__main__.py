@@ -16,6 +16,7 @@ from fedfraud.enrolment import JoinFolder
 from fedfraud.errors import FedfraudError, setting_faults
 from fedfraud.logs import Log, configure
 from fedfraud.recipe import DEFAULTS
+from fedfraud.trade import USUAL_TERMS, terms_of
 from fedfraud.transactions import SIMULATED, preset_of
 from services.bank_client import check_data, score_file
 from services.bank_client.enrol import ensure_enrolled
@@ -47,6 +48,11 @@ def main() -> int:
     central.add_argument("--recipe", default="", help="the run's recipe (default: the population's)")
     central.add_argument("--rounds", type=int, default=0, help="the run's training rounds (default: the population's)")
     central.add_argument("--banks", type=int, default=10, help="the banks whose rows it has (default: 10)")
+    central.add_argument("--first-day", default="", help="of the run's feature plan (default: the population's)")
+    usual = ",".join(map(str, USUAL_TERMS.budgets))
+    central.add_argument("--alert-budgets", default="", help=f"the run's, separated by commas (default: {usual})")
+    central.add_argument("--headline-budget", default="", help=f"one of them (default: {USUAL_TERMS.headline})")
+    central.add_argument("--admin-cents", default="", help=f"what an alert costs (default: {USUAL_TERMS.admin_cents})")
     central.add_argument("file", type=Path, help="the JSON file to write")
     commands.add_parser("serve", help="answer rounds until SIGTERM; every setting is an environment variable")
     verifying = commands.add_parser("verify", help="check that an exported journal holds every receipt of this bank")
@@ -92,13 +98,15 @@ async def _command(arguments: argparse.Namespace, settings: Settings) -> int:
             from services.bank_client.write_central import write_central
 
             recipe, rounds = DEFAULTS[arguments.population]
-            purpose = Purpose(
+            purpose = Purpose.of(
                 population=arguments.population,
                 preset=preset_of(arguments.population, arguments.preset),
                 seed=arguments.seed,
                 recipe=arguments.recipe or recipe,
                 rounds=arguments.rounds or rounds,
                 banks=arguments.banks,
+                first_day=arguments.first_day,
+                terms=terms_of(arguments.alert_budgets, arguments.headline_budget, arguments.admin_cents),
             )
             write_central(purpose, arguments.file)
         case "check-data":

@@ -10,13 +10,13 @@ from typing import NamedTuple
 import numpy as np
 
 from fedfraud.central import Central, Purpose, read_central, trade_as_json
-from fedfraud.feature_plan import PLANS
 from fedfraud.fixed_point import EvaluateCodec
 from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
 from fedfraud.metrics import Scores, scores_from_logits
 from fedfraud.model import Vector
 from fedfraud.recipe import recipe_named
+from fedfraud.trade import TradeTerms
 from fedfraud.trade_codec import TradeCodec
 from fedfraud.trade_metrics import TradeFigures, trade_figures
 from fedfraud.transactions import HAVE_HOLDOUT, SCHEMAS
@@ -77,9 +77,12 @@ def examples(purpose: Purpose) -> Together:
     if purpose.population in HAVE_HOLDOUT:
         trained = [split(shard_rows(purpose.population, purpose.seed, slot))[0] for slot in slots]
         return Together(_together(trained), holdout_rows(purpose.population, purpose.seed))
-    plan, key = PLANS[purpose.population], merchant_key(purpose.seed)
+    plan, key = purpose.feature_plan, merchant_key(purpose.seed)
+    assert plan is not None  # noqa: S101  # for the type checker: what has no hold-out has a plan
     banks = [Payments(shard_transactions(purpose.seed, purpose.preset, slot), plan, key) for slot in slots]
-    counters = np.sum([bank.counts() for bank in banks], axis=0)
+    counters = banks[0].counts()
+    for bank in banks[1:]:  # one after the other: all of them at once are half a gigabyte
+        counters += bank.counts()
     for bank in banks:
         bank.learn(_ALL, counters)
     parts = [bank.under(_ALL) for bank in banks]
@@ -95,19 +98,24 @@ def central_figures(purpose: Purpose, found: Together) -> tuple[Scores, TradeFig
     """Trained as a bank trains alone: its own scaler, one optimiser, as many epochs as the run has."""
     from services.bank_client import training  # it imports torch: not where there is nothing to do
 
-    recipe, manifest = recipe_named(purpose.recipe), Manifest(purpose.population, SCHEMAS[purpose.population])
+    recipe, manifest = recipe_named(purpose.recipe), _manifest(purpose)
     epochs = purpose.rounds * recipe.local_epochs
     state, vector = training.train_alone(manifest, recipe, epochs, found.training, purpose.seed, SEAT)
     rows = found.validation
     logits = evaluation.logits(manifest, recipe, state, vector, rows)
-    trade = _trade(found.banks, logits, PLANS[purpose.population].test_days) if found.banks else None
+    plan = manifest.feature_plan
+    trade = _trade(found.banks, logits, plan.test_days, purpose.terms) if plan else None
     return scores_from_logits(logits, rows.labels), trade
 
 
-def _trade(banks: tuple[Payments, ...], logits: Vector, day_count: int) -> TradeFigures:
+def _manifest(purpose: Purpose) -> Manifest:
+    return Manifest(purpose.population, SCHEMAS[purpose.population], feature_plan=purpose.feature_plan)
+
+
+def _trade(banks: tuple[Payments, ...], logits: Vector, day_count: int, terms: TradeTerms) -> TradeFigures:
     """As a final round sums it, each bank with its own alerts and cards, if all had this model; (rows,) `logits` are of
     one bank's validation payments after the other's."""
-    codec, evaluate, start = TradeCodec(day_count), EvaluateCodec(), 0
+    codec, evaluate, start = TradeCodec(day_count, terms.budgets, terms.headline), EvaluateCodec(), 0
     words, histogram = np.zeros(codec.length, np.uint64), np.zeros(evaluate.length, np.uint64)
     for bank in banks:
         judged = bank.judged()
@@ -115,4 +123,5 @@ def _trade(banks: tuple[Payments, ...], logits: Vector, day_count: int) -> Trade
         start += len(own)
         words += codec.encode(trade_of(judged, own, codec, replicate_seed(bank.sha256, _ALL)))
         histogram += evaluate.encode(own, judged.fraud)
-    return trade_figures(evaluate.centres(), *evaluate.decode(histogram), codec.decode(words))
+    counts, summed = evaluate.decode(histogram), codec.decode(words)
+    return trade_figures(evaluate.centres(), *counts, summed, terms.budgets, terms.headline, terms.admin_cents)

@@ -89,13 +89,15 @@ class LocalNetwork:
     def announce_central(self) -> None:
         """Tells the aggregator that a model of all rows in one place will come for the run that its settings start."""
         settings, path = self._settings, self.run_dir / "central" / "central.json"
-        purpose = Purpose(
+        purpose = Purpose.of(
             population=settings.population,
             preset=preset_of(settings.population, settings.preset),
             seed=settings.seed,
             recipe=settings.recipe,
             rounds=settings.rounds,
             banks=settings.expected_banks,
+            first_day=settings.first_day,
+            terms=settings.terms,
         )
         Central(purpose=purpose).write(path)
         self._settings = settings.model_copy(update={"central_file": path})

@@ -28,6 +28,10 @@ def test_payments_run_to_the_report_and_each_bank_has_its_own_figures() -> None:
         assert final["trade"]["budgets"][0]["alerts"] == BANKS * 7 * 5
         assert "### Alerts a day, cards and money" in (network.reports / run_id / "report.md").read_text()
 
+        until(lambda: network.containers("central")[0]["State"]["Status"] == "exited", "central ends")
+        (central,) = network.containers("central")
+        assert (central["State"]["ExitCode"], central["State"]["OOMKilled"]) == (0, False)
+
         payments = 0
         for bank in network.containers("bank_client"):
             until(partial(has_fine_tuned, bank["Id"]), "what fine-tuning gains")

@@ -1,5 +1,6 @@
 """Central: equal to a computation written apart from it, better than banks alone, written once, left out when large."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from fedfraud.central import Central, Purpose, read_central
 from fedfraud.feature_plan import PLANS
 from fedfraud.manifest import Manifest
 from fedfraud.recipe import recipe_named
-from fedfraud.trade import ALERT_BUDGETS, BudgetField, DayField
+from fedfraud.trade import ALERT_BUDGETS, BudgetField, DayField, TradeTerms
 from fedfraud.transactions import TUTORIAL
 from services.bank_client import evaluation, write_central
 from services.bank_client.dataset import Rows, split
@@ -103,6 +104,21 @@ def test_payments_in_one_place_have_the_counters_of_all_banks_and_are_scored_on_
     assert alerts.tolist() == [2 * 7 * budget for budget in ALERT_BUDGETS]  # each bank with its own
     assert trade.rank.average_precision == pytest.approx(scores.average_precision, abs=0.002)
     assert trade.budget_low.savings < trade.budget.savings < trade.budget_high.savings  # type: ignore[operator]
+
+
+def test_payments_in_one_place_are_of_the_runs_own_days_and_counted_in_its_terms() -> None:
+    terms = TradeTerms((5, 15), 15, 1000)
+    known = {"population": "cards", "preset": "skewed", "seed": 7, "recipe": "cards", "rounds": 1, "banks": 1}
+    purpose = Purpose.of(**known, first_day="2018-03-25", terms=terms)  # type: ignore[arg-type]  # of the fields' kinds
+    found = examples(purpose)
+    plan = replace(PLANS["cards"], first_day="2018-03-25")
+    bank = Payments(shard_transactions(7, "skewed", 1), plan, merchant_key(7))
+    bank.learn(bytes(32), bank.counts())
+    assert np.array_equal(found.validation.features, bank.under(bytes(32)).validation.features)
+    _, trade = central_figures(purpose, found)
+    assert trade is not None
+    assert trade.counts.budgets[:, :, BudgetField.ALERTS].sum(axis=0).tolist() == [7 * 5, 7 * 15]
+    assert (trade.budgets, trade.headline_budget, trade.admin_cents) == ((5, 15), 15, 1000)
 
 
 def test_a_training_that_fails_leaves_nothing_to_wait_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
