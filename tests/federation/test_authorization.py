@@ -24,6 +24,7 @@ from fedfraud.v1 import (
     history_pb2_grpc,
     operation_pb2,
     operation_pb2_grpc,
+    scoring_pb2,
 )
 from services.aggregator.authority import Authority
 from tests.federation.hands import DEADLINE, Aggregator, HandBank, Request, aggregator, end_of, pair, soon
@@ -69,6 +70,8 @@ MUTUAL = {
     "OperationService/RevokeSeat": Rpc(OPERATOR, operation_pb2.RevokeSeatRequest(seat="bank-99"), NOT_FOUND),
 }
 ENROL = "EnrolmentService/Enrol"
+SCORE = "ScoringService/Score"
+"""On a bank's own Unix socket, which no role has a say in."""
 
 
 def methods() -> dict[str, MethodDescriptor]:
@@ -119,7 +122,7 @@ async def everybody(home: Path) -> AsyncIterator[dict[str, grpc.aio.Channel]]:
 
 
 def test_the_tables_name_every_rpc_there_is() -> None:
-    assert methods().keys() == {*MUTUAL, ENROL}
+    assert methods().keys() == {*MUTUAL, ENROL, SCORE}
 
 
 @pytest.mark.parametrize("name", MUTUAL)
@@ -131,10 +134,11 @@ async def test_an_rpc_answers_its_roles_and_denies_all_others(tmp_path: Path, na
     assert heard == {**roles, "the aggregator": NO_HANDSHAKE}
 
 
-async def test_the_mutual_port_knows_no_enrolment(tmp_path: Path) -> None:
+async def test_the_mutual_port_knows_neither_enrolment_nor_scoring(tmp_path: Path) -> None:
     async with everybody(tmp_path) as channels:
         for who in ("bank", "reporter", "operator"):
             assert (await call(channels[who], ENROL, enrolment_pb2.EnrolRequest()))[0] is UNKNOWN
+            assert (await call(channels[who], SCORE, scoring_pb2.ScoreRequest()))[0] is UNKNOWN
 
 
 async def test_the_enrolment_port_knows_nothing_else(tmp_path: Path) -> None:
