@@ -4,7 +4,6 @@ Payments follow each other by time, those of one second by their ids where all o
 else by what they hold: as in `transactions`. A payment's features are those of its place in that order.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -18,11 +17,10 @@ from services.bank_client import features
 from services.bank_client.attribution import Floats
 from services.bank_client.conversion import time_text
 from services.bank_client.features import DAY, Which
-from services.bank_client.gathering import as_numbers
+from services.bank_client.gathering import as_numbers, id_numbers
 from services.bank_client.transactions import Integers, Transactions, in_order
 
 _COLUMNS = ("time", "customer", "merchant", "amount", "label", "known_at")
-_WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 
 
 @dataclass(frozen=True)
@@ -100,20 +98,6 @@ def joined(known: Known, asked: Known) -> tuple[Transactions, Which]:
     places[fresh] = len(old) + np.arange(len(fresh))
     ordered = {name: column[order] for name, column in columns.items()}
     return Transactions(**ordered, customer_ids=new.customer_ids, merchant_ids=new.merchant_ids), place[places]
-
-
-def id_numbers(ids: pa.Array) -> Integers:
-    """A number for each id: whole numbers as they are, other texts by a hash of 64 bits."""
-    found = as_numbers(ids)
-    if found is not None:
-        return found
-    return np.fromiter(map(id_number, ids.to_pylist()), np.int64, len(ids))
-
-
-def id_number(text: str) -> int:
-    """The number of one id."""
-    number = int(text) if _WHOLE_NUMBER.fullmatch(text) else hash(text)
-    return number if -(2**63) <= number < 2**63 else hash(text)
 
 
 def _places(known: Integers, asked: Integers) -> Which:
