@@ -233,9 +233,7 @@ class _Payments:
         checked = self._checked
         if not checked.column_map.skip_refunds:
             return chunk
-        cells = checked.cells(chunk, "amount")
-        with np.errstate(invalid="ignore"):
-            kept = ~(conversion.numbers(cells, checked.column_map.origin("amount").form) < 0)
+        kept = ~checked.negative(chunk, "amount")
         self._counts["refunds_left_out"] += int(np.count_nonzero(~kept))
         if kept.all():
             return chunk
