@@ -34,6 +34,8 @@ class Checked:
     findings: Findings
     now: int
     """Seconds since 1970: nothing may have happened later."""
+    unscored: range = range(0)
+    """Times of which no payment can be scored."""
     _wrong: set[tuple[str, str]] = field(default_factory=set)
 
     def cells(self, chunk: Chunk, name: str) -> pa.Array:
@@ -84,6 +86,11 @@ class Checked:
         self._rows("future", chunk, name, found > self.now, rule, cells)
         rule = f"must not be before {conversion.time_text(conversion.LEAST_TIME)}"
         self._rows("past", chunk, name, ~absent & (found < conversion.LEAST_TIME), rule, cells)
+        if name == "time" and self.unscored:
+            first = conversion.time_text(self.unscored.stop)[:10]
+            rule = f"must be from {first} on to be scored, the first day that features look back on whole windows"
+            early = (found >= self.unscored.start) & (found < self.unscored.stop)
+            self._rows("past", chunk, name, early, rule, cells)
         return np.where(absent, found, np.clip(found, conversion.LEAST_TIME, conversion.MOST_TIME))
 
     def labels(self, chunk: Chunk) -> NDArray[np.int8]:

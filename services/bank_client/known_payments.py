@@ -50,6 +50,11 @@ class MerchantRisk:
     counters: Integers
     key: bytes
 
+    @property
+    def first_time(self) -> int:
+        """The first that features look back on whole windows from, in seconds since 1970."""
+        return self.plan.start_time + self.plan.train_start * DAY
+
     def newest_day(self) -> int:
         """The plan's last day for which counters say all that they should."""
         return self.plan.counted_days + self.plan.label_delay_days
@@ -62,9 +67,8 @@ class MerchantRisk:
     def features(self, payments: Transactions, rows: Which) -> Floats:
         """(rows, 15) of these rows, each as it was known when it was made."""
         day = (payments.time[rows] - self.plan.start_time) // DAY
-        least = self.plan.train_start
-        if len(day) and day.min() < least:
-            rule = f"payments to be scored must be from {time_text(self.plan.start_time + least * DAY)[:10]} on"
+        if len(day) and day.min() < self.plan.train_start:
+            rule = f"payments to be scored must be from {time_text(self.first_time)[:10]} on"
             when = time_text(int(payments.time[rows].min()))
             raise Invalid(f"{rule}, the first day that features look back on whole windows, got {when}")
         buckets = features.bucket_of(payments.merchant_ids, self.key, self.plan.bucket_count)

@@ -81,10 +81,12 @@ def read(
     plan: FeaturePlan | None = None,
     *,
     keep_ids: bool = False,
+    unscored: range = range(0),
 ) -> OwnData:
-    """The same from a source and a map. `now`, in seconds since 1970, is what nothing may be later than."""
+    """The same from a source and a map. `now`, in seconds since 1970, is what nothing may be later than, and of
+    payments that are to be scored none may be of a time in `unscored`."""
     findings, figures, began = Findings(), dict[str, Any](rows=0), time.monotonic()
-    checked = Checked(contract, column_map, findings, int(time.time() if now is None else now))
+    checked = Checked(contract, column_map, findings, int(time.time() if now is None else now), unscored)
     names = RowNames(checked, keep_ids)
     reader: _Reader = _Payments(checked, plan, names) if contract.is_payments else _Table(checked, names)
     try:
