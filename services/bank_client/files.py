@@ -163,7 +163,7 @@ def _decoded(chunk: Chunk, name: str) -> pa.Array:
         return column.cast(pa.string())
     except pa.ArrowInvalid:
         index = next(place for place, cell in enumerate(column) if not _is_text(cell.as_py()))
-        got = column[index].as_py()[:40].decode("utf-8", errors="backslashreplace")
+        got = column[index].as_py()[:40]
         rule = f"{chunk.file} must be a CSV file in UTF-8"
         raise Broken("format", f"{rule}: column {name!r} has {got!r} in row {chunk.row(index)}") from None
 

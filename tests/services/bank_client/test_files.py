@@ -57,7 +57,7 @@ def test_a_byte_that_is_no_text_is_named_by_column_and_row(tmp_path: Path) -> No
     (tmp_path / "d.csv").write_bytes(b"amount,hour,fraud\n" + b"\n".join(rows))
     assert sentences(own(tmp_path, dataset="d.csv")) == [
         "d.csv: every row must have 3 cells, got 2 in row 5",
-        r"d.csv must be a CSV file in UTF-8: column 'amount' has '\\xe97' in row 150000",
+        r"d.csv must be a CSV file in UTF-8: column 'amount' has b'\xe97' in row 150000",
     ]
 
 
