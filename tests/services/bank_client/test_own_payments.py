@@ -1,5 +1,6 @@
 """A bank's own payments: sorted, in seconds and cents, the same from any form, and every rule that a row breaks."""
 
+import json
 import sqlite3
 from contextlib import closing
 from datetime import UTC
@@ -273,3 +274,32 @@ def test_the_same_payments_in_any_form_are_the_same_transactions(tmp_path: Path)
         for code, ids in (("customer", "customer_ids"), ("merchant", "merchant_ids")):
             named = [[getattr(one, ids)[place] for place in getattr(one, code)] for one in (each, made[0])]
             assert named[0] == named[1]
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside", "warned"), [(10_922, 0, False), (10_923, 0, True), (10_922, 5_000, False)]
+)
+def test_more_merchants_than_a_sixth_of_the_buckets_are_warned_of(
+    tmp_path: Path, inside: int, outside: int, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    count = inside + outside
+    day = np.where(np.arange(count) < inside, 20, 59) + 17_622  # 2018-04-01, whose plan has 59 days
+    columns = {
+        "merchant_id": np.arange(count),
+        "fraud": np.arange(count) % 2,
+        "time": pa.array(day * 86_400, pa.timestamp("s")),
+        "fraud_known_at": pa.array((day + 7) * 86_400, pa.timestamp("s")),
+    }
+    table = pa.table({"transaction_id": np.arange(count), "customer_id": [1] * count, "amount": [1] * count, **columns})
+    pq.write_table(table, tmp_path / "p.parquet")
+    report = own(tmp_path, CARDS, dataset="p.parquet").report
+    assert report.passed
+    expected = (
+        "p.parquet should have at most 10,922 merchants in the days of the feature plan, a sixth of its 65,536 "
+        "buckets, got 10,923: 15% of them share a bucket, and so what is known of them, with another of this "
+        "bank's alone"
+    )
+    assert report.warnings == (expected,) * warned
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [expected] * warned
+    assert (f"WARNING {expected}\npassed: the bank may join" in report.text()) == warned
+    assert json.loads(report.json())["warnings"] == [expected] * warned
