@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from services.bank_client.findings import SHOWN_A_RULE, Fault, Findings
 from services.bank_client.sources import Chunk
 
-_WHOLE_NUMBER = r"0|-?[1-9][0-9]{0,18}"
-"""Texts that are a whole number's one way to be written: 007, +7, -0 and 0x7 are texts of their own."""
-_IS_WHOLE_NUMBER = re.compile(_WHOLE_NUMBER).fullmatch
+_IS_WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}").fullmatch
+"""In a whole number's one way to be written: 007, +7, -0 and 0x7 are texts of their own."""
 _BLOCK_BYTES = 1 << 26
 _CODED_ROWS = 262_144
 
@@ -143,12 +142,13 @@ class Ids:
 
 def as_numbers(column: pa.Array) -> NDArray[np.int64] | None:
     """Texts that all are whole numbers as such; None where one is not."""
-    if not pc.all(pc.match_substring_regex(column, f"^(?:{_WHOLE_NUMBER})$")).as_py():
-        return None
     try:
-        return np.asarray(column.cast(pa.int64()).to_numpy(zero_copy_only=False))
-    except pa.ArrowInvalid:  # one of 19 digits that is too large
+        found = column.cast(pa.int64())
+    except pa.ArrowInvalid:
         return None
+    if not pc.all(pc.equal(found.cast(pa.string()), column)).as_py():  # the cast takes 007, -0 and 0x7 too
+        return None
+    return np.asarray(found.to_numpy(zero_copy_only=False))
 
 
 def id_numbers(ids: pa.Array) -> NDArray[np.int64]:
