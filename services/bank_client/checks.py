@@ -19,6 +19,8 @@ from services.bank_client.findings import Fault, Findings
 from services.bank_client.sources import Chunk
 
 T = TypeVar("T")
+_FLAG_UNIT = "0 or 1"
+"""Of inputs that a bank may keep as booleans."""
 _MOST_ID_BYTES = 256
 """Many rows of ids are held at a time: longer ones are no ids, but a column that was taken for them."""
 
@@ -32,6 +34,8 @@ class Checked:
     findings: Findings
     now: int
     """Seconds since 1970: nothing may have happened later."""
+    unscored: range = range(0)
+    """Times of which no payment can be scored."""
     _wrong: set[tuple[str, str]] = field(default_factory=set)
 
     def cells(self, chunk: Chunk, name: str) -> pa.Array:
@@ -42,7 +46,7 @@ class Checked:
         """Values, 0 where one is missing and may be, and which rows have one."""
         column, origin = self.contract.column(name), self.column_map.origin(name)
         cells = self.cells(chunk, name)
-        values = self._typed(chunk, name, lambda: conversion.numbers(cells, origin.form))
+        values = self._typed(chunk, name, lambda: self._numbers(name, cells))
         if values is None:
             return np.zeros(len(chunk)), np.zeros(len(chunk), np.bool_)
         known = np.ones(len(chunk), np.bool_)
@@ -53,9 +57,18 @@ class Checked:
                 np.isnan(values) & cells.is_valid().to_numpy(zero_copy_only=False) & pa.types.is_string(cells.type)
             )
             values = np.where(known | unreadable, values, 0.0)
-        self._rows("finite", chunk, name, ~np.isfinite(values), "must hold finite numbers", cells)
+        self._rows("finite", chunk, name, ~np.isfinite(values), conversion.number_rule(origin), cells)
         self._range(chunk, column, values, cells, feature)
         return values, known
+
+    def negative(self, chunk: Chunk, name: str) -> Mask:
+        """Which rows have a number below 0."""
+        cells = self.cells(chunk, name)
+        values = self._typed(chunk, name, lambda: self._numbers(name, cells))
+        if values is None:
+            return np.zeros(len(chunk), np.bool_)
+        with np.errstate(invalid="ignore"):
+            return np.asarray(values < 0)
 
     def times(self, chunk: Chunk, name: str) -> Times:
         """Seconds since 1970, NO_TIME where there is none; one is required where the contract says so. What is out of
@@ -73,6 +86,11 @@ class Checked:
         self._rows("future", chunk, name, found > self.now, rule, cells)
         rule = f"must not be before {conversion.time_text(conversion.LEAST_TIME)}"
         self._rows("past", chunk, name, ~absent & (found < conversion.LEAST_TIME), rule, cells)
+        if name == "time" and self.unscored:
+            first = conversion.time_text(self.unscored.stop)[:10]
+            rule = f"must be from {first} on to be scored, the first day that features look back on whole windows"
+            early = (found >= self.unscored.start) & (found < self.unscored.stop)
+            self._rows("past", chunk, name, early, rule, cells)
         return np.where(absent, found, np.clip(found, conversion.LEAST_TIME, conversion.MOST_TIME))
 
     def labels(self, chunk: Chunk) -> NDArray[np.int8]:
@@ -106,6 +124,10 @@ class Checked:
         )
         early = known & (known_at != NO_TIME) & (known_at < times)
         self._rows("future", chunk, name, early, "must not be before the payment", cells)
+
+    def _numbers(self, name: str, cells: pa.Array) -> Floats:
+        origin, may_be_flags = self.column_map.origin(name), self.contract.column(name).unit == _FLAG_UNIT
+        return conversion.numbers(cells, origin.form, origin.decimal, may_be_flags=may_be_flags)
 
     def _range(self, chunk: Chunk, column: Column, values: Floats, cells: pa.Array, feature: Feature | None) -> None:
         finite = np.isfinite(values)

@@ -22,7 +22,8 @@ class Origin(BaseModel):
     """Where one canonical column comes from.
 
     `columns` are the bank's; several are joined with a hyphen, or, as `date parts`, are year, month, day and h:mm.
-    `form` is how a number or time is written: plain numbers and ISO times unless it says otherwise. Times that are
+    `form` is how a number or time is written: plain numbers and ISO times unless it says otherwise; `decimal` is what
+    stands before the cents of money. Times that are
     numbers count from `start`, 1970 unless it is set; ISO times without an offset are of `zone`; `shift_days` moves a
     set of long ago into the plan's days. `row_number` makes ids where the bank has none.
     """
@@ -31,6 +32,7 @@ class Origin(BaseModel):
 
     columns: tuple[str, ...] = ()
     form: Form = "plain"
+    decimal: Literal[".", ","] = "."
     start: datetime | None = None
     zone: str = "UTC"
     values: dict[str, Literal[0, 1]] = Field(default_factory=dict)
@@ -58,6 +60,8 @@ class Origin(BaseModel):
     def _has_a_source(self) -> "Origin":
         if (bool(self.columns), self.days_after_payment is not None, self.row_number).count(True) != 1:
             raise ValueError("a column must have one of column, columns, days_after_payment and row_number")
+        if self.decimal != "." and self.form != "money":
+            raise ValueError(f"a decimal must be of the form money, got it of {self.form}")
         if self.form == "date parts" and len(self.columns) != 4:
             raise ValueError(f"date parts must be of 4 columns, year, month, day and h:mm, got {len(self.columns)}")
         return self

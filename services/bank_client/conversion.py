@@ -24,6 +24,8 @@ Mask = NDArray[np.bool_]
 HOUR, DAY = 3_600, 86_400
 NO_TIME = np.iinfo(np.int64).min
 _SCALES = {"plain": 1.0, "seconds": 1.0, "milliseconds": 1e-3, "hours": float(HOUR), "days": float(DAY)}
+_NUMBER = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+_SPACE, _SIGN = r"[\s\x{A0}\x{202F}]", "[$€£]"
 _MOST_SECONDS = 1e11  # the year 5138
 LEAST_TIME, MOST_TIME = 0, int(_MOST_SECONDS)
 """Times are not before 1970, and none that is looked at further is after MOST_TIME."""
@@ -46,22 +48,27 @@ def cells(chunk: Chunk, origin: Origin, missing: tuple[str, ...]) -> pa.Array:
     return pc.binary_join_element_wise(*parts, "-")
 
 
-def numbers(column: pa.Array, form: str = "plain") -> Floats:
-    """(rows,) float64, NaN where there is none or it cannot be read."""
+def numbers(column: pa.Array, form: str = "plain", decimal: str = ".", *, may_be_flags: bool = False) -> Floats:
+    """(rows,) float64, NaN where there is none or it cannot be read. Booleans are 0 and 1 where they may be flags."""
     kind = column.type
     if pa.types.is_string(kind):
-        if form == "money":
-            column = pc.replace_substring_regex(column, r"[$€£,'\s]", "")
-        try:
-            column = column.cast(pa.float64())
-        except pa.ArrowInvalid:
-            return np.asarray(_each(column, float, math.nan, np.float64))
+        column = _money(column, decimal) if form == "money" else _plain(column)
+    elif pa.types.is_boolean(kind) and not may_be_flags:
+        raise WrongType(f"must hold numbers, got {kind}")
     elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
         if pa.types.is_null(kind):
             return np.full(len(column), math.nan)
         if not pa.types.is_decimal(kind):
             raise WrongType(f"must hold numbers, got {kind}")
     return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False))  # null becomes NaN
+
+
+def number_rule(origin: Origin) -> str:
+    """What a column of numbers must hold, for a sentence."""
+    if origin.form != "money":
+        return "must hold finite numbers"
+    example = "1,234.50" if origin.decimal == "." else "1.234,50"
+    return f"must hold amounts such as {example}, with {origin.decimal!r} before the cents"
 
 
 def times(column: pa.Array, origin: Origin) -> NDArray[np.int64]:
@@ -92,7 +99,7 @@ def flags(column: pa.Array, origin: Origin) -> NDArray[np.int8]:
         return np.asarray(np.array([*known, -1], np.int8)[codes])
     if pa.types.is_string(column.type):
         return flags(column, origin.model_copy(update={"values": {"0": 0, "1": 1, "0.0": 0, "1.0": 1}}))
-    values = numbers(column)
+    values = numbers(column, may_be_flags=True)
     found = np.full(len(values), -2, np.int8)
     for number in (0, 1):
         found[values == number] = number
@@ -131,6 +138,29 @@ def _nulled(column: pa.Array, missing: tuple[str, ...]) -> pa.Array:
     if not pa.types.is_string(column.type) or not missing:
         return column
     return pc.if_else(pc.is_in(column, pa.array(missing, pa.string())), pa.scalar(None, pa.string()), column)
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    try:
+        return column.cast(pa.float64())
+    except pa.ArrowInvalid:  # Python's float would take 1_000 and the digits of other scripts
+        return _where(column, rf"^\s*[+-]?{_NUMBER}\s*$", pc.utf8_trim_whitespace(column))
+
+
+def _money(column: pa.Array, decimal: str) -> pa.Array:
+    """A separator of thousands stands before groups of three digits alone: 12,50 is neither 1250 nor 12.5."""
+    point, thousands = (r"\.", ",") if decimal == "." else (",", r"\.")
+    grouped = "|".join(rf"[0-9]{{1,3}}(?:{each}[0-9]{{3}})+" for each in (thousands, _SPACE))
+    amount = rf"(?:(?:[0-9]+|{grouped})(?:{point}[0-9]*)?|{point}[0-9]+)"
+    known = rf"^{_SPACE}*[+-]?{_SPACE}*{_SIGN}?{_SPACE}*[+-]?{amount}{_SPACE}*{_SIGN}?{_SPACE}*$"
+    bare = pc.replace_substring_regex(column, rf"{_SIGN}|{thousands}|{_SPACE}", "")
+    return _where(column, known, pc.replace_substring_regex(bare, point, "."))
+
+
+def _where(column: pa.Array, pattern: str, read: pa.Array) -> pa.Array:
+    """The numbers of what was read of each cell, null where the cell is none by the pattern."""
+    found = pc.if_else(pc.match_substring_regex(column, pattern), read, pa.scalar(None, pa.string()))
+    return pc.if_else(pc.match_substring_regex(found, rf"^[+-]?{_NUMBER}$"), found, None).cast(pa.float64())
 
 
 def _text(column: pa.Array) -> pa.Array:

@@ -2,8 +2,9 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,8 @@ class CsvFile:
                 "format", f"{self.name} must have lines of less than {_BLOCK_BYTES:,} bytes, got a longer first one"
             )
         text = start.decode("utf-8-sig", errors="replace")
+        if not text.strip() and len(start) < _BLOCK_BYTES:
+            raise Broken("empty", f"{self.name} must have a line of column names and at least 1 row, got none")
         try:
             return [cell.strip() for cell in next(csv.reader(io.StringIO(text), delimiter=self.delimiter), [])]
         except csv.Error as error:
@@ -129,7 +132,7 @@ class CsvFile:
                 delimiter=self.delimiter, newlines_in_values=True, invalid_row_handler=rows.skip
             ),
             "convert_options": pa.csv.ConvertOptions(
-                column_types={made[place]: pa.string() for place in found},
+                column_types={made[place]: pa.binary() for place in found},
                 include_columns=[made[place] for place in found],
                 strings_can_be_null=False,
             ),
@@ -138,7 +141,8 @@ class CsvFile:
         with pa.csv.open_csv(self.path, **options) as reader:
             for batch in reader:
                 if batch.num_rows:
-                    yield Chunk(self.name, dict(zip(names, batch.columns, strict=True)), before, tuple(rows.numbers))
+                    chunk = Chunk(self.name, dict(zip(names, batch.columns, strict=True)), before, tuple(rows.numbers))
+                    yield replace(chunk, columns={name: _decoded(chunk, name) for name in names})
                 before += batch.num_rows
 
     def _places(self, header: list[str], names: Sequence[str]) -> list[int]:
@@ -150,6 +154,26 @@ class CsvFile:
                         f"{self.name} must have its cells separated by {self.delimiter!r}, its header has {other!r}",
                     )
         return places(self.name, header, names)
+
+
+def _decoded(chunk: Chunk, name: str) -> pa.Array:
+    """A column's bytes as text. Arrow would read text itself, and number a row within its block, with the header."""
+    column = chunk.columns[name]
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowInvalid:
+        index = next(place for place, cell in enumerate(column) if not _is_text(cell.as_py()))
+        got = column[index].as_py()[:40]
+        rule = f"{chunk.file} must be a CSV file in UTF-8"
+        raise Broken("format", f"{rule}: column {name!r} has {got!r} in row {chunk.row(index)}") from None
+
+
+def _is_text(cell: bytes) -> bool:
+    try:
+        cell.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 @dataclass
@@ -179,7 +203,7 @@ class _Malformed:
 def _explained(error: Exception) -> str:
     if "straddl" in str(error):
         return f"a line is longer than {_BLOCK_BYTES:,} bytes, or a quote is never closed"
-    return _short(error)
+    return re.sub(r"^(In CSV column #\d+: |CSV parse error: )?(Row #\d+: )?", "", _short(error))
 
 
 def _short(error: Exception) -> str:

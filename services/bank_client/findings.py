@@ -81,7 +81,8 @@ class Findings:
 
 @dataclass(frozen=True)
 class Report:
-    """What a check of a bank's data found, for people and for programs. `figures` are counts and times by name."""
+    """What a check of a bank's data found, for people and for programs. `figures` are counts and times by name;
+    `warnings` are sentences about rows that are taken all the same."""
 
     contract: str
     contract_sha256: str
@@ -89,6 +90,7 @@ class Report:
     figures: dict[str, Any]
     left_out: dict[str, str]
     findings: Findings
+    warnings: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -112,6 +114,7 @@ class Report:
             "figures": self.figures,
             "left_out": self.left_out,
             "broken": broken,
+            "warnings": list(self.warnings),
             "faults": [asdict(fault) for fault in self.findings.faults],
         }
         return json.dumps(told, indent=2, ensure_ascii=False)
@@ -121,6 +124,7 @@ class Report:
         lines = [f"data of {self.source} against the contract {self.contract} ({self.contract_sha256[:12]})"]
         lines += [f"  {name.replace('_', ' ')}: {_printed(value)}" for name, value in self.figures.items()]
         lines += [f"  left out: {column}, {why}" for column, why in self.left_out.items()]
+        lines += [f"WARNING {sentence}" for sentence in self.warnings]
         for (rule, column), count in self.findings.counts.items():
             lines.append(f"REFUSED {rule}{f', column {column}' if column else ''}: {count:,}")
             named = [f for f in self.findings.faults if (f.rule, f.column) == (rule, column)]

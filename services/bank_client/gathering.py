@@ -1,5 +1,6 @@
 """Columns of many rows gathered chunk by chunk into arrays, in little more memory than the arrays."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 from services.bank_client.findings import SHOWN_A_RULE, Fault, Findings
 from services.bank_client.sources import Chunk
 
-_NO_PLAIN_NUMBER = r"^[+0]\d|^\+|\s"
-"""Texts that a conversion to a number would confuse with another."""
+_IS_WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}").fullmatch
+"""In a whole number's one way to be written: 007, +7, -0 and 0x7 are texts of their own."""
 _BLOCK_BYTES = 1 << 26
 _CODED_ROWS = 262_144
 
@@ -103,7 +104,7 @@ class Codes:
 @dataclass
 class Ids:
     """Ids that must be unique, 8 bytes each: whole numbers as they are, texts by a hash of 64 bits, of which two of
-    ten million are equal once in 400,000 files."""
+    ten million are equal once in 400,000 files. Which of both an id is does not depend on those it comes with."""
 
     numbers: Gathered = field(default_factory=Gathered)
     numeric: bool = True
@@ -116,7 +117,7 @@ class Ids:
         found = as_numbers(column)
         if found is None:
             self.numeric = False
-            found = np.fromiter(map(hash, column.to_pylist()), np.int64, len(column))
+            found = _one_by_one(column)
         self.numbers.add(found)
         self.places.append((self.count, replace(chunk, columns={})))
         self.count += len(column)
@@ -141,12 +142,29 @@ class Ids:
 
 def as_numbers(column: pa.Array) -> NDArray[np.int64] | None:
     """Texts that all are whole numbers as such; None where one is not."""
-    if pc.any(pc.match_substring_regex(column, _NO_PLAIN_NUMBER)).as_py():
-        return None
     try:
-        return np.asarray(column.cast(pa.int64()).to_numpy(zero_copy_only=False))
+        found = column.cast(pa.int64())
     except pa.ArrowInvalid:
         return None
+    if not pc.all(pc.equal(found.cast(pa.string()), column)).as_py():  # the cast takes 007, -0 and 0x7 too
+        return None
+    return np.asarray(found.to_numpy(zero_copy_only=False))
+
+
+def id_numbers(ids: pa.Array) -> NDArray[np.int64]:
+    """A number for each id, the same for equal ids whatever others are beside them."""
+    found = as_numbers(ids)
+    return _one_by_one(ids) if found is None else found
+
+
+def id_number(text: str) -> int:
+    """The number of one id: a whole number as it is, another text by a hash of 64 bits."""
+    number = int(text) if _IS_WHOLE_NUMBER(text) else hash(text)
+    return number if -(2**63) <= number < 2**63 else hash(text)
+
+
+def _one_by_one(ids: pa.Array) -> NDArray[np.int64]:
+    return np.fromiter(map(id_number, ids.to_pylist()), np.int64, len(ids))
 
 
 def spread(columns: Sequence[NDArray[Any]], kind: Any) -> NDArray[Any]:  # noqa: ANN401  # what numpy takes as a dtype

@@ -111,7 +111,7 @@ def keep_counters(folder: Path, sha256: bytes, words: Words) -> None:
 def load(folder: Path) -> KeptModel:
     """The model that was kept last; refused where the file is not what was written."""
     try:
-        line, end, digest = (folder / FILE).read_bytes().rpartition(b"\n")[0].partition(b"\n")
+        line, end, digest = (folder / FILE).read_bytes().partition(b"\n")
     except FileNotFoundError:
         raise NotFound(
             f"a bank must have kept a model to score with, {folder} has none: its first run that ends leaves one"
@@ -119,7 +119,7 @@ def load(folder: Path) -> KeptModel:
     except OSError as error:
         raise Invalid(f"a kept model must be readable: {error}") from error
     found = hashlib.sha256(line).hexdigest().encode()
-    if not end or found != digest:
+    if not end or found + b"\n" != digest:
         raise Invalid(
             f"a kept model must have the hash in its last line, {digest[:12].decode(errors='replace') or 'none'}, "
             f"got {found[:12].decode()}: {folder / FILE}"
@@ -142,10 +142,13 @@ def load_counters(folder: Path, kept: KeptModel) -> Integers:
     """(buckets, counted days, 2): the summed counters that a kept model's features follow from."""
     codec, sha256 = count_codec(kept.manifest), kept.run_state.counters_sha256
     path, size = _counters_path(folder, sha256), 8 * codec.length
+    unpacking = zlib.decompressobj()
     try:
-        data = zlib.decompressobj().decompress(path.read_bytes(), size)
+        data = unpacking.decompress(path.read_bytes(), size + 1)
     except (OSError, zlib.error) as error:
         raise Invalid(f"the counters of a kept model must be beside it, {path}: {error}") from error
+    if unpacking.unused_data:
+        raise Invalid(f"the counters of a kept model must end with their file, {path.name} goes on after them")
     if len(data) != size or hashlib.sha256(data).digest() != sha256:
         got = hashlib.sha256(data).hexdigest()[:12]
         raise Invalid(f"the counters of a kept model must have the hash in their name, {path.name}, got {got}")

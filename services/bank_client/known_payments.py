@@ -4,7 +4,6 @@ Payments follow each other by time, those of one second by their ids where all o
 else by what they hold: as in `transactions`. A payment's features are those of its place in that order.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -18,11 +17,10 @@ from services.bank_client import features
 from services.bank_client.attribution import Floats
 from services.bank_client.conversion import time_text
 from services.bank_client.features import DAY, Which
-from services.bank_client.gathering import as_numbers
+from services.bank_client.gathering import as_numbers, id_numbers
 from services.bank_client.transactions import Integers, Transactions, in_order
 
 _COLUMNS = ("time", "customer", "merchant", "amount", "label", "known_at")
-_WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,11 @@ class MerchantRisk:
     counters: Integers
     key: bytes
 
+    @property
+    def first_time(self) -> int:
+        """The first that features look back on whole windows from, in seconds since 1970."""
+        return self.plan.start_time + self.plan.train_start * DAY
+
     def newest_day(self) -> int:
         """The plan's last day for which counters say all that they should."""
         return self.plan.counted_days + self.plan.label_delay_days
@@ -64,9 +67,8 @@ class MerchantRisk:
     def features(self, payments: Transactions, rows: Which) -> Floats:
         """(rows, 15) of these rows, each as it was known when it was made."""
         day = (payments.time[rows] - self.plan.start_time) // DAY
-        least = self.plan.train_start
-        if len(day) and day.min() < least:
-            rule = f"payments to be scored must be from {time_text(self.plan.start_time + least * DAY)[:10]} on"
+        if len(day) and day.min() < self.plan.train_start:
+            rule = f"payments to be scored must be from {time_text(self.first_time)[:10]} on"
             when = time_text(int(payments.time[rows].min()))
             raise Invalid(f"{rule}, the first day that features look back on whole windows, got {when}")
         buckets = features.bucket_of(payments.merchant_ids, self.key, self.plan.bucket_count)
@@ -100,20 +102,6 @@ def joined(known: Known, asked: Known) -> tuple[Transactions, Which]:
     places[fresh] = len(old) + np.arange(len(fresh))
     ordered = {name: column[order] for name, column in columns.items()}
     return Transactions(**ordered, customer_ids=new.customer_ids, merchant_ids=new.merchant_ids), place[places]
-
-
-def id_numbers(ids: pa.Array) -> Integers:
-    """A number for each id: whole numbers as they are, other texts by a hash of 64 bits."""
-    found = as_numbers(ids)
-    if found is not None:
-        return found
-    return np.fromiter(map(id_number, ids.to_pylist()), np.int64, len(ids))
-
-
-def id_number(text: str) -> int:
-    """The number of one id."""
-    number = int(text) if _WHOLE_NUMBER.fullmatch(text) else hash(text)
-    return number if -(2**63) <= number < 2**63 else hash(text)
 
 
 def _places(known: Integers, asked: Integers) -> Which:

@@ -11,7 +11,8 @@ from fedfraud.errors import Invalid, Misconfigured
 from services.bank_client.attribution import Floats
 from services.bank_client.conversion import time_text
 from services.bank_client.features import DAY
-from services.bank_client.known_payments import Known, MerchantRisk, id_number, id_numbers
+from services.bank_client.gathering import id_number, id_numbers
+from services.bank_client.known_payments import Known, MerchantRisk
 from services.bank_client.transactions import NEVER, UNKNOWN, Integers, Transactions
 
 

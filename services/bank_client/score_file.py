@@ -132,7 +132,10 @@ def score_file(settings: Settings, file: Path, out: Path | None, reason_count: i
 def read_asked(settings: Settings, inputs: ScoreInputs, file: Path, since: date | None = None) -> Asked:
     """The file's rows and their features, whole columns at a time; of payments those of `since` and later."""
     contract, column_map = inputs.contract.without_labels(), inputs.column_map
-    found = own_data.read(file_source(file, column_map.delimiter), contract, column_map, keep_ids=True)
+    start = 0 if since is None else (since - date(1970, 1, 1)).days * DAY
+    unscored = range(0) if inputs.risk is None else range(start, inputs.risk.first_time)
+    source = file_source(file, column_map.delimiter)
+    found = own_data.read(source, contract, column_map, keep_ids=True, unscored=unscored)
     found.report.findings.refuse()
     assert found.ids is not None  # noqa: S101  # for the type checker: they were asked for
     if inputs.risk is None or found.payments is None:
@@ -142,7 +145,7 @@ def read_asked(settings: Settings, inputs: ScoreInputs, file: Path, since: date 
         return Asked(found.ids, rows.features, np.zeros(len(rows), np.int64))
     has_ids = not column_map.origin(ID).row_number
     known = read_known(settings, inputs).since(inputs.risk.plan)
-    first = 0 if since is None else int(np.searchsorted(found.payments.time, (since - date(1970, 1, 1)).days * DAY))
+    first = int(np.searchsorted(found.payments.time, start))
     asked, names = found.payments.take(np.arange(first, len(found.payments))), found.ids.slice(first)
     payments, places = joined(known, Known(asked, names if has_ids else None))
     return Asked(names, inputs.risk.features(payments, places), inputs.risk.stale_days(asked.time))

@@ -78,6 +78,10 @@ def test_a_file_goes_before_the_preset_column_by_column(tmp_path: Path) -> None:
             '[columns]\ntime = { column = "t", form = "date parts" }',
             "m.toml: columns.time: date parts must be of 4 columns, year, month, day and h:mm, got 1",
         ),
+        (
+            '[columns]\namount = { column = "a", decimal = "," }',
+            "m.toml: columns.amount: a decimal must be of the form money, got it of plain",
+        ),
         ('colums = { time = "t" }', "m.toml: colums: Extra inputs are not permitted"),
         ('[columns]\ntime = { column = "t", form = "moons" }', "m.toml: columns.time.form: must be 'plain', 'money'"),
         ('[columns]\nfraud = { column = "f", values = { Y = 2 } }', "m.toml: columns.fraud.values.Y: must be 0 or 1"),

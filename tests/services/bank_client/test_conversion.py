@@ -27,7 +27,7 @@ def origin(**more: Any) -> Origin:  # noqa: ANN401  # whatever a map may say
         (pa.array(["1", "-2.5e3", " 7 ", None]), "plain", [1.0, -2500.0, 7.0, math.nan]),
         (pa.array(["1", "x", "1,5"]), "plain", [1.0, math.nan, math.nan]),
         (pa.array(["$12.30", "$-1,000.00", "€ 5", "CHF"]), "money", [12.3, -1000.0, 5.0, math.nan]),
-        (pa.array([True, False, None]), "plain", [1.0, 0.0, math.nan]),
+        (pa.array(["1", "1_000", "١٢", "0x10", "- 5", "+7"]), "plain", [1.0, *[math.nan] * 4, 7.0]),
         (pa.array([Decimal("1.25"), None]), "plain", [1.25, math.nan]),
         (pa.array([2**53, 3], pa.int64()), "plain", [2.0**53, 3.0]),
         (pa.array([None, None]), "plain", [math.nan, math.nan]),
@@ -36,6 +36,55 @@ def origin(**more: Any) -> Origin:  # noqa: ANN401  # whatever a map may say
 )
 def test_numbers(column: pa.Array, form: str, expected: list[float]) -> None:
     assert np.array_equal(numbers(column, form), expected, equal_nan=True)
+
+
+def test_booleans_are_numbers_only_where_they_may_be_flags() -> None:
+    assert np.array_equal(
+        numbers(pa.array([True, False, None]), may_be_flags=True), [1.0, 0.0, math.nan], equal_nan=True
+    )
+    with pytest.raises(WrongType, match=r"^must hold numbers, got bool$"):
+        numbers(pa.array([True, False]))
+
+
+@pytest.mark.parametrize(
+    ("decimal", "good", "bad"),
+    [
+        (
+            ".",
+            {
+                "1,234.50": 1234.5,
+                "€1,234,567": 1234567.0,
+                "1 234.5 £": 1234.5,
+                "-$5": -5.0,
+                ".5": 0.5,
+                "1\u202f000": 1e3,
+            },
+            (
+                "12,50 €",
+                "1.234,50",
+                "1,23",
+                "1234,567",
+                "1,2345",
+                "1,234,56",
+                "1,234 567",
+                "12 50",
+                "1_000",
+                "$",
+                "-$-5",
+            ),
+        ),
+        (
+            ",",
+            {"12,50 €": 12.5, "1.234,50": 1234.5, "1,23": 1.23, "-1.234.567": -1234567.0, "1 234,5": 1234.5},
+            ("1,234.50", "12.50", "1.23", "1,2,3", "1.2345"),
+        ),
+    ],
+)
+def test_a_separator_of_thousands_stands_before_groups_of_three_digits_alone(
+    decimal: str, good: dict[str, float], bad: tuple[str, ...]
+) -> None:
+    assert numbers(pa.array(list(good)), "money", decimal).tolist() == list(good.values())
+    assert np.isnan(numbers(pa.array(bad), "money", decimal)).all()
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,34 @@ def test_ten_gigabytes_without_a_line_are_refused_in_little_memory(tmp_path: Pat
     assert int(kilobytes) < 200_000
 
 
+def test_a_byte_that_is_no_text_is_named_by_column_and_row(tmp_path: Path) -> None:
+    rows = [b"%d,2,0" % number for number in range(1, 200_001)]
+    rows[2] = b" "  # no row
+    rows[4] = b"5,2"
+    rows[149_999] = b"\xe97,2,0"
+    (tmp_path / "d.csv").write_bytes(b"amount,hour,fraud\n" + b"\n".join(rows))
+    assert sentences(own(tmp_path, dataset="d.csv")) == [
+        "d.csv: every row must have 3 cells, got 2 in row 5",
+        r"d.csv must be a CSV file in UTF-8: column 'amount' has b'\xe97' in row 150000",
+    ]
+
+
+def test_rows_without_their_cells_are_told_without_a_number_of_another_count(tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_text(GOOD + "1,2\n" * 2_000)
+    assert sentences(own(tmp_path, dataset="d.csv")) == [
+        *(f"d.csv: every row must have 3 cells, got 2 in row {row}" for row in range(3, 8)),
+        "d.csv must be a CSV file in UTF-8: Expected 3 columns, got 2: 1,2",
+    ]
+
+
+@pytest.mark.parametrize("content", ["", "\n \n", "\ufeff"])
+def test_a_file_of_nothing_is_empty_and_lacks_no_columns(tmp_path: Path, content: str) -> None:
+    (tmp_path / "d.csv").write_text(content)
+    found = own(tmp_path, dataset="d.csv")
+    assert [fault.rule for fault in found.report.findings.faults] == ["empty"]
+    assert sentences(found) == ["d.csv must have a line of column names and at least 1 row, got none"]
+
+
 def test_a_parquet_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "d.parquet"
     pq.write_table(pa.table({"amount": [1.0] * 1000, "hour": [1] * 1000, "fraud": [0] * 1000}), path)

@@ -103,6 +103,20 @@ def test_a_file_that_ends_early_is_refused(tmp_path: Path) -> None:
             load(tmp_path)
 
 
+@pytest.mark.parametrize("more", [b"x", b"\n", b"\n{}\n", b"x" * 100 + b"\n"])
+def test_a_file_that_goes_on_after_its_hash_is_refused(tmp_path: Path, more: bytes) -> None:
+    sha256, words = counters(1)
+    keep_counters(tmp_path, sha256, words)
+    keep(tmp_path, kept(PAYMENTS, sha256))
+    found = load(tmp_path)
+    for path in tmp_path.iterdir():
+        path.write_bytes(path.read_bytes() + more)
+    with pytest.raises(Invalid, match="must have the hash in its last line"):
+        load(tmp_path)
+    with pytest.raises(Invalid, match="must end with their file"):
+        load_counters(tmp_path, found)
+
+
 def test_a_vector_under_another_model_s_hash_is_refused(tmp_path: Path) -> None:
     variant = replace(kept().scoring, vector=to_bytes(initial_vector(TABLE, 8)))
     keep(tmp_path, replace(kept(), variants=(variant,)))

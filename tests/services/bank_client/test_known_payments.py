@@ -6,7 +6,8 @@ import pytest
 
 from fedfraud.errors import Invalid
 from services.bank_client import features
-from services.bank_client.known_payments import Known, MerchantRisk, id_numbers, joined
+from services.bank_client.gathering import id_numbers
+from services.bank_client.known_payments import Known, MerchantRisk, joined
 from services.bank_client.transactions import Transactions
 from tests.services.bank_client.payments import transactions
 from tests.services.bank_client.scoring_banks import KEY, PLAN, numbered, paid

@@ -1,5 +1,6 @@
 """A bank's own payments: sorted, in seconds and cents, the same from any form, and every rule that a row breaks."""
 
+import json
 import sqlite3
 from contextlib import closing
 from datetime import UTC
@@ -65,11 +66,39 @@ def test_payments_of_one_second_are_in_the_order_of_their_ids_where_these_are_nu
     assert made.amount.tolist() == [200, 900, 1000]
 
 
+def test_a_decimal_comma_is_refused_until_the_map_says_so(tmp_path: Path) -> None:
+    text = PAYMENTS.replace(",", ";").replace("12.34", "1.212,34 €").replace("0.1", "0,1")
+    rule = "p.csv: column 'amount' must hold amounts such as 1,234.50, with '.' before the cents"
+    columns = 'contract = "cards"\ndelimiter = ";"\n[columns]\namount = { column = "amount", form = "money"'
+    (tmp_path / "m.toml").write_text(columns + " }\n")
+    assert sentences(payments(tmp_path, text, column_map="m.toml")) == [
+        f"{rule}, got '1.212,34 €' in row 1",
+        f"{rule}, got '0,1' in row 2",
+    ]
+    (tmp_path / "m.toml").write_text(columns + ', decimal = "," }\n')
+    made = payments(tmp_path, text, column_map="m.toml").payments
+    assert made is not None
+    assert made.amount.tolist() == [700, 121_234, 10, 700]
+
+
+@pytest.mark.parametrize("skip_refunds", [False, True])
+def test_a_boolean_column_is_no_amount(tmp_path: Path, skip_refunds: bool) -> None:
+    table = drawn_payments(50)
+    place = table.column_names.index("amount")
+    pq.write_table(table.set_column(place, "amount", pa.array([True] * 50)), tmp_path / "p.parquet")
+    (tmp_path / "m.toml").write_text(f'contract = "cards"\nskip_refunds = {str(skip_refunds).lower()}\n')
+    assert sentences(own(tmp_path, CARDS, dataset="p.parquet", column_map="m.toml")) == [
+        "p.parquet: column 'amount' must hold numbers, got bool"
+    ]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
         (",12.34,", ",-12.34,", "column 'amount' must be at least 0 euro, got '-12.34' in row 1"),
         (",12.34,", ",1e10,", "column 'amount' must be at most 1e+09 euro, got '1e10' in row 1"),
+        (",12.34,", ",1_000,", "column 'amount' must hold finite numbers, got '1_000' in row 1"),
+        (",12.34,", ",٢٠,", "column 'amount' must hold finite numbers, got '٢٠' in row 1"),
         (",12.34,", ",,", "column 'amount' must hold finite numbers, got nothing in row 1"),
         ("ben", "", "column 'customer_id' must hold an id, got nothing in row 2"),
         ("ben", "b" * 257, f"column 'customer_id' must hold ids of at most 256 bytes, got '{'b' * 40}' in row 2"),
@@ -245,3 +274,32 @@ def test_the_same_payments_in_any_form_are_the_same_transactions(tmp_path: Path)
         for code, ids in (("customer", "customer_ids"), ("merchant", "merchant_ids")):
             named = [[getattr(one, ids)[place] for place in getattr(one, code)] for one in (each, made[0])]
             assert named[0] == named[1]
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside", "warned"), [(10_922, 0, False), (10_923, 0, True), (10_922, 5_000, False)]
+)
+def test_more_merchants_than_a_sixth_of_the_buckets_are_warned_of(
+    tmp_path: Path, inside: int, outside: int, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    count = inside + outside
+    day = np.where(np.arange(count) < inside, 20, 59) + 17_622  # 2018-04-01, whose plan has 59 days
+    columns = {
+        "merchant_id": np.arange(count),
+        "fraud": np.arange(count) % 2,
+        "time": pa.array(day * 86_400, pa.timestamp("s")),
+        "fraud_known_at": pa.array((day + 7) * 86_400, pa.timestamp("s")),
+    }
+    table = pa.table({"transaction_id": np.arange(count), "customer_id": [1] * count, "amount": [1] * count, **columns})
+    pq.write_table(table, tmp_path / "p.parquet")
+    report = own(tmp_path, CARDS, dataset="p.parquet").report
+    assert report.passed
+    expected = (
+        "p.parquet should have at most 10,922 merchants in the days of the feature plan, a sixth of its 65,536 "
+        "buckets, got 10,923: 15% of them share a bucket, and so what is known of them, with another of this "
+        "bank's alone"
+    )
+    assert report.warnings == (expected,) * warned
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [expected] * warned
+    assert (f"WARNING {expected}\npassed: the bank may join" in report.text()) == warned
+    assert json.loads(report.json())["warnings"] == [expected] * warned

@@ -141,7 +141,10 @@ def test_payments_beyond_the_counters_are_said(tmp_path: Path, caplog: pytest.Lo
 
 def test_payments_before_a_day_are_left_out_and_still_known(tmp_path: Path) -> None:
     payments_bank(tmp_path, ALL)
-    with pytest.raises(Invalid, match="payments to be scored must be from 2018-05-09 on"):
+    early = (
+        r"^dataset.parquet: column 'time' must be from 2018-05-09 on to be scored, .*, got 2018-\d\d-\d\d .* in row 1 "
+    )
+    with pytest.raises(Invalid, match=early):
         score_file(settings(tmp_path), tmp_path / "dataset.parquet", tmp_path / "out.csv", 3)
     day = date(2018, 5, 23)
     score_file(settings(tmp_path), tmp_path / "dataset.parquet", tmp_path / "since.csv", 3, day)
