@@ -11,13 +11,14 @@ NAMED = {
     ("services/aggregator/authority.py", "server_key_pair.own"): "when the aggregator's certificate is to change",
     ("services/aggregator/authority.py", "_sign"): "a certificate's dates",
     ("services/aggregator/authority.py", "_create"): "the CA certificate's dates",
-    ("services/aggregator/journal.py", "_store_all"): "an entry's time",
+    ("services/aggregator/journal.py", "_store"): "an entry's time",
     ("services/aggregator/operate.py", "_seats"): "whether a certificate is shown as expired",
     ("services/aggregator/runs.py", "new_run_id"): "a run's name",
     ("services/aggregator/seats.py", "__init__"): "whether a certificate is expired",
     ("services/aggregator/vectors.py", "sweep"): "whether a contribution's retention is over",
     ("services/bank_client/enrol.py", "expired"): "whether the certificate is expired",
     ("services/bank_client/enrol.py", "renewal_due_in"): "when the certificate is to be renewed",
+    ("services/bank_client/score_desk.py", "__init__"): "that no payment to be scored is of the future",
     ("services/bank_client/own_data.py", "read"): "that no payment and no label is of the future",
 }
 
