@@ -90,7 +90,9 @@ def _compare(run: RunFacts, place: Literal["", "_holdout"]) -> None:
 
 
 def _against(federated: ScoreFacts | None, central: ScoreFacts | None) -> AgainstCentral | None:
-    if federated is None or central is None or None in (federated.average_precision, central.average_precision):
+    if federated is None or central is None or not federated.same_rows(central):
+        return None
+    if None in (federated.average_precision, central.average_precision):
         return None
     change = difference(federated.average_precision, central.average_precision) or 0.0
     ahead: dict[int, Literal["federated", "central", "neither"]] = {1: "federated", -1: "central", 0: "neither"}
