@@ -57,6 +57,12 @@ def headline(run: RunFacts) -> Headline | None:
     return None
 
 
+def comparable(run: RunFacts) -> bool:
+    """Whether the model of all rows in one place was judged, and on as many rows and frauds as the federated one."""
+    federated, central = run.final.holdout or run.final.pooled, run.final.central
+    return federated is not None and central is not None and federated.same_rows(central)
+
+
 def curve(run: RunFacts) -> tuple[str, CurveFacts] | None:
     """The thresholds that the report shows, and their key: the hold-out's, else the banks' rows'."""
     for place in ("holdout", "pooled"):
@@ -133,7 +139,8 @@ def _changes(run: RunFacts) -> Iterator[Derived]:
     first, last, best = (known[0][1], known[-1][1], max(one[1] for one in known)) if len(known) > 1 else (None,) * 3
     held, pooled, central = (_precision(one) for one in (run.final.holdout, run.final.pooled, run.final.central))
     place = "hold-out" if series_place(run) == "holdout" else "pooled"
-    scored, where = (pooled, "pooled") if run.final.holdout is None else (held, "hold-out")
+    where = "pooled" if run.final.holdout is None else "hold-out"
+    scored = (pooled if run.final.holdout is None else held) if comparable(run) else None
     changes = (
         ("training", difference(last, first), f"AP of the last model minus that of the first measured, {place}"),
         ("since_best", difference(last, best), f"AP of the last model minus that of the best round, {place}"),

@@ -99,8 +99,9 @@ class Summary(Part):
 
 
 class AgainstCentral(Part):
-    """Which model has the higher average precision on the hold-out, and by how much: the difference of the two as
-    they are printed, with three decimals. Neither where these are the same."""
+    """Which model has the higher average precision on the hold-out, or without one on all validation rows, and by how
+    much: the difference of the two as they are printed, with three decimals. Neither where these are the same; None
+    where the two were judged on other numbers of rows or frauds."""
 
     ahead: Literal["federated", "central", "neither"]
     by: float

@@ -6,7 +6,7 @@ Front matter as the Hugging Face Hub reads it; its values are JSON, which YAML i
 import json
 
 from services.reporter import grounding, parts, plan, reading
-from services.reporter.derived import took_part
+from services.reporter.derived import comparable, took_part
 from services.reporter.fact_table import Table
 from services.reporter.fact_table import table as table_of
 from services.reporter.facts import RunFacts
@@ -150,7 +150,7 @@ def _scores(run: RunFacts, facts: Table) -> str:
     """Printed as the report prints them."""
     found = [(f"final.{name}", title) for name, title in _SETS.items() if getattr(run.final, name)]
     if run.final.central:
-        place = _SETS["holdout" if run.final.holdout else "pooled"]
+        place = _SETS["holdout" if run.final.holdout else "pooled"] if comparable(run) else "other rows"
         found.append(("final.central", f"{place}, trained on all rows in one place"))
     if not found:
         return "No model was measured."
@@ -193,7 +193,7 @@ def _limits(run: RunFacts) -> str:
         "Trained and measured on the rows above alone: measure it on the latest labelled rows before use, and again "
         "when fraud, features or the share of frauds change.",
         "Labels are taken as given; frauds that nobody found count as legitimate.",
-        "No noise was added: weights may say something of the training rows.",
+        f"{reading.noise(run)} Weights may say something of the training rows.",
     ]
     if run.final.banks_losing:
         found.append(f"{count(run.final.banks_losing, 'bank')} did better alone.")

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 from services.reporter import advice, plan
 from services.reporter.calibration_parts import recalibration
-from services.reporter.derived import curve, headline, middle_budget, shown, took_part
+from services.reporter.derived import comparable, curve, headline, middle_budget, shown, took_part
 from services.reporter.document import Block, Bullets, Heading, Paragraph, Table
 from services.reporter.fact_table import Fact
 from services.reporter.facts import RoundFacts, RunFacts
-from services.reporter.reading import agreed, in_money, plural, put
+from services.reporter.reading import agreed, in_money, noise, plural, put
 from services.reporter.score_facts import CurveFacts
 
 Facts = Mapping[str, Fact]
@@ -77,7 +77,7 @@ def at_a_budget(run: RunFacts, facts: Facts) -> list[Block]:
     rows = [row for row in rows if set(row[1:]) != {NONE}]
     over = ", over the banks that disclose both their own model's and the federated one's" if rows else ""
     central = cell(facts, "final.central.average_precision")
-    if central != NONE:
+    if central != NONE and comparable(run):
         place = "hold-out" if run.final.holdout else "all validation rows"
         rows.append((f"All rows in one place, {place}", NONE, central, NONE, NONE))
     if rows:
@@ -156,7 +156,10 @@ def thresholds(run: RunFacts, facts: Facts) -> list[Block]:
     ]
     head = headline(run)
     count = f" ({put(f'{head.key}.row_count')} rows)" if head and found[0].startswith(head.key) else ""
-    lead = f"On {_rows(found[0])}{count}, the transactions with the highest scores being alerts:"
+    lead = (
+        f"On {_rows(found[0])}{count}, the transactions with the highest scores being alerts, as many as one threshold "
+        "gives within the budget:"
+    )
     return [_part("Threshold options"), Paragraph(lead), Table(header, tuple(rows))]
 
 
@@ -230,7 +233,7 @@ def privacy(run: RunFacts, facts: Facts) -> list[Block]:
         f"{plural(run.totals.answers_missing, 'totals.answers_missing', 'answer was', 'answers were')} missing in the "
         "run.",
         "In its own name a bank discloses what it chooses; the table of banks shows it, with a dash for what was not.",
-        "No noise was added: there is no bound in the sense of differential privacy.",
+        noise(run),
     ]
     rows = [
         (put(f"{key}.name"), put(f"{key}.words"), put(f"{key}.bytes"), put(f"{key}.content"))

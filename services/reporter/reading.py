@@ -1,6 +1,6 @@
 """What the figures mean, in words: the verdict and the reading of each metric. Figures stand in it by key."""
 
-from services.reporter.derived import HARDLY_CHANCE, STRONG, USEFUL, Headline, headline
+from services.reporter.derived import HARDLY_CHANCE, STRONG, USEFUL, Headline, comparable, headline
 from services.reporter.facts import RunFacts
 from services.reporter.score_facts import ScoreFacts
 
@@ -50,9 +50,20 @@ def _judgement(head: Headline | None) -> str:
 
 
 def central(run: RunFacts) -> str:
-    """Which side is ahead, federated or all rows in one place, and by how much; empty where nobody knows."""
+    """Which side is ahead, federated or all rows in one place, and by how much, or that they were judged on other rows;
+    empty where nobody knows."""
     head = headline(run)
-    if run.final.against_central is None or head is None:
+    if run.final.central is None or head is None or not head.key.startswith("final."):
+        return ""
+    if not comparable(run):
+        rows, frauds, others, of_them = (
+            put(f"{key}.{name}") for key in ("final.central", head.key) for name in ("row_count", "fraud_count")
+        )
+        return (
+            f"The same recipe on all rows in one place was judged on {rows} rows, {frauds} of them fraud, the "
+            f"federated model on {others}, {of_them} of them fraud: no comparison."
+        )
+    if run.final.against_central is None:
         return ""
     reached = (
         "The same recipe on all rows in one place reaches an average precision of "
@@ -68,12 +79,30 @@ def central(run: RunFacts) -> str:
 def _beside_central(run: RunFacts) -> str:
     if not (compared := central(run)):
         return ""
+    told = f"**Against central**: {compared[0].lower()}{compared[1:]}"
+    if run.final.against_central is None or not comparable(run):
+        return told
     meaning = {
         "federated": "Pooling the rows, which banks may not do, would not have ranked better here.",
-        "central": "That is what it costs here to leave the rows where they are.",
+        "central": f"That is what it costs here to leave the rows where they are{noise_in_it(run)}.",
         "neither": "To leave the rows where they are costs nothing here.",
-    }[run.final.against_central.ahead if run.final.against_central else "neither"]
-    return f"**Against central**: {compared[0].lower()}{compared[1:]} {meaning}"
+    }[run.final.against_central.ahead]
+    return f"{told} {meaning}"
+
+
+def noise(run: RunFacts) -> str:
+    """A sentence: what is known of noise. Only counts of merchants may have some; whether they do, no journal says."""
+    if run.run.feature_plan is None:
+        return "No noise was added to what banks sent: there is no bound in the sense of differential privacy."
+    return (
+        "The federation adds no noise; a bank may add noise to its counts of merchants by its own setting, which it "
+        "tells nobody. On the model and the scores there is no bound in the sense of differential privacy."
+    )
+
+
+def noise_in_it(run: RunFacts) -> str:
+    """What else a loss against central may come from, where counters were summed; as part of a sentence."""
+    return ", noise that banks may have added to their counts included" if run.run.feature_plan else ""
 
 
 def weak(scores: ScoreFacts) -> bool:

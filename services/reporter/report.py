@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from services.reporter import grounding, parts, reading, trade_parts
 from services.reporter.choice import SECTIONS
+from services.reporter.derived import took_part
 from services.reporter.document import Block, Bullets, Document, Heading, Paragraph
 from services.reporter.fact_table import Fact, table
 from services.reporter.facts import RunFacts
@@ -63,8 +64,7 @@ Prose = tuple[str, ...] | None
 
 
 def _summary(run: RunFacts, facts: Mapping[str, Fact], prose: Prose) -> list[Block]:
-    asked = reading.plural(len(run.banks), "derived.banks", "bank")
-    who = f"{put('derived.banks_answering')} of {asked} took part; population {put('run.population')}"
+    who = f"{_took_part(run)}; population {put('run.population')}"
     return [
         Paragraph(reading.verdict(run), "lead"),
         Paragraph(f"{reading.ending(run)} {who}, recipe {put('run.recipe')}."),
@@ -74,6 +74,16 @@ def _summary(run: RunFacts, facts: Mapping[str, Fact], prose: Prose) -> list[Blo
         *parts.at_a_budget(run, facts),
         *parts.banks(run, facts, said=prose is None),
     ]
+
+
+def _took_part(run: RunFacts) -> str:
+    """Of the banks that were expected, where more were than those that rounds asked, and else of these."""
+    answered, asked = put("derived.banks_answering"), reading.plural(len(run.banks), "derived.banks", "bank")
+    if run.run.expected_bank_count <= len(run.banks):
+        return f"{answered} of {asked} took part"
+    were = reading.agreed(len(run.banks), "was", "were")
+    of_them = "" if took_part(run) == len(run.banks) else f", {put('derived.banks')} {were} asked"
+    return f"{answered} of {put('run.expected_bank_count')} expected banks took part{of_them}"
 
 
 def _metrics(run: RunFacts, facts: Mapping[str, Fact], prose: Prose) -> list[Block]:

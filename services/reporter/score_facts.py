@@ -18,6 +18,10 @@ class ScoreFacts(Part):
     fraud_count: int
     flagged_count: int
 
+    def same_rows(self, other: "ScoreFacts") -> bool:
+        """Whether both may be of the same rows: as many of them, and as many frauds."""
+        return (self.row_count, self.fraud_count) == (other.row_count, other.fraud_count)
+
 
 class Threshold(Part):
     """All rows that score at least `probability` are alerts; `logit` is the same as log-odds, which tells scores near 1

@@ -90,7 +90,9 @@ def _compare(run: RunFacts, place: Literal["", "_holdout"]) -> None:
 
 
 def _against(federated: ScoreFacts | None, central: ScoreFacts | None) -> AgainstCentral | None:
-    if federated is None or central is None or None in (federated.average_precision, central.average_precision):
+    if federated is None or central is None or not federated.same_rows(central):
+        return None
+    if None in (federated.average_precision, central.average_precision):
         return None
     change = difference(federated.average_precision, central.average_precision) or 0.0
     ahead: dict[int, Literal["federated", "central", "neither"]] = {1: "federated", -1: "central", 0: "neither"}
@@ -100,7 +102,7 @@ def _against(federated: ScoreFacts | None, central: ScoreFacts | None) -> Agains
 def _no_uplift(run: RunFacts, bank: BankFacts) -> str:
     """Why nobody can say whether the bank gains: what follows from what it discloses, and when it answered."""
     last = run.rounds[-1] if run.rounds else None
-    if last is None or last.segments != ["evaluate"]:
+    if last is None or not _is_final(run, last):
         return "the run ended before the final round, in which banks compare"
     if last.outcome != "committed":
         return "the final round, in which banks compare, had no result"
@@ -110,6 +112,7 @@ def _no_uplift(run: RunFacts, bank: BankFacts) -> str:
     frauds = round(bank.rows * bank.fraud_rate) if bank.rows and bank.fraud_rate is not None else None
     both = bank.alone_holdout is not None and bank.federated_holdout is not None
     if both or frauds == 0:
+        # Frauds are of all the bank's rows. Were a single one among those of the validation, there were two classes.
         kind = "no frauds" if frauds is not None and frauds <= 1 else "a single class"
         return f"{kind} among the bank's validation rows, so average precision is not defined there"
     if bank.federated is not None or bank.federated_holdout is not None:
@@ -117,6 +120,11 @@ def _no_uplift(run: RunFacts, bank: BankFacts) -> str:
     # Without a hold-out nothing tells a bank that is silent from one whose rows define no figure.
     single = "" if run.final.holdout else ", or a single class among the bank's validation rows"
     return f"{NOT_DISCLOSED}{single}"
+
+
+def _is_final(run: RunFacts, done: RoundFacts) -> bool:
+    """After the training rounds, scoring without training; where banks have payments it has a trade segment too."""
+    return done.number > run.run.round_count and "evaluate" in done.segments and "train" not in done.segments
 
 
 def curve(points: tuple[CurvePoint, ...], days: int | None = None) -> CurveFacts | None:

@@ -36,7 +36,9 @@ def trade(run: RunFacts, facts: Facts) -> list[Block]:
             f"With {put(f'{_TRADE}.headline_budget')} a day, and how scores rank; intervals hold "
             f"{put(f'{_TRADE}.interval_share')} of {put(f'{_TRADE}.replicate_count')} bootstrap replicates by card. "
             f"Savings: an alert is taken to cost {put(f'{_TRADE}.admin_euro')} euro, right or wrong, a fraud without "
-            "one its amount; against the cheaper of no alerts and an alert on every payment."
+            "one its amount; against the cheaper of no alerts and an alert on every payment. A share of payments being "
+            "alerts is met exactly, payments of equal scores counted in proportion; a threshold option has whole "
+            "thresholds within its budget, so that its recall can be lower."
         ),
         _estimates(run, facts),
         *_beside_central(run, facts),

@@ -8,6 +8,7 @@ from typing import Any
 import pygal
 from markupsafe import Markup
 
+from services.reporter.derived import comparable
 from services.reporter.facts import RunFacts
 from services.reporter.page.figures import byte_size
 from services.reporter.score_facts import CurveFacts
@@ -34,7 +35,7 @@ def convergence(run: RunFacts, label: str) -> Markup:
     on_holdout = any(done.holdout for done in run.rounds)
     final = run.final
     alone = (final.compared_alone_holdout or final.alone_holdout) if on_holdout else final.compared_alone or final.alone
-    central = run.final.central.average_precision if run.final.central else None
+    central = run.final.central.average_precision if run.final.central and comparable(run) else None
     void = [done.number for done in run.rounds if done.outcome != "committed"]
 
     def draw(size: tuple[int, int], name: str) -> Any:  # noqa: ANN401  pygal has no types

@@ -7,7 +7,7 @@ from typing import Literal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from services.reporter.derived import middle_budget
+from services.reporter.derived import comparable, middle_budget
 from services.reporter.facts import BankFacts, Event, RunFacts, SeatState
 from services.reporter.page import charts
 from services.reporter.page.archive import Beside, EarlierRun
@@ -123,6 +123,7 @@ def _context(shown: Shown) -> dict[str, object]:
         "curve": curve(run) if run else None,
         "lead": lead_budget(run) if run else None,
         "central_trade": has_central(run) if run else False,
+        "comparable": comparable(run) if run else False,
         "agreed": agreed,
         "change": lambda uplift: {1: "gain", -1: "loss", 0: ""}[sign(uplift)],
         "doing": doing(run) if run else {},

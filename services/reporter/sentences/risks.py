@@ -10,6 +10,7 @@ from services.reporter.derived import (
     FALLEN,
     FEW_FRAUDS,
     SHIFTED,
+    comparable,
     curve,
     headline,
     middle_budget,
@@ -17,7 +18,7 @@ from services.reporter.derived import (
     series_place,
 )
 from services.reporter.facts import RunFacts
-from services.reporter.reading import agreed, plural, put
+from services.reporter.reading import agreed, noise, noise_in_it, plural, put
 from services.reporter.sentences.sentence import Facts, Sentence, a_budget, known, middle, printed
 
 _say = partial(Sentence, section="risks")
@@ -62,8 +63,7 @@ def _told_by_topic(run: RunFacts) -> Iterator[Sentence]:
 
 
 def _left_open(run: RunFacts, facts: Facts) -> Iterator[Sentence]:
-    text = "No noise was added to what banks sent: there is no bound in the sense of differential privacy."
-    yield _say("risks.no_noise", topic="privacy", text=text)
+    yield _say("risks.no_noise", topic="privacy", text=noise(run))
     text = "Differences between banks and between models have no intervals: with few frauds, small ones can be chance."
     yield _say("risks.no_intervals", topic="limits", text=text)
     text = "Declined transactions have no label, so what a present system stops is not in the figures."
@@ -153,12 +153,12 @@ def _unsteady(run: RunFacts) -> str:
 
 def _central(run: RunFacts) -> str:
     against, head = run.final.against_central, headline(run)
-    if against is None or head is None:
+    if against is None or head is None or not comparable(run):
         return ""
     if against.ahead == "central":
         return (
             f"A model of all rows in one place ranks better by {put('final.against_central.by')} in average precision "
-            f"on {head.where}: the price of leaving the rows where they are, in this run."
+            f"on {head.where}: the price of leaving the rows where they are, in this run{noise_in_it(run)}."
         )
     return (
         f"Central, with {put('final.central.average_precision')} no better here, is no bound: it has the same recipe, "

@@ -9,7 +9,7 @@ from fedfraud.build import build
 from fedfraud.fixed_point import Segment
 from fedfraud.metrics import CurvePoint
 from fedfraud.v1 import history_pb2
-from services.reporter import grounding, html, markdown, model_card
+from services.reporter import grounding, html, markdown, model_card, summary
 from services.reporter.choice import SECTIONS
 from services.reporter.facts import RunFacts
 from services.reporter.report import Written, compose
@@ -368,6 +368,89 @@ def test_the_central_model_is_a_line_of_the_comparison_where_there_is_one() -> N
     text = render(with_central(run, 0.8))
     assert "| All rows in one place, hold-out | – | 0.800 | – |" in text
     assert "Federated minus all rows in one place, on the public hold-out: -0.100 in average precision." in text
+
+
+def elsewhere(run: RunFacts, **rows: int) -> RunFacts:
+    """The run with a central model that is ahead by 0.1, of other rows."""
+    run = with_central(run, 0.8)
+    assert run.final.central is not None
+    run.final.central = run.final.central.model_copy(update=rows)
+    return summary.complete(run, run.rounds[-1])
+
+
+@pytest.mark.parametrize(
+    ("rows", "judged"),
+    [
+        ({"row_count": 1500}, "judged on 1,500 rows, 20 of them fraud"),
+        ({"fraud_count": 25}, "judged on 1,000 rows, 25 of them fraud"),
+    ],
+)
+def test_a_central_model_that_was_judged_on_other_rows_is_not_compared(rows: dict[str, int], judged: str) -> None:
+    run = elsewhere(two_banks().facts(), **rows)
+    assert run.final.against_central is None
+    assert run.derived is not None
+    assert run.derived.change.central is None
+    text = render(run)
+    said = f"{judged}, the federated model on 1,000, 20 of them fraud: no comparison."
+    parts = sections(text)
+    assert said in parts["Executive summary"]
+    assert said in parts["Metric interpretation"]
+    for words in ("All rows in one place,", "Federated minus all rows", "behind it", "costs", "ranks better", "Weigh"):
+        assert words not in text, words
+    assert strays(text, run) == []
+    assert said in model_card.render(run, logit_adjustment=False)
+
+
+def test_facts_that_compared_other_rows_are_not_read_as_a_comparison() -> None:
+    run = with_central(two_banks().facts(), 0.8)
+    assert run.final.central is not None
+    run.final.central.row_count = 1500  # against_central is as an older version left it
+    text = render(run)
+    assert "judged on 1,500 rows" in text
+    assert "behind it by" not in text
+    assert "ranks better" not in text
+
+
+def test_noise_that_banks_may_have_added_to_their_counts_is_not_denied() -> None:
+    plain, counted = two_banks().facts(), of_payments()
+    assert "No noise was added to what banks sent" in render(plain)
+    assert "No noise was added to what banks sent" in model_card.render(plain, logit_adjustment=False)
+    said = "a bank may add noise to its counts of merchants by its own setting, which it tells nobody."
+    for text in (render(counted), model_card.render(counted, logit_adjustment=False)):
+        assert said in text
+        assert "No noise was added" not in text
+    assert said not in render(plain)
+
+
+def test_a_loss_against_central_is_not_laid_to_the_rows_alone_where_counts_may_have_noise() -> None:
+    counted = of_payments()
+    assert counted.final.pooled is not None
+    counted.final.central = counted.final.pooled.model_copy(update={"average_precision": 0.45})
+    counted = summary.complete(counted, counted.rounds[-2])
+    noisy = ", noise that banks may have added to their counts included."
+    text = render(counted)
+    assert f"leave the rows where they are{noisy}" in text
+    assert f"the price of leaving the rows where they are, in this run{noisy}" in text
+    plain = render(with_central(two_banks().facts(), 0.8))
+    assert "what it costs here to leave the rows where they are." in plain
+    assert noisy not in plain
+
+
+@pytest.mark.parametrize(
+    ("expected", "answer", "said"),
+    [
+        (1, ["bank-01", "bank-02"], "2 of 2 banks took part; "),
+        (3, ["bank-01", "bank-02"], "2 of 3 expected banks took part; "),
+        (3, ["bank-01"], "1 of 3 expected banks took part, 2 were asked; "),
+    ],
+)
+def test_banks_that_were_expected_and_never_came_are_counted(expected: int, answer: list[str], said: str) -> None:
+    journal = Journal().started(rounds=1).opened(1, ["bank-01", "bank-02"])
+    journal.entries[0].run_started.expected_bank_count = expected
+    for seat in answer:
+        journal.accepted(1, seat)
+    run = journal.committed(1, 1, answer, holdout=scores(0.5)).finished().facts()
+    assert said in sections(render(run))["Executive summary"]
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,26 @@
 """What follows from the facts by arithmetic, with numbers that one can check in the head."""
 
+from typing import Any
+
 import pytest
 
 from fedfraud import wire
 from fedfraud.metrics import CurvePoint
+from services.reporter.facts import RunFacts
 from services.reporter.fold import Facts
 from services.reporter.summary import curve
-from tests.services.reporter.journals import FINAL, TRAINING, Journal, scores, two_banks, with_central
+from tests.services.reporter.journals import (
+    FINAL,
+    OF_PAYMENTS,
+    PREPARING,
+    STOPPED,
+    TRAINING,
+    Journal,
+    scores,
+    two_banks,
+    with_central,
+)
+from tests.services.reporter.states import PLAN
 
 # 1,000 rows and 20 frauds: 5 alerts hit 4, 10 hit 6, 100 hit 15.
 POINTS = (
@@ -100,6 +114,44 @@ def test_without_a_hold_out_a_bank_that_says_nothing_may_have_rows_that_define_n
         "no frauds among the bank's validation rows, so average precision is not defined there",
         "not disclosed, or a single class among the bank's validation rows",
     ]
+
+
+def of_payments(**disclosed: Any) -> RunFacts:  # noqa: ANN401  any figures
+    """Two banks with payments, of which bank-01 discloses both figures, and bank-02 these; all rounds committed."""
+    seats = ["bank-01", "bank-02"]
+    journal = Journal().started(rounds=1, plan=PLAN).opened(1, seats).committed(1, 0, seats, PREPARING)
+    journal.opened(2, seats).committed(2, 1, seats, pooled=scores(0.1)).opened(3, seats)
+    journal.accepted(3, "bank-01", alone=0.3, federated=0.4).accepted(3, "bank-02", **disclosed)
+    return journal.committed(3, 2, seats, OF_PAYMENTS, pooled=scores(0.4)).finished().facts()
+
+
+@pytest.mark.parametrize(
+    ("disclosed", "why"),
+    [
+        ({}, "not disclosed, or a single class among the bank's validation rows"),
+        # Frauds on other days of the plan say nothing of the test week.
+        (
+            {"row_count": 400, "fraud_rate": 0.0025},
+            "not disclosed, or a single class among the bank's validation rows",
+        ),
+        (
+            {"row_count": 400, "fraud_rate": 0.0},
+            "no frauds among the bank's validation rows, so average precision is not defined there",
+        ),
+        (
+            {"row_count": 400, "fraud_rate": 0.005, "alone_holdout": 0.3, "federated_holdout": 0.4},
+            "a single class among the bank's validation rows, so average precision is not defined there",
+        ),
+    ],
+)
+def test_a_final_round_over_payments_is_the_one_in_which_banks_compare(disclosed: dict[str, float], why: str) -> None:
+    assert [bank.no_uplift for bank in of_payments(**disclosed).banks] == [None, why]
+
+
+def test_a_run_that_ended_before_its_final_round_says_so() -> None:
+    journal = Journal().started(rounds=2, plan=PLAN).opened(1, ["bank-01"]).committed(1, 1, ["bank-01"], TRAINING)
+    early = journal.finished(STOPPED, "an operator stopped it").facts()
+    assert [bank.no_uplift for bank in early.banks] == ["the run ended before the final round, in which banks compare"]
 
 
 def test_who_gains_and_who_loses_is_counted_and_how_different_banks_are_is_spread() -> None:

@@ -23,6 +23,7 @@ def test_the_report_has_each_budget_each_figure_with_its_interval_and_each_day()
     savings = [facts[f"final.trade.headline.savings.{end}"].text for end in ("value", "low", "high")]
     assert f"| Savings | {' | '.join(savings)} |" in rows
     assert "| Recall, 0.5 % of payments being alerts |" in part
+    assert "A share of payments being alerts is met exactly" in part
     assert "intervals hold 95 % of 200 bootstrap replicates by card" in part
 
 

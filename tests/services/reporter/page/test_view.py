@@ -187,6 +187,21 @@ def test_where_it_was_computed_the_verdict_puts_central_beside_it() -> None:
         assert words in text(view.sections(shown)["verdict"])
 
 
+def test_a_central_model_of_other_rows_is_told_without_a_comparison() -> None:
+    run = with_central(two_banks().facts(), 0.75)
+    assert run.final.central is not None
+    run.final.central.row_count = 1500
+    sections = view.sections(Shown(connected=True, run=run))
+    said = text(sections["verdict"])
+    assert (
+        "; the same recipe on all rows in one place was judged on 1,500 rows, 20 of them fraud, the federated model on "
+        "1,000, 20 of them fraud: no comparison."
+    ) in said
+    assert "ahead" not in said
+    assert "All rows in one place" not in said
+    assert "all rows in one place" not in text(sections["convergence"])
+
+
 def test_page_and_report_lead_with_the_same_alert_budget() -> None:
     run = two_banks(curve=THREE_BUDGETS).facts()
     drawn = view.sections(Shown(connected=True, run=run))
