@@ -175,21 +175,22 @@ async def _while_valid(
 
     ended.add_done_callback(end_step)
     try:
-        while True:
+        while not ended.done():
             try:
                 async with asyncio.timeout(None) as step:
                     response = await anext(responses, None)
             except Exception:
                 if ended.done():  # whatever else it failed with as the certificate ended
-                    raise ended.result() from None
+                    break
                 raise
             finally:
                 step = None
             if ended.done():
-                raise ended.result()
+                break
             if response is None:
                 return
             yield response
+        raise ended.result()
     finally:
         ended.cancel()
         await responses.aclose()  # type: ignore[attr-defined]  # an async generator

@@ -34,8 +34,9 @@ _EVENTS = {
 
 @dataclass(frozen=True)
 class _Queued:
-    """An event on its way to the disk, and who waits for its entry."""
+    """An event on its way to the disk, by its field in an entry, and who waits for that."""
 
+    field: str
     event: Message
     stored: asyncio.Future[history_pb2.Entry]
 
@@ -100,7 +101,8 @@ class Journal:
         return await asyncio.shield(persist(lambda: self._append(event)))
 
     async def _append(self, event: Message) -> history_pb2.Entry:
-        queued = _Queued(event, asyncio.get_running_loop().create_future())
+        field = _EVENTS[event.DESCRIPTOR.full_name]
+        queued = _Queued(field, event, asyncio.get_running_loop().create_future())
         self._queue.append(queued)
         if self._storing is None or self._storing.done():
             self._storing = asyncio.create_task(self._store_queue())
@@ -115,7 +117,7 @@ class Journal:
             except Exception as error:
                 failed = batch or [self._queue.popleft()]  # the writer is closed: it took none
                 for queued in failed:
-                    queued.stored.set_exception(error)
+                    _settle(queued.stored, error)
                 continue
             self._tell(batch, stored)
 
@@ -123,9 +125,13 @@ class Journal:
         self.head = stored[-1].entry.sequence
         self._recent.extend(stored)
         for queued, one in zip(batch, stored, strict=True):
-            for listener in self._listeners:
-                listener(one.entry)
-            queued.stored.set_result(one.entry)
+            outcome: history_pb2.Entry | Exception = one.entry
+            try:
+                for listener in self._listeners:
+                    listener(one.entry)
+            except Exception as error:  # its caller hears it, and the others go on
+                outcome = error
+            _settle(queued.stored, outcome)
         grown, self._grown = self._grown, asyncio.Event()
         grown.set()
 
@@ -179,7 +185,7 @@ class Journal:
         for queued in batch:
             sequence += 1
             entry = history_pb2.Entry(sequence=sequence)
-            getattr(entry, _EVENTS[queued.event.DESCRIPTOR.full_name]).CopyFrom(queued.event)
+            getattr(entry, queued.field).CopyFrom(queued.event)
             entry.time.GetCurrentTime()
             data, previous = entry.SerializeToString(deterministic=True), head
             head = next_head(previous, data)
@@ -206,6 +212,16 @@ class Journal:
     def _head_after(self, sequence: int) -> bytes:
         row = self._database.execute("SELECT head FROM entries WHERE sequence = ?", (sequence,)).fetchone()
         return bytes(row[0]) if row else b""
+
+
+def _settle(future: asyncio.Future[history_pb2.Entry], outcome: history_pb2.Entry | Exception) -> None:
+    """Tells who waits, unless the process ends and it waits no more."""
+    if future.done():
+        return
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
 
 
 def read_lines(path: Path) -> Iterator[history_pb2.JournalLine]:

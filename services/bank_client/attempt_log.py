@@ -1,7 +1,8 @@
 """The one masked attempt of a bank on its disk: a line when it begins and one for each stage that brought something.
 
 A line is on disk when the call returns. What has no line's end was being written when the process was killed: no answer
-followed from it, and it is cut off.
+followed from it, and it is cut off. What a process finds may never have been synced, or a sync of it may have failed:
+it is written anew, as a whole, before the next answer.
 """
 
 import os
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fedfraud import stored
-from fedfraud.identity import sync_folder
+from fedfraud.identity import write_secret
 from fedfraud.masking import Advertisement, Sealed
 from fedfraud.masking_bank import BankState
 
@@ -34,8 +35,10 @@ class AttemptLog:
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
         self._state: BankState | None = None
-        """What the file says, of this process's attempt."""
+        """What is on disk for certain: this object has written it."""
         self._size = 0
+        for torn in folder.glob(f".{FILE}.*"):  # of a process that was killed while it wrote: a secret
+            torn.unlink()
 
     def keep(self, state: BankState) -> None:
         """Writes what is new since the last time; OSError when the disk does not take it, and then it is asked again.
@@ -43,45 +46,47 @@ class AttemptLog:
         if state == self._state:
             return
         new = _new(self._state, state)
-        if new is None:
-            self._write(0, stored.to_bytes(state))
+        if new is None or not self._is_as_written():
+            self._state = None
+            line = stored.to_bytes(state) + b"\n"
+            write_secret(self._path, line)
+            self._size = len(line)
         else:
-            self._write(self._size, stored.to_bytes(new))
+            self._append(stored.to_bytes(new) + b"\n")
         self._state = state
 
     def read(self) -> BankState | None:
         """The attempt that a former call or process kept; None without one. Invalid when the file is damaged."""
+        self._state = None
         try:
-            *lines, _ = self._path.read_bytes().split(b"\n")
+            *lines, rest = self._path.read_bytes().split(b"\n")
         except FileNotFoundError:
-            lines = []
-        self._state, self._size = None, 0
-        if not lines:
             return None
-        state = stored.from_bytes(BankState, lines[0])
+        # The first line appears as a whole: one without its end is of a version that wrote no further ones.
+        state = stored.from_bytes(BankState, lines[0] if lines else rest)
         for line in lines[1:]:
             step = _values(stored.from_bytes(Step, line))
             state = replace(state, **{name: value for name, value in step.items() if value})
-        self._state, self._size = state, sum(len(line) + 1 for line in lines)
         return state
 
     def erase(self) -> None:
         """The round is over."""
-        self._state, self._size = None, 0
+        self._state = None
         self._path.unlink(missing_ok=True)
 
-    def _write(self, start: int, line: bytes) -> None:
-        fresh = not self._path.exists()
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.truncate(start)  # a former attempt, or what a full disk took of a line
-            file.seek(start)
-            file.write(line + b"\n")
+    def _is_as_written(self) -> bool:
+        """Not where a full disk took a part of a line, or where somebody else wrote."""
+        try:
+            return self._path.stat().st_size == self._size
+        except FileNotFoundError:
+            return False
+
+    def _append(self, line: bytes) -> None:
+        with self._path.open("ab") as file:
+            file.write(line)
             file.flush()
-            os.fsync(descriptor)
-        if fresh:
-            sync_folder(self._path.parent)
-        self._size = start + len(line) + 1
+            os.fsync(file.fileno())
+        self._size += len(line)
 
 
 def _new(known: BankState | None, state: BankState) -> Step | None:

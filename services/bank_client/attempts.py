@@ -210,10 +210,10 @@ def _read_records(path: Path) -> dict[bytes, bytes]:
         return {}
     data = path.read_bytes()
     whole = len(data) - len(data) % _RECORD_BYTES
-    if whole < len(data):
-        with path.open("r+b") as file:
-            file.truncate(whole)
-            os.fsync(file.fileno())
+    with path.open("r+b") as file:
+        file.truncate(whole)
+        os.fsync(file.fileno())  # whoever wrote the last record may have been killed before it was on disk
+    sync_folder(path.parent)
     if whole and data[:_RECORD_BYTES] != _FORMAT:
         raise Misconfigured(
             f"openings must be of this version of fedfraud, {path} is of another, which named figures "

@@ -271,6 +271,23 @@ async def test_what_waits_together_is_one_transaction_in_the_order_it_came(tmp_p
         assert [entry.seat_absent.fencing_number for entry in await journal.read(0)] == heard
 
 
+async def test_a_listener_that_fails_and_an_event_that_no_entry_has_are_their_own_callers_alone(tmp_path: Path) -> None:
+    def listens(entry: history_pb2.Entry) -> None:
+        if entry.seat_absent.fencing_number == 2:
+            raise ValueError("of entry 2")
+
+    with opened(tmp_path) as journal:
+        await journal.replay(listens)
+        with held(journal):
+            waiting = [asyncio.create_task(journal.append(event(number))) for number in (1, 2, 3)]
+            waiting.append(asyncio.create_task(journal.append(history_pb2.Entry())))
+            await asyncio.sleep(0)
+        async with asyncio.timeout(DEADLINE):
+            heard = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(one) for one in heard] == [history_pb2.Entry, ValueError, history_pb2.Entry, KeyError]
+        assert [entry.sequence for entry in await journal.read(0)] == [1, 2, 3]
+
+
 async def test_when_the_disk_fails_each_caller_hears_it_and_only_who_insists_is_stored_later(tmp_path: Path) -> None:
     with opened(tmp_path) as journal:
         with held(journal):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fedfraud import stored
 from fedfraud.errors import Invalid
 from fedfraud.masking import Advertisement
 from fedfraud.masking_bank import BankState
@@ -33,26 +34,73 @@ def test_each_stage_adds_a_line_with_what_is_new_and_every_start_reads_the_whole
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_process_that_comes_back_goes_on_in_the_same_file(tmp_path: Path) -> None:
+def test_a_process_that_comes_back_writes_anew_what_it_found_and_goes_on(tmp_path: Path) -> None:
     for state in STAGES:
         log = AttemptLog(tmp_path)
         log.read()
         log.keep(state)
-    assert (tmp_path / FILE).read_bytes().count(b"\n") == len(STAGES)
+        assert (tmp_path / FILE).read_bytes().count(b"\n") == 1
     assert AttemptLog(tmp_path).read() == CONSENTED
 
 
 @pytest.mark.parametrize("stages", [1, 2, 3, 4])
+def test_what_was_found_is_synced_before_it_is_answered_whoever_wrote_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stages: int
+) -> None:
+    log = AttemptLog(tmp_path)
+    for state in STAGES[:stages]:
+        log.keep(state)
+    again = AttemptLog(tmp_path)
+    assert again.read() == STAGES[stages - 1]
+
+    def fails(_: int) -> None:
+        raise OSError("never on disk")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", fails)
+        for _ in range(2):  # and again, when nothing has changed since
+            with pytest.raises(OSError, match="never on disk"):
+                again.keep(STAGES[stages - 1])
+    again.keep(STAGES[stages - 1])
+    assert AttemptLog(tmp_path).read() == STAGES[stages - 1]
+
+
+def test_an_attempt_of_a_version_that_wrote_no_line_ends_is_read(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(stored.to_bytes(MASKED))
+    assert AttemptLog(tmp_path).read() == MASKED
+
+
+def test_the_former_attempt_stays_until_the_disk_has_the_next_and_what_was_half_written_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = AttemptLog(tmp_path)
+    log.keep(MASKED)
+
+    def fails(_: int) -> None:
+        raise OSError("no space")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", fails)
+        with pytest.raises(OSError, match="no space"):
+            log.keep(replace(BEGUN, seed=b"\2" * 32))
+    assert AttemptLog(tmp_path).read() == MASKED
+    torn = tmp_path / f".{FILE}.4711"
+    torn.write_bytes(b"a secret")
+    AttemptLog(tmp_path)
+    assert not torn.exists()
+
+
+@pytest.mark.parametrize("stages", [2, 3, 4])
 def test_whatever_is_cut_off_of_the_last_line_leaves_what_was_before(tmp_path: Path, stages: int) -> None:
     log, sizes = AttemptLog(tmp_path), [0]
     for state in STAGES[:stages]:
         log.keep(state)
         sizes.append((tmp_path / FILE).stat().st_size)
     data = (tmp_path / FILE).read_bytes()
-    for size in range(sizes[-2], sizes[-1]):
+    for size in range(sizes[-2], sizes[-1]):  # the first line is there as a whole or not at all
         (tmp_path / FILE).write_bytes(data[:size])
         again = AttemptLog(tmp_path)
-        assert again.read() == (STAGES[stages - 2] if stages > 1 else None)
+        assert again.read() == STAGES[stages - 2]
     again.keep(STAGES[stages - 1])
     assert AttemptLog(tmp_path).read() == STAGES[stages - 1]
 
@@ -91,10 +139,10 @@ def test_a_line_that_the_disk_did_not_take_is_written_when_it_does(
         broken.setattr(os, "fsync", fails)  # the line is in the file, perhaps, and nobody may count on it
         with pytest.raises(OSError, match="no space"):
             log.keep(ADVERTISED)
-    log.keep(ADVERTISED)
+    log.keep(ADVERTISED)  # as a whole
     log.keep(MASKED)
     assert AttemptLog(tmp_path).read() == MASKED
-    assert (tmp_path / FILE).read_bytes().count(b"\n") == 3
+    assert (tmp_path / FILE).read_bytes().count(b"\n") == 2
 
 
 @pytest.mark.parametrize("line", [b"{}", b"", b"no JSON", b"[]"])
