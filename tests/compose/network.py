@@ -58,6 +58,7 @@ class Network:
             "SEED": str(SEED),
             "START_WAIT": "600",
             "ROUND_DEADLINE": "300",
+            "STAGE_DEADLINE": "30",  # of ten banks on two cores that do other things as well
             "LOG_FORM": "json",
             "PAGE_PORT": "0",  # any free one
             "REPORTS_DIR": str(self.reports),
