@@ -80,7 +80,7 @@ def _docker(*arguments: str, env: dict[str, str] | None = None) -> str:
     done = subprocess.run(["docker", *arguments], cwd=ROOT, env=env, capture_output=True, text=True, timeout=_DEADLINE)
     if done.returncode:
         raise SystemExit(f"docker {' '.join(arguments)} must succeed, it ended with {done.returncode}:\n{done.stderr}")
-    return done.stdout
+    return done.stdout + (done.stderr if arguments[0] == "logs" else "")  # containers log on standard error
 
 
 def _compose(settings: dict[str, str], *arguments: str) -> str:
