@@ -7,7 +7,8 @@ import pyarrow as pa
 
 from fedfraud.contract import Contract, feature_table
 from fedfraud.transactions import Feature
-from services.bank_client.own_data import OwnData, load
+from services.bank_client.own_data import load
+from services.bank_client.readers import OwnData
 from services.bank_client.settings import Settings
 
 NOW = 1_600_000_000  # 2020-09-13

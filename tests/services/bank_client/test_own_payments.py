@@ -17,7 +17,8 @@ from fedfraud.contract import CARDS
 from fedfraud.errors import Invalid
 from fedfraud.feature_plan import PLANS
 from services.bank_client.examples import Payments
-from services.bank_client.own_data import OwnData, read_table
+from services.bank_client.own_data import read_table
+from services.bank_client.readers import OwnData
 from services.bank_client.transactions import NEVER, UNKNOWN
 from tests.services.bank_client.own_rows import PLAIN, drawn_payments, own, sentences
 

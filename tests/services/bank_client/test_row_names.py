@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 
 from fedfraud.contract import CARDS, contract_named
 from services.bank_client.column_map import ColumnMap, Origin
-from services.bank_client.own_data import OwnData, read
+from services.bank_client.own_data import read
+from services.bank_client.readers import OwnData
 from services.bank_client.sources import file_source
 from tests.services.bank_client.own_rows import GOOD, NOW, TABLE, drawn_payments
 
