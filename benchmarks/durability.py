@@ -36,7 +36,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from services.aggregator import journal
+from services.aggregator import journal_file
 from services.aggregator.server import serve
 from services.aggregator.settings import Settings
 from tests.federation.hands import Aggregator, HandBank, Upload
@@ -54,14 +54,14 @@ def aggregate(settings: Settings, fsync: bool, ready: "Connection[Any, tuple[int
 
 def leave_fsync_out() -> None:
     """From outside: the product has no such switch."""
-    opened = journal._open
+    opened = journal_file._open
 
     def careless(path: Path) -> sqlite3.Connection:
         database = opened(path)
         database.execute("PRAGMA synchronous = OFF")
         return database
 
-    journal._open = careless
+    journal_file._open = careless
     os.fsync = lambda fd: None
 
 

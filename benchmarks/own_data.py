@@ -41,6 +41,7 @@ from fedfraud.recipe import Recipe, recipe_named
 from fedfraud.transactions import TUTORIAL
 from services.bank_client import own_data
 from services.bank_client.dataset import Rows, divide
+from services.bank_client.readers import OwnData
 from services.bank_client.settings import Settings
 from services.bank_client.training import Cancelled, Trainer
 
@@ -108,7 +109,7 @@ def timed(what: str, work: Callable[[], Any], said: dict[str, float], rows: int)
     return result
 
 
-def loaded(path: Path, contract: str) -> own_data.OwnData:
+def loaded(path: Path, contract: str) -> OwnData:
     """What a bank has before it joins."""
     found = own_data.load(Settings(data_dir=path.parent, dataset=path.name), contract_named(contract))
     found.report.findings.refuse()

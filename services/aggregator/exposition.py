@@ -20,7 +20,7 @@ from fedfraud.masking_sum import Stage
 from fedfraud.v1 import history_pb2, operation_pb2
 from fedfraud.wire import PROTOCOL_VERSION
 from services.aggregator.conductor import OUTCOMES
-from services.aggregator.journal import SCHEMA_VERSION
+from services.aggregator.journal_file import SCHEMA_VERSION
 from services.aggregator.status import Network
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)

@@ -1,25 +1,20 @@
 """The journal: an append-only list of entries in SQLite, hash-chained and signed, each on disk before it is told."""
 
 import asyncio
-import sqlite3
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from google.protobuf.message import Message
 
-from fedfraud.chain import is_signed, next_head, sign
-from fedfraud.errors import Misconfigured, OutOfRange
-from fedfraud.identity import sync_folder
+from fedfraud.chain import next_head, sign
+from fedfraud.errors import OutOfRange
 from fedfraud.v1 import federation_pb2, history_pb2
+from services.aggregator import journal_file
 from services.aggregator.writer import Writer, persist
 
-SCHEMA_VERSION = 2
-NAME = "journal.sqlite3"
-"""Of the file in the aggregator's data folder."""
 _PAGE = 500
 _RECENT = 64
 """Entries kept in memory for those who watch and have all but the newest."""
@@ -56,14 +51,7 @@ class Journal:
         """`begun`: there was a journal at this path before, and an empty one is not to take its place."""
         self._writer = writer
         self._key = key
-        with _readable(path):
-            if begun and not _is_begun(path):
-                raise Misconfigured(
-                    f"a network that has begun must have its journal, {path} or its -wal file is gone or empty: put "
-                    "them back from a copy, or begin a new network in another folder"
-                )
-            self._database = _open(path)
-            self._tail = _checked_head(self._database, key)
+        self._database, self._tail = journal_file.open_file(path, key, begun=begun)
         self.head = self._tail[0]
         self._queue: deque[_Queued] = deque()
         self._storing: asyncio.Task[None] | None = None
@@ -171,7 +159,7 @@ class Journal:
 
     def write_again(self) -> None:
         """Writes what the file has already, on the writer thread: fails as an entry would."""
-        self._database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        self._database.execute(f"PRAGMA user_version = {journal_file.SCHEMA_VERSION}")
 
     def close(self) -> None:
         """Closes the file; the writer must be closed first."""
@@ -222,83 +210,3 @@ def _settle(future: asyncio.Future[history_pb2.Entry], outcome: history_pb2.Entr
         future.set_exception(outcome)
     else:
         future.set_result(outcome)
-
-
-def read_lines(path: Path) -> Iterator[history_pb2.JournalLine]:
-    """The lines of a journal's file, unchecked, beside an aggregator that may be writing it or after its end."""
-    if not _has_bytes(path):
-        raise Misconfigured(f"a journal must be a file that is not empty, {path} is none")
-    with _readable(path):
-        database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-        try:
-            _check_version(database, path)
-            for entry, head, signature in database.execute(
-                "SELECT entry, head, signature FROM entries ORDER BY sequence"
-            ):
-                yield history_pb2.JournalLine(entry=entry, head=head, signature=signature)
-        finally:
-            database.close()
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """What SQLite says of a file that is no journal, or no longer, in our words."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise Misconfigured(f"a journal must be a whole SQLite file that can be opened: {error}, {path}") from error
-
-
-def _has_bytes(path: Path) -> bool:
-    """Whether SQLite may open it: beside a file of one byte or none it removes what the -wal still holds."""
-    return path.is_file() and path.stat().st_size > 1
-
-
-def _is_begun(path: Path) -> bool:
-    """Whether there is a journal at this path; nothing is made where there is none."""
-    if not _has_bytes(path):
-        return False
-    with closing(sqlite3.connect(path)) as database:
-        return bool(database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    # The connection moves to the writer thread after it was opened; no two threads use it at once.
-    database = sqlite3.connect(path, check_same_thread=False)
-    database.execute("PRAGMA journal_mode = WAL")
-    database.execute("PRAGMA synchronous = FULL")
-    if database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        _check_version(database, path)
-        return database
-    with database:
-        database.execute("BEGIN")  # table and version come together, whatever happens in between
-        database.execute(
-            "CREATE TABLE entries "
-            "(sequence INTEGER PRIMARY KEY, entry BLOB NOT NULL, head BLOB NOT NULL, signature BLOB NOT NULL)"
-        )
-        database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    sync_folder(path.parent)
-    return database
-
-
-def _check_version(database: sqlite3.Connection, path: Path) -> None:
-    version = database.execute("PRAGMA user_version").fetchone()[0]
-    if version != SCHEMA_VERSION:
-        age = "an older fedfraud wrote it" if version < SCHEMA_VERSION else "a newer fedfraud wrote it"
-        raise Misconfigured(
-            f"a journal's schema version must be {SCHEMA_VERSION}, got {version} in {path}: {age}; "
-            "it is not changed, finish it with that version or begin a new network in another folder"
-        )
-
-
-def _checked_head(database: sqlite3.Connection, key: Ed25519PrivateKey) -> tuple[int, bytes]:
-    """The last entry's sequence and head, after the whole chain was followed and the last signature checked."""
-    last, head, signed = 0, b"", b""
-    for sequence, data, stored, signature in database.execute("SELECT * FROM entries ORDER BY sequence"):
-        head = next_head(head, data)
-        if sequence != last + 1 or head != stored:
-            raise Misconfigured(f"journal entries must be whole and in order, got a fault at entry {sequence}")
-        last, signed = sequence, signature
-    if last and not is_signed(key.public_key(), head, signed):
-        raise Misconfigured(f"a journal must be signed by this aggregator's key, entry {last} is not")
-    return last, head

@@ -24,7 +24,8 @@ from services.aggregator.final_models import FinalModels
 from services.aggregator.guard import ErrorMapper, Guard
 from services.aggregator.holdout import Holdout
 from services.aggregator.intake import Intake
-from services.aggregator.journal import NAME, Journal
+from services.aggregator.journal import Journal
+from services.aggregator.journal_file import NAME
 from services.aggregator.participants import Participants
 from services.aggregator.recovery import NamedVectors
 from services.aggregator.round_drive import Surroundings

@@ -12,7 +12,7 @@ from fedfraud.errors import FedfraudError, Invalid, Misconfigured
 from fedfraud.masking_journal import federation_id
 from fedfraud.v1 import history_pb2
 from fedfraud.wire import round_key_from_proto
-from services.aggregator.journal import NAME, read_lines
+from services.aggregator.journal_file import NAME, read_lines
 from services.aggregator.progress import Progress
 from services.aggregator.recomputation import Depth, Recomputation
 from services.aggregator.vectors import NAME as VECTORS

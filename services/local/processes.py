@@ -1,16 +1,13 @@
-"""The network's processes on this machine: what each one runs, and how they are started and stopped together."""
+"""The network's processes on this machine: how they are started and stopped together."""
 
-import asyncio
 import contextlib
-import multiprocessing
 import os
 import shlex
 import signal
 import socket
 import sys
-import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
@@ -18,19 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from fedfraud.central import Central, Purpose
-from fedfraud.errors import FedfraudError, Misconfigured
+from fedfraud.errors import Misconfigured
 from fedfraud.identity import seat_name
-from fedfraud.logs import Log, configure
 from fedfraud.transactions import HAVE_HOLDOUT, preset_of
-from services.aggregator import server
 from services.aggregator.settings import Settings as AggregatorSettings
 from services.bank_client.settings import Settings as BankSettings
-from services.local import fork_server
+from services.local import children, fork_server
 from services.reporter.settings import Settings as ReporterSettings
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 5.0
-_TURN_SECONDS, _HOSTS_TURN_SECONDS = 10.0, 120.0
 LOOPBACK = "127.0.0.1"
 LOG = "log"
 """The name of every process's log in its folder."""
@@ -80,7 +74,7 @@ class LocalNetwork:
         population, seed = self._settings.population, self._settings.seed
         if population not in HAVE_HOLDOUT:
             return
-        writing = self._start("holdout", _write_holdout, population, seed, path)
+        writing = self._start("holdout", children.write_holdout, population, seed, path)
         writing.join(_START_SECONDS)
         if writing.exitcode != 0:
             raise Misconfigured(f"the hold-out must be written, see {self.log_file('holdout')}")
@@ -106,7 +100,7 @@ class LocalNetwork:
     def start_central(self) -> None:
         """Begins to train what was announced; at once, or when the rounds no longer need the machine."""
         if self._central and "central" not in self.processes:
-            self._start("central", _write_central, *self._central)
+            self._start("central", children.write_central, *self._central)
 
     def withdraw_central(self) -> None:
         """The run is over: what has not begun does not come."""
@@ -120,7 +114,7 @@ class LocalNetwork:
             "listen": self.address or f"{LOOPBACK}:0",
             "enrolment_listen": self.enrolment_address or f"{LOOPBACK}:0",
         }
-        process = self._start("aggregator", _aggregate, self._settings.model_copy(update=listen), theirs)
+        process = self._start("aggregator", children.aggregate, self._settings.model_copy(update=listen), theirs)
         theirs.close()
         with ours:
             try:
@@ -134,13 +128,13 @@ class LocalNetwork:
 
     def start_bank(self, number: int, **settings: object) -> None:
         """Starts a simulated bank in the folder bank-NN; banks enrol in the order in which they are started."""
-        self._start(seat_name(number), _bank, self._bank_settings(number, settings), *self._next_turn())
+        self._start(seat_name(number), children.bank, self._bank_settings(number, settings), *self._next_turn())
 
     def start_host(self, numbers: range, training_threads: int = 1, **settings: object) -> None:
         """Starts these simulated banks in one process, each in its own folder bank-NN; they enrol in order."""
         banks = tuple(self._bank_settings(number, settings) for number in numbers)
         self._hosts += 1
-        self._start(f"host-{self._hosts}", _host, banks, training_threads, *self._next_turn())
+        self._start(f"host-{self._hosts}", children.host_banks, banks, training_threads, *self._next_turn())
 
     def start_hosted_banks(self, count: int, hosts: int) -> None:
         """Starts the banks 1 to `count` in `hosts` processes."""
@@ -179,7 +173,7 @@ class LocalNetwork:
             page_listen=f"{LOOPBACK}:{page_port if _is_free(page_port) else 0}",
             page_hosts="localhost,127.0.0.1,[::1]",
         )
-        self._start("reporter", _report, settings, theirs)
+        self._start("reporter", children.report, settings, theirs)
         theirs.close()
 
     def page_url(self, seconds: float = _START_SECONDS) -> str:
@@ -213,96 +207,11 @@ class LocalNetwork:
         self.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self.run_dir / name).mkdir(exist_ok=True)
         process: BaseProcess = self._context.Process(  # type: ignore[attr-defined]  # every context has it
-            target=_child, args=(self.log_file(name), target, *arguments), name=name
+            target=children.child, args=(self.log_file(name), target, *arguments), name=name
         )
         process.start()
         self.processes[name] = process
         return process
-
-
-def _child(log_file: Path, target: Callable[..., None], *arguments: object) -> None:
-    """The first thing in every process: its log, its signals, and an end if the parent is gone."""
-    descriptor = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    os.close(descriptor)
-    configure()  # what has no settings is the writing of the hold-out
-    for argument in arguments:
-        settings = argument[0] if isinstance(argument, tuple) else argument  # a host's banks are set alike
-        if isinstance(settings, AggregatorSettings | BankSettings | ReporterSettings):
-            configure(settings.log_level, settings.log_form)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which ends everybody in order
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    target(*arguments)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _until_terminated(service: Callable[[asyncio.Event], Coroutine[Any, Any, int | None]]) -> None:
-    async def main() -> int | None:
-        stop = asyncio.Event()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-        return await service(stop)
-
-    try:
-        status = asyncio.run(main())
-    except FedfraudError as error:
-        Log(multiprocessing.current_process().name).error("cannot go on", reason=error)
-        status = 2
-    sys.exit(status or 0)
-
-
-def _write_holdout(population: str, seed: int, path: Path) -> None:
-    from services.bank_client.write_shard import write_holdout
-
-    write_holdout(population, seed, path)
-
-
-def _write_central(purpose: Purpose, path: Path) -> None:
-    from services.bank_client.write_central import write_central
-
-    write_central(purpose, path)
-
-
-def _aggregate(settings: AggregatorSettings, ready: "Connection[tuple[int, int], Any]") -> None:
-    _until_terminated(lambda stop: server.serve(settings, stop, lambda *ports: ready.send(ports)))
-
-
-def _bank(settings: BankSettings, turn: Event | None, done: Event) -> None:
-    """What the containers do in three commands: enrol, write the shard, serve."""
-
-    from services.bank_client.enrol import ensure_enrolled
-    from services.bank_client.participant import BankClient
-    from services.bank_client.write_shard import write_shard
-
-    # Until it serves, SIGTERM ends the process as it is: nothing is half done that the next start would miss.
-    if turn is not None:
-        turn.wait(_TURN_SECONDS)
-    enrolment = asyncio.run(ensure_enrolled(settings))
-    done.set()
-    Log(enrolment.seat).info("enrolled", seat=enrolment.seat, slot=enrolment.slot)
-    write_shard(**enrolment.shard, data_dir=settings.data_dir)
-    _until_terminated(lambda stop: BankClient(settings, stop).serve())
-
-
-def _host(banks: tuple[BankSettings, ...], training_threads: int, turn: Event | None, done: Event) -> None:
-    """The same for many banks."""
-    from services.local import host
-
-    if turn is not None:
-        turn.wait(_HOSTS_TURN_SECONDS)
-    _until_terminated(lambda stop: host.serve(banks, training_threads, stop, done.set))
-
-
-def _report(settings: ReporterSettings, ready: "Connection[int, Any]") -> None:
-    from services.reporter.__main__ import serve
-
-    _until_terminated(lambda stop: serve(settings, stop, ready.send))
 
 
 def _is_free(port: int) -> bool:

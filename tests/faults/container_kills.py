@@ -23,7 +23,7 @@ JOURNAL = """
 import json
 from pathlib import Path
 from fedfraud.v1 import history_pb2
-from services.aggregator.journal import read_lines
+from services.aggregator.journal_file import read_lines
 lines = list(read_lines(Path("/data/journal.sqlite3")))
 entries = [history_pb2.Entry.FromString(line.entry) for line in lines]
 def events(kind):

@@ -12,7 +12,7 @@ import grpc
 from fedfraud.chain import next_head
 from fedfraud.v1 import history_pb2, model_pb2
 from fedfraud.wire import RoundKey, round_key_from_proto
-from services.aggregator.journal import NAME, read_lines
+from services.aggregator.journal_file import NAME, read_lines
 from services.aggregator.vectors import Vectors
 from services.bank_client.enrol import ensure_enrolled
 from services.bank_client.receipts import Receipts

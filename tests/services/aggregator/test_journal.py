@@ -15,7 +15,8 @@ from fedfraud.chain import checked_receipt, is_signed, next_head, sign
 from fedfraud.errors import Misconfigured, NotStored, OutOfRange
 from fedfraud.v1 import history_pb2
 from fedfraud.wire import RoundKey
-from services.aggregator.journal import Journal, read_lines
+from services.aggregator.journal import Journal
+from services.aggregator.journal_file import read_lines
 from services.aggregator.writer import Writer
 
 DEADLINE = 10.0

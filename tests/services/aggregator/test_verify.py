@@ -17,7 +17,7 @@ from fedfraud.chain import next_head, sign
 from fedfraud.errors import Misconfigured
 from fedfraud.v1 import history_pb2
 from fedfraud.wire import manifest_from_proto, run_state_from_proto, run_state_to_proto
-from services.aggregator.journal import read_lines
+from services.aggregator.journal_file import read_lines
 from services.aggregator.verify import verify
 from tests.federation import journals
 from tests.federation.hands import pair

@@ -13,6 +13,7 @@ from fedfraud.enrolment import JoinFolder, enrol
 from fedfraud.identity import new_key
 from fedfraud.v1 import operation_pb2, operation_pb2_grpc
 from services.aggregator import journal as journals
+from services.aggregator import journal_file
 from services.aggregator.authority import Authority
 from services.aggregator.server import serve
 from services.aggregator.settings import Settings
@@ -60,7 +61,7 @@ class Network:
         self.data.mkdir(parents=True, exist_ok=True)
         writer = Writer()
         key = Authority(self.data / "authority").journal_key
-        journal = journals.Journal(self.data / journals.NAME, writer, key)
+        journal = journals.Journal(self.data / journal_file.NAME, writer, key)
         for entry in told.entries:
             await journal.append(getattr(entry, entry.WhichOneof("event") or ""))
         writer.close()

@@ -1,0 +1,112 @@
+"""What each process of the local network runs, from its log and its signals on."""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from multiprocessing.connection import Connection, wait
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Any
+
+from fedfraud.central import Purpose
+from fedfraud.errors import FedfraudError
+from fedfraud.logs import Log, configure
+from services.aggregator import server
+from services.aggregator.settings import Settings as AggregatorSettings
+from services.bank_client.settings import Settings as BankSettings
+from services.reporter.settings import Settings as ReporterSettings
+
+_TURN_SECONDS, _HOSTS_TURN_SECONDS = 10.0, 120.0
+
+
+def child(log_file: Path, target: Callable[..., None], *arguments: object) -> None:
+    """The first thing in every process: its log, its signals, and an end if the parent is gone."""
+    descriptor = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    configure()  # what has no settings is the writing of the hold-out
+    for argument in arguments:
+        settings = argument[0] if isinstance(argument, tuple) else argument  # a host's banks are set alike
+        if isinstance(settings, AggregatorSettings | BankSettings | ReporterSettings):
+            configure(settings.log_level, settings.log_form)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which ends everybody in order
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    target(*arguments)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _until_terminated(service: Callable[[asyncio.Event], Coroutine[Any, Any, int | None]]) -> None:
+    async def main() -> int | None:
+        stop = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+        return await service(stop)
+
+    try:
+        status = asyncio.run(main())
+    except FedfraudError as error:
+        Log(multiprocessing.current_process().name).error("cannot go on", reason=error)
+        status = 2
+    sys.exit(status or 0)
+
+
+def write_holdout(population: str, seed: int, path: Path) -> None:
+    """The public hold-out, for the aggregator."""
+    from services.bank_client import write_shard
+
+    write_shard.write_holdout(population, seed, path)
+
+
+def write_central(purpose: Purpose, path: Path) -> None:
+    """What a model of all rows in one place comes to."""
+    from services.bank_client import write_central as central
+
+    central.write_central(purpose, path)
+
+
+def aggregate(settings: AggregatorSettings, ready: "Connection[tuple[int, int], Any]") -> None:
+    """The aggregator; `ready` gets its two ports."""
+    _until_terminated(lambda stop: server.serve(settings, stop, lambda *ports: ready.send(ports)))
+
+
+def bank(settings: BankSettings, turn: Event | None, done: Event) -> None:
+    """What the containers do in three commands: enrol, write the shard, serve."""
+
+    from services.bank_client.enrol import ensure_enrolled
+    from services.bank_client.participant import BankClient
+    from services.bank_client.write_shard import write_shard
+
+    # Until it serves, SIGTERM ends the process as it is: nothing is half done that the next start would miss.
+    if turn is not None:
+        turn.wait(_TURN_SECONDS)
+    enrolment = asyncio.run(ensure_enrolled(settings))
+    done.set()
+    Log(enrolment.seat).info("enrolled", seat=enrolment.seat, slot=enrolment.slot)
+    write_shard(**enrolment.shard, data_dir=settings.data_dir)
+    _until_terminated(lambda stop: BankClient(settings, stop).serve())
+
+
+def host_banks(banks: tuple[BankSettings, ...], training_threads: int, turn: Event | None, done: Event) -> None:
+    """The same for many banks."""
+    from services.local import host
+
+    if turn is not None:
+        turn.wait(_HOSTS_TURN_SECONDS)
+    _until_terminated(lambda stop: host.serve(banks, training_threads, stop, done.set))
+
+
+def report(settings: ReporterSettings, ready: "Connection[int, Any]") -> None:
+    """The reporter; `ready` gets the page's port."""
+    from services.reporter.__main__ import serve
+
+    _until_terminated(lambda stop: serve(settings, stop, ready.send))
