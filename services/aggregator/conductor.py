@@ -15,7 +15,7 @@ from fedfraud.v1 import federation_pb2, history_pb2
 from fedfraud.wire import RoundKey, round_key_from_proto, segments_from_proto
 from services.aggregator import averaging, messages
 from services.aggregator.averaging import Model
-from services.aggregator.intake import OpenRound
+from services.aggregator.open_round import OpenRound
 from services.aggregator.progress import Accepted, FormerSums, Progress
 from services.aggregator.round_drive import Surroundings
 from services.aggregator.runs import Run, new_run_id, store_model

@@ -2,99 +2,27 @@
 
 import asyncio
 import contextlib
-import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
-from datetime import timedelta
+from collections.abc import AsyncIterator
 
 from fedfraud.errors import FedfraudError, Invalid, NotStored, Stale, Stalled, TooLarge
 from fedfraud.identity import Credential
-from fedfraud.layout import Layout
 from fedfraud.logs import Log
 from fedfraud.masking import Masked
 from fedfraud.v1 import federation_pb2, history_pb2
 from fedfraud.wire import disclosure_from_proto, disclosure_to_proto, round_key_from_proto, round_key_to_proto
 from services.aggregator.arriving import MEMORY_BYTES, Arriving, InFile, InMemory, Share
 from services.aggregator.journal import Journal
-from services.aggregator.masked import MaskedRound
+from services.aggregator.open_round import OpenRound
 from services.aggregator.participants import Participants
-from services.aggregator.progress import Accepted
-from services.aggregator.rounds import Outcome, Round
 from services.aggregator.seats import Seats
 from services.aggregator.vectors import Vectors
 from services.aggregator.writer import Writer
 
+_UPLOADS = 4
+"""Of one seat at once, so that it cannot fill the disk or the memory: its former sessions' may not have ended yet."""
 _REFUSALS_JOURNALLED = 20
 """Refusals of one seat in one round that go into the journal; a caller cannot fill the disk with its faults."""
-
-
-class OpenRound:
-    """A round among its surroundings: the layout of its contributions, its instruction, and who waits for it."""
-
-    def __init__(
-        self,
-        state: Round,
-        layout: Layout,
-        instruction: federation_pb2.RoundInstruction,
-        time_left: Callable[[], float],
-        masked: MaskedRound | None = None,
-    ) -> None:
-        self.state = state
-        self.layout = layout
-        self.masked = masked
-        self._instruction = instruction
-        self._time_left = time_left
-        self._began = time.monotonic()
-        self.sequences: dict[str, int] = {}
-        """The journal entry that accepted each seat's contribution."""
-        self.refusals: Counter[str] = Counter()
-        self.turned_away: set[str] = set()
-        """Seats whose word the disk did not take: they were not silent."""
-        self.lock = asyncio.Lock()
-        self.answered = asyncio.Event()
-
-    def remember(self, accepted: Mapping[str, Accepted]) -> None:
-        """What a former process accepted: its receipts are given again."""
-        self.sequences.update({seat: one.sequence for seat, one in accepted.items()})
-
-    def instruction(self) -> federation_pb2.ParticipateResponse:
-        """What a bank of the cohort is told, with the time that is left now."""
-        message = federation_pb2.ParticipateResponse(round=self._instruction)
-        message.round.time_left.FromTimedelta(timedelta(seconds=max(self._time_left(), 0.0)))
-        return message
-
-    @property
-    def awaited(self) -> list[str]:
-        """The seats that are waited for now."""
-        return self.masked.awaited if self.masked else self.state.awaited
-
-    @property
-    def asked(self) -> frozenset[str]:
-        """The seats of whom the round, or its present stage, wants an answer: in a masked round fewer and fewer."""
-        if self.masked is None:
-            return self.state.plan.cohort
-        return frozenset(self.masked.attempt.expected()) - self.masked.declined.keys()
-
-    @property
-    def waited(self) -> float:
-        """Seconds since the round, or its present stage, began to wait for these seats."""
-        return time.monotonic() - (self.masked.began if self.masked else self._began)
-
-    @property
-    def time_left(self) -> float:
-        """Seconds until the deadline of the round or of its present stage."""
-        return max(self.masked.ends - time.monotonic() if self.masked else self._time_left(), 0.0)
-
-    def for_returning(self, seat: str) -> list[federation_pb2.ParticipateResponse]:
-        """What a bank is told that comes back while the round is open: all that it needs to go on, or nothing."""
-        if self.state.outcome is not Outcome.OPEN or seat not in self.state.plan.cohort:
-            return []
-        if self.masked is None:
-            return [self.instruction()] if seat in self.state.awaited else []
-        if seat in self.masked.declined or seat not in self.masked.attempt.expected():
-            return []
-        stage = self.masked.instruction(seat)
-        return [self.instruction(), *([stage] if stage else [])]
 
 
 class Intake:
@@ -120,6 +48,7 @@ class Intake:
         self._writer = writer
         self._vectors = vectors
         self._share = Share()
+        self._uploads: Counter[str] = Counter()
         self._stall_timeout = stall_timeout
         self._log = log
 
@@ -163,6 +92,21 @@ class Intake:
             return await self._receipt(open_round, seat)
         if header.HasField("disclosure"):  # its figures, held to their ranges, and no field that we do not know
             header.disclosure.CopyFrom(disclosure_to_proto(disclosure_from_proto(header.disclosure)))
+        arriving = await self._arrived(open_round, seat, header, requests)
+        # What is journalled counts, so this is not left half-way when the caller goes away.
+        return await asyncio.shield(self._settle(open_round, credential, header, arriving))
+
+    async def _arrived(
+        self,
+        open_round: OpenRound,
+        seat: str,
+        header: federation_pb2.ContributionHeader,
+        requests: AsyncIterator[federation_pb2.SubmitContributionRequest],
+    ) -> Arriving:
+        """All of a contribution, checked as far as it can be."""
+        if self._uploads[seat] >= _UPLOADS:
+            raise TooLarge(f"a seat must have at most {_UPLOADS} uploads under way, {seat} has {self._uploads[seat]}")
+        self._uploads[seat] += 1
         arriving = self._arriving(open_round, 8 * header.word_count)
         try:
             await self._body(requests, arriving)
@@ -176,8 +120,9 @@ class Intake:
         except BaseException:
             arriving.drop()
             raise
-        # What is journalled counts, so this is not left half-way when the caller goes away.
-        return await asyncio.shield(self._settle(open_round, credential, header, arriving))
+        finally:
+            self._uploads[seat] -= 1
+        return arriving
 
     def _arriving(self, open_round: OpenRound, size: int) -> Arriving:
         """Masked words are added in memory, and small ones are written in one piece: these wait there."""

@@ -19,9 +19,10 @@ from fedfraud.wire import RoundKey
 from services.aggregator import messages, stored_words
 from services.aggregator.averaging import Model
 from services.aggregator.holdout import Holdout
-from services.aggregator.intake import Intake, OpenRound
+from services.aggregator.intake import Intake
 from services.aggregator.journal import Journal
 from services.aggregator.masked import MaskedRound
+from services.aggregator.open_round import OpenRound
 from services.aggregator.participants import Participants
 from services.aggregator.progress import Progress
 from services.aggregator.rounds import Outcome, Plan

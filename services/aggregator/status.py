@@ -7,8 +7,9 @@ from fedfraud.masking_journal import STAGES
 from fedfraud.v1 import history_pb2, operation_pb2
 from fedfraud.wire import round_key_to_proto, segments_to_proto
 from services.aggregator.conductor import Conductor
-from services.aggregator.intake import Intake, OpenRound
+from services.aggregator.intake import Intake
 from services.aggregator.journal import Journal
+from services.aggregator.open_round import OpenRound
 from services.aggregator.participants import Participants
 from services.aggregator.rounds import Outcome
 from services.aggregator.seats import SeatRecord, Seats

@@ -353,6 +353,46 @@ async def test_a_stalled_upload_is_refused(tmp_path: Path, sent: int) -> None:
         await commits(network, 2)
 
 
+async def test_a_seat_has_few_uploads_under_way_and_is_heard_again_when_they_end(tmp_path: Path) -> None:
+    async with pair(tmp_path) as network:
+        await network.answer()
+        bank, upload, begun = network.banks[1], network.good()[1], []
+
+        async def slow() -> AsyncIterator[Request]:
+            yield upload.header
+            yield Request(chunk=upload.data[:8])
+            begun.append(True)
+            await asyncio.Event().wait()
+
+        uploads = [asyncio.ensure_future(bank.submit(slow())) for _ in range(4)]
+        await until(lambda: len(begun) == 4, "four uploads have begun")
+        while True:  # what was sent is not yet what has arrived
+            probe = asyncio.ensure_future(bank.submit(slow()))
+            await asyncio.wait({probe}, timeout=0.5)
+            if probe.done():
+                break
+            uploads.append(probe)
+        refusal = probe.exception()
+        assert isinstance(refusal, grpc.aio.AioRpcError)
+        assert refusal.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert refusal.details() == "a seat must have at most 4 uploads under way, bank-02 has 4"
+        for uploading in uploads:
+            uploading.cancel()
+        await asyncio.gather(*uploads, return_exceptions=True)
+
+        heard: list[grpc.StatusCode] = []
+        async with asyncio.timeout(20):
+            while grpc.StatusCode.OK not in heard:  # the ends of the others are on their way
+                try:
+                    await bank.submit(upload.messages)
+                    heard.append(grpc.StatusCode.OK)
+                except grpc.aio.AioRpcError as error:
+                    heard.append(error.code())
+                await asyncio.sleep(0.05)
+        assert set(heard) <= {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
+        await commits(network, 2)
+
+
 async def test_a_message_beyond_a_mebibyte_is_refused_before_it_is_read(tmp_path: Path) -> None:
     async with pair(tmp_path) as network:
         await network.answer()
