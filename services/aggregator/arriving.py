@@ -23,7 +23,7 @@ MEMORY_BYTES = 1 << 20
 _WAITING_BYTES, _LEAST_WRITE_BYTES, _MOST_WRITE_BYTES = 8 << 20, 1 << 16, 1 << 18
 
 
-class Share:
+class Room:
     """What all large contributions that arrive now have in memory together does not grow with their number."""
 
     def __init__(self) -> None:
@@ -56,10 +56,6 @@ class Arriving(Protocol):
     def drop(self) -> None:
         """Nobody needs them any more but as the seat's contribution, if they were kept."""
 
-    @property
-    def words(self) -> Words:
-        """All of them."""
-
 
 class InMemory:
     """A small contribution, or a masked one, which is added in memory."""
@@ -90,18 +86,18 @@ class InMemory:
 
     @property
     def words(self) -> Words:
-        """See Arriving."""
+        """All of them."""
         return fixed_point.from_bytes(self._data)
 
 
 class InFile:
-    """A large one: no more of it is in memory than its share and a chunk."""
+    """A large one: no more of it is in memory than its room and a chunk."""
 
-    def __init__(self, size: int, path: Path, writer: Writer, share: Share) -> None:
-        """`path` is this contribution's alone, `share` is all of theirs."""
+    def __init__(self, size: int, path: Path, writer: Writer, room: Room) -> None:
+        """`path` is this contribution's alone, `room` is all of theirs."""
         self.size, self.received = size, 0
-        self._path, self._writer, self._share = path, writer, share
-        share.arriving += 1
+        self._path, self._writer, self._room = path, writer, room
+        room.arriving += 1
         self._file: BinaryIO | None = None
         self._digest = hashlib.sha256()
         self._waiting: list[bytes] = []
@@ -113,7 +109,7 @@ class InFile:
         self._waiting.append(chunk)
         self._waiting_bytes += len(chunk)
         self.received += len(chunk)
-        if self._waiting_bytes >= self._share.write_bytes:
+        if self._waiting_bytes >= self._room.write_bytes:
             await self._writer.beside(self._write, self._taken())
 
     async def end(self) -> bytes:
@@ -131,13 +127,8 @@ class InFile:
 
     def drop(self) -> None:
         """See Arriving; a thread may still write, and is not waited for."""
-        self._share.arriving -= 1
+        self._room.arriving -= 1
         asyncio.get_running_loop().run_in_executor(None, self._drop)
-
-    @property
-    def words(self) -> Words:
-        """See Arriving."""
-        return stored_words.read(self._path, slice(0, self.size // 8))
 
     def _taken(self) -> list[bytes]:
         taken, self._waiting, self._waiting_bytes = self._waiting, [], 0

@@ -11,7 +11,7 @@ from fedfraud.logs import Log
 from fedfraud.masking import Masked
 from fedfraud.v1 import federation_pb2, history_pb2
 from fedfraud.wire import disclosure_from_proto, disclosure_to_proto, round_key_from_proto, round_key_to_proto
-from services.aggregator.arriving import MEMORY_BYTES, Arriving, InFile, InMemory, Share
+from services.aggregator.arriving import MEMORY_BYTES, Arriving, InFile, InMemory, Room
 from services.aggregator.journal import Journal
 from services.aggregator.open_round import OpenRound
 from services.aggregator.participants import Participants
@@ -47,7 +47,7 @@ class Intake:
         self._journal = journal
         self._writer = writer
         self._vectors = vectors
-        self._share = Share()
+        self._room = Room()
         self._uploads: Counter[str] = Counter()
         self._stall_timeout = stall_timeout
         self._log = log
@@ -128,7 +128,7 @@ class Intake:
         """Masked words are added in memory, and small ones are written in one piece: these wait there."""
         if open_round.masked or size <= MEMORY_BYTES:
             return InMemory(size)
-        return InFile(size, self._vectors.arriving(), self._writer, self._share)
+        return InFile(size, self._vectors.arriving(), self._writer, self._room)
 
     def _counts_already(self, former: OpenRound, seat: str, header: federation_pb2.ContributionHeader) -> bool:
         """Whether the former round has it: it closed before the bank had its answer."""
@@ -197,6 +197,7 @@ class Intake:
             open_round.sequences[seat] = entry.sequence
 
         if open_round.masked:
+            assert isinstance(arrived, InMemory)  # noqa: S101  # for the type checker: `_arriving` chose it
             told = Masked(seat, header.vector_sha256, header.masked_signature)
             await open_round.masked.take_words(told, arrived.words, store)
         else:

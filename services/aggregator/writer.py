@@ -1,4 +1,7 @@
-"""The one thread that makes things durable, and whether the disk takes what it is given."""
+"""The one thread that makes things count, in order, and whether the disk takes what it is given.
+
+Large contributions are written and synced by other threads before that (`beside`): it renames them.
+"""
 
 import asyncio
 import contextlib
@@ -46,8 +49,15 @@ class Writer:
         self._note("")
         return result
 
+    async def insist(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same, again and again while the disk is full or fails; for as long as it takes.
+
+        For what nobody can be asked to send again; `work` must be one that may be repeated.
+        """
+        return await persist(lambda: self.run(work, *args, **kwargs))
+
     async def beside(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The result of `work`, done by another thread: for large pieces that need no order yet; the same errors."""
+        """The result of `work`, done by another thread: for large pieces that need no order yet. Errors as of `run`."""
         if self._closed:
             raise Closed("nothing is written any more, the process ends")
         try:
@@ -55,13 +65,6 @@ class Writer:
         except OSError as error:
             self._note(str(error))
             raise _not_stored(error) from error
-
-    async def insist(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The same, again and again while the disk is full or fails; for as long as it takes.
-
-        For what nobody can be asked to send again; `work` must be one that may be repeated.
-        """
-        return await persist(lambda: self.run(work, *args, **kwargs))
 
     async def probe(self, folder: Path, also: Callable[[], object]) -> None:
         """While the disk fails, tries it until it takes something again; then waits for the next failure. Endless.

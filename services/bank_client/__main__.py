@@ -48,7 +48,6 @@ def main() -> int:
     central.add_argument("--recipe", default="", help="the run's recipe (default: the population's)")
     central.add_argument("--rounds", type=int, default=0, help="the run's training rounds (default: the population's)")
     central.add_argument("--banks", type=int, default=10, help="the banks whose rows it has (default: 10)")
-    central.add_argument("--first-day", default="", help="of the run's feature plan (default: the population's)")
     usual = ",".join(map(str, USUAL_TERMS.budgets))
     central.add_argument("--alert-budgets", default="", help=f"the run's, separated by commas (default: {usual})")
     central.add_argument("--headline-budget", default="", help=f"one of them (default: {USUAL_TERMS.headline})")
@@ -105,7 +104,6 @@ async def _command(arguments: argparse.Namespace, settings: Settings) -> int:
                 recipe=arguments.recipe or recipe,
                 rounds=arguments.rounds or rounds,
                 banks=arguments.banks,
-                first_day=arguments.first_day,
                 terms=terms_of(arguments.alert_budgets, arguments.headline_budget, arguments.admin_cents),
             )
             write_central(purpose, arguments.file)

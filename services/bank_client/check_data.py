@@ -16,13 +16,16 @@ broken with file, column and row. No network is needed, and nothing leaves this 
 
 where the rows are, by environment variables:
   DATA_DIR=/data             the bank's folder
-  DATASET=dataset.parquet    in it: a .parquet or .csv file, a folder of daily drops, or a SQLite file
+  DATASET=dataset.parquet    in it or a whole path: a .parquet or .csv file, a folder of daily drops, or a SQLite file
   DATASET_QUERY=SELECT ...   the rows as a query, of that SQLite file or of a PostgreSQL server
   DATASET_URL_FILE=/run/url  a file with that server's postgresql://user:password@host/database
 
 what their columns are called (the contract's own names unless one is set):
   DATA_PRESET=handbook       one of {", ".join(PRESETS)}
-  COLUMN_MAP=columns.toml    a file in the folder, TOML or JSON, over the preset if there is one
+  COLUMN_MAP=columns.toml    a file in the folder or by a whole path, TOML or JSON, over the preset if there is one
+
+which days of payments count:
+  FIRST_DAY=2026-01-01       day 0 of the feature plan, everywhere the same (default: the population's)
 
 example: DATA_DIR=. DATASET=payments.csv COLUMN_MAP=columns.toml python -m services.bank_client check-data
 

@@ -21,7 +21,7 @@ from services.bank_client.sources import Chunk
 T = TypeVar("T")
 _FLAG_UNIT = "0 or 1"
 """Of inputs that a bank may keep as booleans."""
-_MOST_ID_BYTES = 256
+MOST_ID_BYTES = 256
 """Many rows of ids are held at a time: longer ones are no ids, but a column that was taken for them."""
 
 
@@ -112,8 +112,8 @@ class Checked:
             return pa.array([""] * len(chunk))
         self._rows("empty", chunk, name, found.is_null().to_numpy(zero_copy_only=False), "must hold an id", cells)
         found = pc.fill_null(found, "")
-        long = pc.greater(pc.binary_length(found), _MOST_ID_BYTES).to_numpy(zero_copy_only=False)
-        self._rows("long", chunk, name, long, f"must hold ids of at most {_MOST_ID_BYTES} bytes", cells)
+        long = pc.greater(pc.binary_length(found), MOST_ID_BYTES).to_numpy(zero_copy_only=False)
+        self._rows("long", chunk, name, long, f"must hold ids of at most {MOST_ID_BYTES} bytes", cells)
         return found
 
     def known_in_time(self, chunk: Chunk, name: str, times: Times, labels: NDArray[np.int8], known_at: Times) -> None:

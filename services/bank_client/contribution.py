@@ -136,14 +136,19 @@ class Contributor:
 
     def _personalise(self, task: Task, state: RunState, vector: Vector, cancelled: Callable[[], bool]) -> None:
         """Fine-tunes the run's final model, keeps that where it gains, and tells."""
+        from services.bank_client import training  # it imports torch
+
         with self._lock:
             self._trainer = None  # its copy of the rows goes before there is another
         final = personal.Federated(self._manifest, task.recipe, state, vector, task.model_sha256)
-        training, validation = self._dataset.under(task.counters_sha256)
+        rows, validation = self._dataset.under(task.counters_sha256)
         chosen, device, folder = self._dataset.for_choice(), self._settings.device, self._settings.data_dir
-        found = personal.personalised(final, training, validation, chosen, task.seed, task.seat, cancelled, device)
-        personal.keep(folder, task.key.run_id, final, found, validation.labels)
-        personal.tell(folder, task.key.run_id, final, found)
+        found = personal.personalised(final, rows, validation, chosen, task.seed, task.seat, cancelled, device)
+        with self._lock:  # a later run's counters come under it, and what is kept names this run's alone
+            if cancelled():
+                raise training.Cancelled
+            personal.keep(folder, task.key.run_id, final, found, validation.labels)
+            personal.tell(folder, task.key.run_id, final, found)
 
     def _contribute(self, task: Task, cancelled: Callable[[], bool]) -> Released:
         layout = Layout(task.segments, self._manifest, task.recipe, task.terms)
@@ -159,7 +164,7 @@ class Contributor:
             elif segment is Segment.EVALUATE:
                 logits, labels = self._scored(task, task.run_state, task.vector)
                 door.evaluate(logits, labels)
-                if task.final and Segment.TRAIN not in task.segments:
+                if task.is_last:
                     self._keep(task, task.run_state, task.vector, logits, labels)
             elif segment is Segment.TRADE:
                 self._trade(task, self._scored(task, task.run_state, task.vector)[0], door)
@@ -177,12 +182,14 @@ class Contributor:
 
     def _keep_trade(self, task: Task, logits: Vector, alone: Vector | None = None) -> None:
         """The bank's own figures, and those of its model without the federation once they are known."""
+        plan = self._manifest.feature_plan
+        assert plan is not None  # noqa: S101  # for the type checker: payments have one
         seed = trade.replicate_seed(self._dataset.sha256, task.model_sha256)
         own = own_trade.OwnTrade(
             task.key.run_id,
             task.model_sha256,
             self._dataset.judged(),
-            trade_codec(self._manifest).day_count,
+            plan.test_days,
             self._settings.alert_budget,
             seed,
             task.terms.admin_cents,

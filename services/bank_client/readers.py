@@ -160,7 +160,7 @@ class PaymentsReader:
         checked = self._checked
         return checked.labels(chunk) if checked.contract.is_labelled else np.full(len(chunk), UNKNOWN, np.int8)
 
-    def _known_at(self, chunk: Chunk, times: conversion.Times, labels: np.ndarray[Any, np.dtype[np.int8]]) -> Any:  # noqa: ANN401
+    def _known_at(self, chunk: Chunk, times: conversion.Times, labels: np.ndarray[Any, np.dtype[np.int8]]) -> Any:  # noqa: ANN401  # an array
         checked = self._checked
         if not checked.contract.is_labelled:
             return np.full(len(chunk), NEVER)

@@ -12,6 +12,7 @@ from fedfraud.fixed_point import VALUE_CAP
 from fedfraud.transactions import Feature
 from fedfraud.v1 import scoring_pb2
 from services.bank_client.attribution import Floats
+from services.bank_client.checks import MOST_ID_BYTES
 from services.bank_client.conversion import time_text
 from services.bank_client.live_payments import LivePayments, Payment
 from services.bank_client.score_inputs import ScoreInputs, read_inputs, read_known
@@ -22,7 +23,6 @@ REASONS = 3
 MOST_REASONS = 100
 LEEWAY = 300
 """Seconds that the caller's clock may be ahead of ours."""
-_MOST_ID_BYTES = 256
 _MOST_CENTS = 100 * int(CARDS.column("amount").most or 0)
 
 
@@ -98,8 +98,8 @@ class ScoreDesk:
     def _payment(self, told: scoring_pb2.Payment) -> Payment:
         for name in ("transaction_id", "customer_id", "merchant_id"):
             size = len(getattr(told, name).encode())
-            if not 1 <= size <= _MOST_ID_BYTES:
-                raise Invalid(f"a {name} must have 1 to {_MOST_ID_BYTES} bytes, got {size}")
+            if not 1 <= size <= MOST_ID_BYTES:
+                raise Invalid(f"a {name} must have 1 to {MOST_ID_BYTES} bytes, got {size}")
         if not 0 <= told.amount_cents <= _MOST_CENTS:
             raise Invalid(f"amount_cents must be 0 to {_MOST_CENTS}, got {told.amount_cents}")
         now = int(self._clock())

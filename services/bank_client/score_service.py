@@ -1,6 +1,7 @@
 """`serve-scores`: ScoringService on the bank's own Unix socket, beside its participant or without it.
 
-It reads the bank's volume and writes nothing there but its socket, so that it scores while the participant is away.
+It reads the bank's volume and writes nothing there but its socket and the socket's lock, so that it scores while the
+participant is away.
 """
 
 import asyncio

@@ -26,7 +26,7 @@ from services.aggregator.operate import whole_number
 from services.aggregator.server import manifest_of
 from services.aggregator.settings import Settings
 from services.bank_client.settings import Settings as BankSettings
-from services.local import fork_server, paths
+from services.local import paths
 from services.local.console import Console
 from services.local.processes import LocalNetwork
 from services.reporter import desk
@@ -78,7 +78,6 @@ def main() -> int:
         return 130
     finally:
         network.stop()
-        fork_server.end()
 
 
 async def _run(arguments: argparse.Namespace, network: LocalNetwork, console: Console) -> int:

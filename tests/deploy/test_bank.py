@@ -26,6 +26,13 @@ def test_every_setting_of_a_bank_can_be_set_and_nothing_else() -> None:
     assert set(SERVICES["bank"]["environment"]) == fields - FIXED
 
 
+def test_rows_are_checked_under_the_settings_that_they_are_read_by() -> None:
+    read_by = {"DATASET", "DATASET_QUERY", "DATASET_URL_FILE", "DATA_PRESET", "COLUMN_MAP", "FIRST_DAY"}
+    checking, serving = (SERVICES[name]["environment"] for name in ("check-data", "bank"))
+    assert read_by <= checking.keys()
+    assert {name: serving[name] for name in checking} == checking
+
+
 def test_the_example_names_what_the_file_reads_and_no_other() -> None:
     example = (ROOT / "deploy" / "bank" / ".env.example").read_text()
     named = set(re.findall(r"^#?([A-Z_]+)=", example, re.M))

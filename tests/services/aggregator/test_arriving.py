@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from fedfraud.errors import NotStored
 from fedfraud.wire import RoundKey
-from services.aggregator.arriving import Arriving, InFile, InMemory, Share
+from services.aggregator.arriving import Arriving, InFile, InMemory, Room
 from services.aggregator.vectors import Vectors
 from services.aggregator.writer import Writer
 from tests.federation.waiting import until
@@ -37,8 +37,8 @@ async def writer() -> AsyncIterator[Writer]:
 def make(request: pytest.FixtureRequest, vectors: Vectors, writer: Writer) -> Callable[[], Arriving]:
     if request.param == "in memory":
         return lambda: InMemory(len(DATA))
-    share = Share()
-    return lambda: InFile(len(DATA), vectors.arriving(), writer, share)
+    room = Room()
+    return lambda: InFile(len(DATA), vectors.arriving(), writer, room)
 
 
 def left(vectors: Vectors, tmp_path: Path) -> list[str]:
@@ -57,7 +57,7 @@ async def test_what_came_is_hashed_and_kept_as_it_came(
     arriving = make()
     assert await filled(arriving) == hashlib.sha256(DATA).digest()
     assert arriving.received == arriving.size == len(DATA)
-    assert arriving.words.tobytes() == DATA
+    assert not isinstance(arriving, InMemory) or arriving.words.tobytes() == DATA
     arriving.keep(vectors, KEY, "bank-01")
     arriving.drop()
     assert vectors.read_contribution(KEY, "bank-01") == DATA
@@ -77,14 +77,14 @@ async def test_what_is_dropped_half_way_leaves_nothing(
 async def test_a_write_that_comes_after_the_drop_makes_no_file(
     vectors: Vectors, writer: Writer, tmp_path: Path
 ) -> None:
-    arriving = InFile(len(DATA), vectors.arriving(), writer, Share())
+    arriving = InFile(len(DATA), vectors.arriving(), writer, Room())
     arriving._drop()
     arriving._write([DATA])
     assert left(vectors, tmp_path) == []
 
 
 async def test_a_disk_that_fails_is_said_so_and_noted(vectors: Vectors, writer: Writer, tmp_path: Path) -> None:
-    arriving = InFile(len(DATA), tmp_path / "gone" / "file", writer, Share())
+    arriving = InFile(len(DATA), tmp_path / "gone" / "file", writer, Room())
     with pytest.raises(NotStored, match=r"^what arrives must be made durable, the disk said: .*No such file"):
         await filled(arriving)
     assert "No such file" in writer.failure
@@ -96,8 +96,8 @@ async def test_a_start_takes_away_what_a_killed_process_left(vectors: Vectors, t
     assert left(vectors, tmp_path) == []
 
 
-def test_the_share_of_each_falls_with_their_number_and_not_to_nothing() -> None:
-    share, found = Share(), []
-    for share.arriving in (1, 32, 64, 128, 4096):
-        found.append(share.write_bytes)
+def test_the_room_of_each_falls_with_their_number_and_not_to_nothing() -> None:
+    room, found = Room(), []
+    for room.arriving in (1, 32, 64, 128, 4096):
+        found.append(room.write_bytes)
     assert found == [2**18, 2**18, 2**17, 2**16, 2**16]

@@ -254,7 +254,8 @@ def test_a_feature_table_s_threshold_is_for_so_many_alerts_in_a_thousand_rows(tm
 
 def test_no_model_is_kept_before_the_final_round(tmp_path: Path) -> None:
     contributor = bank(tmp_path)
-    for asked in (task(Segment.EVALUATE, number=2), task(Segment.EVALUATE, Segment.TRAIN, number=3)):
+    early = replace(task(Segment.EVALUATE, final=True, number=4), step=1)
+    for asked in (task(Segment.EVALUATE, number=2), task(Segment.EVALUATE, Segment.TRAIN, number=3), early):
         contributor.contribute(asked, never)
     assert not (tmp_path / kept_model.FILE).exists()
 
