@@ -128,7 +128,7 @@ verify: setup ## check a run's journal, sums and models again: RUN_DIR=runs/...,
 
 BENCHMARKS := training many_banks transport tutorial containers
 
-bench: setup ## every benchmark beside its yardsticks, half an hour on two cores; BENCHMARKS="transport" for some
+bench: setup ## the benchmarks of speed and scale beside their yardsticks, half an hour on two cores; BENCHMARKS="transport" for some
 	@for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py --json benchmarks/results/$$name.json || exit 1; echo; done
 
 peers: setup ## environments of Flower and NVFlare for the benchmark of the tutorial (minutes, gigabytes)

@@ -36,6 +36,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from fedfraud.v1 import federation_pb2
 from services.aggregator import journal_file
 from services.aggregator.server import serve
 from services.aggregator.settings import Settings
@@ -86,7 +87,7 @@ class Side:
             if number:
                 self.seconds.append(time.perf_counter() - began)
 
-    async def _answer(self, bank: HandBank, instruction: Any) -> None:  # noqa: ANN401  # a RoundInstruction
+    async def _answer(self, bank: HandBank, instruction: federation_pb2.RoundInstruction) -> None:
         made = self.uploads.get(kind := f"{bank.seat} {list(instruction.segments)}")
         if made is None:
             made = self.uploads[kind] = bank.upload(instruction, 0.001, 1)

@@ -1,4 +1,4 @@
-"""What every benchmark measures and prints with: the machine, CPU and memory of processes, fits, tables and JSON."""
+"""What benchmarks measure and print with: the machine, CPU and memory of processes, fits, tables and JSON."""
 
 import argparse
 import json
@@ -69,7 +69,7 @@ class Report:
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    """The option that every benchmark has."""
+    """The option of each that makes a report."""
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the results go as JSON besides")
 
 
@@ -113,11 +113,6 @@ def memory(pid: int, what: str = "VmRSS") -> float:
     """MB of a process: what it holds now (VmRSS), or the most that it held (VmHWM)."""
     found = _first(rf"^{what}:\s+(\d+) kB", Path(f"/proc/{pid}/status"))
     return int(found) / 1000 * 1.024 if found else float("nan")
-
-
-def forget_peak(pid: int) -> None:
-    """Lets the process's VmHWM begin anew."""
-    Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
 def shared_out(pids: Iterable[int]) -> float:

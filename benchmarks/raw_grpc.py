@@ -41,13 +41,13 @@ class Raw:
                 file.write(bytes(size))
         self._count = 0
 
-    async def down(self, _: bytes, __: Any) -> AsyncIterator[bytes]:  # noqa: ANN401  # a grpc context
+    async def down(self, _: bytes, __: object) -> AsyncIterator[bytes]:
         """The model's bytes, from its file."""
         with self._model.open("rb") as file:
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
 
-    async def up(self, requests: AsyncIterator[bytes], _: Any) -> bytes:  # noqa: ANN401
+    async def up(self, requests: AsyncIterator[bytes], _: object) -> bytes:
         """A contribution's bytes to a file, which is on disk when the answer leaves."""
         self._count += 1
         path = self._folder / f"contribution-{self._count}"
@@ -59,7 +59,7 @@ class Raw:
         path.unlink()
         return b""
 
-    async def hold(self, _: bytes, __: Any) -> AsyncIterator[bytes]:  # noqa: ANN401
+    async def hold(self, _: bytes, __: object) -> AsyncIterator[bytes]:
         """A stream that stays open, as a bank's does."""
         yield b"held"
         await asyncio.Event().wait()

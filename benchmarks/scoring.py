@@ -9,13 +9,10 @@ The service is a process of its own, the caller is this one.
 
 import argparse
 import hashlib
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +21,7 @@ import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from benchmarks.measuring import Report, add_json
 from fedfraud import fixed_point
 from fedfraud.channel import scoring_channel
 from fedfraud.feature_plan import PLANS
@@ -85,25 +83,26 @@ def bank(folder: Path, table: pa.Table) -> None:
     kept_model.keep(folder, kept)
 
 
-def offline(folder: Path) -> None:
-    """Prints rows a second of each part of `score FILE`."""
+def offline(report: Report, folder: Path) -> None:
+    """Payments a second of each part of `score FILE`."""
     settings = Settings(data_dir=folder)
     inputs = read_inputs(settings)
     began = time.perf_counter()
     asked = read_asked(settings, inputs, folder / "week.parquet")
     rows, read = len(asked.ids), time.perf_counter() - began
     history = pq.read_metadata(folder / "dataset.parquet").num_rows
-    print(f"by file, {rows:,} payments over {history:,} of the bank's data")
-    print(f"  reading and features  {(rows + history) / read:12,.0f} payments a second, history among them")
-    for name, reasons in (("scores alone", 0), ("scores and reasons", 3)):
+    what = "reading and features, the bank's payments among them"
+    report.add("by file", {"what": what, "payments": rows + history, "payments a second": (rows + history) / read})
+    for name, reasons in (("scores", 0), ("scores and reasons", 3)):
         began = time.perf_counter()
         for start in range(0, rows, 4_096):
             inputs.scorer.score(asked.features[start : start + 4_096], reasons)
-        print(f"  {name:<20}  {rows / (time.perf_counter() - began):12,.0f} payments a second")
+        speed = rows / (time.perf_counter() - began)
+        report.add("by file", {"what": name, "payments": rows, "payments a second": speed})
 
 
-def online(folder: Path, calls: int) -> None:
-    """Prints the latency of single calls, one after another, each of another payment."""
+def online(report: Report, folder: Path, calls: int) -> None:
+    """The latency of single calls, one after another, each of another payment."""
     rows = pq.read_table(folder / "week.parquet").slice(0, 2 * (calls + 100)).to_pylist()
     root = Path(__file__).parent.parent
     with tempfile.TemporaryDirectory() as short:
@@ -119,8 +118,13 @@ def online(folder: Path, calls: int) -> None:
                 for half, reasons in ((rows[: len(rows) // 2], 3), (rows[len(rows) // 2 :], 0)):
                     seconds = [_timed(stub, row, reasons) for row in half][100:]  # after warming up
                     median, late = np.percentile(seconds, [50, 99]) * 1e3
-                    what = f"{reasons} reasons" if reasons else "no reasons"
-                    print(f"over the socket, {len(seconds):,} calls, {what}: median {median:.2f} ms, p99 {late:.2f} ms")
+                    found = {
+                        "reasons": reasons,
+                        "calls": len(seconds),
+                        "median ms": float(median),
+                        "p99 ms": float(late),
+                    }
+                    report.add("over the socket", found)
         finally:
             serving.terminate()
             serving.wait(30)
@@ -145,15 +149,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000, help="payments of the bank (default: 1,000,000)")
     parser.add_argument("--calls", type=int, default=5_000, help="calls over the socket (default: 5,000)")
+    add_json(parser)
     arguments = parser.parse_args()
-    print(
-        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, {platform.machine()}, "
-        f"Python {platform.python_version()}, numpy {np.__version__}, load {os.getloadavg()[0]:.1f}"
-    )
+    report = Report("scoring", f"a bank with {arguments.rows:,} payments, {arguments.calls:,} calls one after another")
+    report.begin()
     with tempfile.TemporaryDirectory() as folder:
         bank(Path(folder), payments(arguments.rows))
-        offline(Path(folder))
-        online(Path(folder), arguments.calls)
+        offline(report, Path(folder))
+        online(report, Path(folder), arguments.calls)
+    report.end(arguments.json)
 
 
 if __name__ == "__main__":

@@ -197,7 +197,9 @@ async def stand_ins(serving: Serving, count: int) -> AsyncIterator[list[StandIn]
         yield banks
 
 
-async def rounds(banks: list[StandIn], told: list[federation_pb2.RoundInstruction]) -> Any:  # noqa: ANN401  # a list
+async def rounds(
+    banks: list[StandIn], told: list[federation_pb2.RoundInstruction]
+) -> list[federation_pb2.RoundInstruction]:
     """One round: all answer what they were told; returns what they are told next."""
     await asyncio.gather(*(bank.answer(one) for bank, one in zip(banks, told, strict=True)))
     return await asyncio.gather(*(bank.round() for bank in banks))

@@ -10,9 +10,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.peers.task import Network, evaluate, load, note, shard, train, weights
 
 
-def main() -> None:
-    """All rounds."""
-    folder, banks, rounds = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+def federate(folder: Path, banks: int, rounds: int) -> list[np.ndarray]:
+    """All rounds; returns the last one's weights."""
     shards = [shard(folder, bank) for bank in range(1, banks + 1)]
     model = Network()
     present = weights(model)
@@ -27,7 +26,8 @@ def main() -> None:
             total += len(rows)
         present = [(part / total).astype(np.float32) for part in sums]
         note(folder, number)
+    return present
 
 
 if __name__ == "__main__":
-    main()
+    federate(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

@@ -80,6 +80,7 @@ def _beside_central(run: RunFacts) -> str:
     if not (compared := central(run)):
         return ""
     told = f"**Against central**: {compared[0].lower()}{compared[1:]}"
+    # facts.json of an older version may have `against_central` of other rows too
     if run.final.against_central is None or not comparable(run):
         return told
     meaning = {

@@ -1,4 +1,4 @@
-"""What every benchmark prints with: the fit, the table and the JSON, in numbers that one can check in the head."""
+"""What benchmarks measure and print with: the fit, the table and the JSON, in numbers to check in the head."""
 
 import json
 import math
@@ -84,12 +84,12 @@ def test_the_json_has_machine_tables_and_findings(tmp_path: Path, capsys: pytest
 
 
 def test_a_childs_cpu_and_memory_are_counted() -> None:
-    work = "x = b'x' * 50_000_000; sum(range(20_000_000)); print(flush=True); input()"
+    work = "import time\nx = b'x' * 50_000_000\nwhile time.process_time() < 0.5: pass\nprint(flush=True)\ninput()"
     with subprocess.Popen([sys.executable, "-c", work], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         child.stdout.readline()
         assert child.pid in list(processes(os.getpid()))
-        assert cpu_seconds([child.pid]) > 0.05
+        assert cpu_seconds([child.pid]) > 0.4  # it works for 0.5, however long that takes
         assert memory(child.pid, "VmHWM") > 50
         child.communicate(b"\n")
     assert cpu_seconds([child.pid]) == 0.0

@@ -44,14 +44,16 @@ def test_a_purpose_says_the_day_and_the_terms_that_its_figures_follow_from() -> 
     usual = Purpose.of(**known)  # type: ignore[arg-type]  # of the fields' kinds
     assert (usual.first_day, usual.terms, usual.feature_plan) == ("2018-04-01", USUAL_TERMS, PLANS["cards"])
     terms = TradeTerms((5, 15), 15, 1000)
-    other = Purpose.of(**known, first_day="2018-03-25", terms=terms)  # type: ignore[arg-type]
+    other = Purpose.of(**known, first_day="2018-03-25", terms=terms)  # type: ignore[arg-type]  # as above
     assert (other.feature_plan, other.terms) == (replace(PLANS["cards"], first_day="2018-03-25"), terms)
     assert other != usual
-    assert Purpose.of(**{**known, "population": "tutorial", "preset": ""}).first_day == ""  # type: ignore[arg-type]
+    assert Purpose.of(**{**known, "population": "tutorial", "preset": ""}).first_day == ""  # type: ignore[arg-type]  # as above
 
 
 @pytest.mark.parametrize("spoilt", [{"first_day": "tomorrow"}, {"alert_budgets": [1]}, {"headline_budget": 7}])
-def test_a_purpose_that_cannot_be_makes_the_file_as_if_there_were_none(tmp_path: Path, spoilt: object) -> None:
+def test_a_purpose_that_cannot_be_makes_the_file_as_if_there_were_none(
+    tmp_path: Path, spoilt: dict[str, object]
+) -> None:
     path = tmp_path / "central.json"
-    path.write_text(json.dumps({"purpose": PURPOSE.model_dump() | spoilt}))  # type: ignore[operator]
+    path.write_text(json.dumps({"purpose": PURPOSE.model_dump() | spoilt}))
     assert read_central(path) is None

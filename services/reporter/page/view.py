@@ -122,7 +122,7 @@ def _context(shown: Shown) -> dict[str, object]:
         "comparison": comparison(run) if run else None,
         "curve": curve(run) if run else None,
         "lead": lead_budget(run) if run else None,
-        "central_trade": has_central(run) if run else False,
+        "has_central_trade": has_central(run) if run else False,
         "comparable": comparable(run) if run else False,
         "agreed": agreed,
         "change": lambda uplift: {1: "gain", -1: "loss", 0: ""}[sign(uplift)],

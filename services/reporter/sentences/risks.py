@@ -153,6 +153,7 @@ def _unsteady(run: RunFacts) -> str:
 
 def _central(run: RunFacts) -> str:
     against, head = run.final.against_central, headline(run)
+    # facts.json of an older version may have `against_central` of other rows too
     if against is None or head is None or not comparable(run):
         return ""
     if against.ahead == "central":

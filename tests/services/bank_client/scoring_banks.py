@@ -37,7 +37,7 @@ def paid(seed: int = 7, rows: int = 2_000) -> Transactions:
 
 
 def settings(folder: Path, **chosen: object) -> Settings:
-    return Settings(data_dir=folder, **chosen)  # type: ignore[arg-type]
+    return Settings(data_dir=folder, **chosen)  # type: ignore[arg-type]  # checked by pydantic
 
 
 def write_payments(path: Path, payments: Transactions, ids: list[str], *, labels: bool = True) -> None:

@@ -45,7 +45,7 @@ def test_a_bank_alone_has_the_figures_that_a_sum_over_it_alone_would_have() -> N
     assert own.budget == total.budget
     assert own.rank == total.rank
     assert (own.budget_low, own.rank_high) == (total.budget_low, total.rank_high)
-    assert of(judged, 40).figures(scores).budget.recall > own.budget.recall  # type: ignore[operator]
+    assert of(judged, 40).figures(scores).budget.recall > own.budget.recall  # type: ignore[operator]  # both known
 
 
 def test_a_calibration_is_fitted_on_the_first_days_and_measured_on_the_days_after() -> None:
@@ -58,7 +58,7 @@ def test_a_calibration_is_fitted_on_the_first_days_and_measured_on_the_days_afte
     assert (own.slope, own.intercept) == pytest.approx((0.5, -1.0), abs=0.1)
     assert (own.fitted_payments, own.payments) == (6_000, 3_000)
     assert (own.fitted_frauds, own.frauds) == (fraud[:6_000].sum(), fraud[6_000:].sum())
-    assert own.recalibrated_log_loss < own.log_loss  # type: ignore[operator]
+    assert own.recalibrated_log_loss < own.log_loss  # type: ignore[operator]  # both known
     changed = Judged(day, judged.card, judged.cents, np.where(day < 2, fraud, ~fraud))
     again = own_calibration(changed, logits, 3)
     assert again is not None

@@ -42,7 +42,7 @@ def test_a_model_that_learned_what_the_validation_rows_show_is_kept_and_measured
     assert own.kept
     assert (own.chosen_on.rows, own.chosen_on.frauds) == (200, 40)
     assert (own.measured_on.rows, own.measured_on.frauds) == (200, 40)
-    assert own.measured_on.personal > own.measured_on.federated  # type: ignore[operator]
+    assert own.measured_on.personal > own.measured_on.federated  # type: ignore[operator]  # both known
     assert own.sha256 == model_sha256(MANIFEST, STATE, own.vector) != FINAL.sha256
 
 
@@ -50,7 +50,7 @@ def test_a_model_that_learned_the_contrary_is_not_kept() -> None:
     trained = Trainer(MANIFEST, RECIPE, STATE, rows(3)).train(VECTOR, bytes(32), epochs=20)
     good = replace(FINAL, vector=trained)
     own = personalised(good, rows(1, side=-3.0), rows(2), EVERY_OTHER, 7, "bank-01", never)
-    assert own.chosen_on.personal < own.chosen_on.federated  # type: ignore[operator]
+    assert own.chosen_on.personal < own.chosen_on.federated  # type: ignore[operator]  # both known
     assert not own.kept
 
 

@@ -42,7 +42,7 @@ def test_a_figure_lies_in_its_interval() -> None:
     for estimate in estimates:
         assert isinstance(estimate, Estimate)
         assert estimate.low is not None
-        assert estimate.low <= estimate.value <= estimate.high  # type: ignore[operator]
+        assert estimate.low <= estimate.value <= estimate.high  # type: ignore[operator]  # all known
     assert [each.rate for each in rank.alert_rates] == [0.001, 0.005, 0.01]
     assert [each.rate for each in rank.false_alarm_rates] == [0.01, 0.05]
     assert facts.interval_share == 0.95

@@ -292,7 +292,7 @@ def test_alerts_a_day_cards_and_money_stand_on_the_page_where_banks_have_payment
     assert "Alerts a day of each bank 10" in said
     savings = run.final.trade.headline.savings
     assert None not in (savings.value, savings.low, savings.high)
-    interval = f"{100 * savings.value:.1f} % ( {100 * savings.low:.1f} % to {100 * savings.high:.1f} % )"  # type: ignore[operator]
+    interval = f"{100 * savings.value:.1f} % ( {100 * savings.low:.1f} % to {100 * savings.high:.1f} % )"  # type: ignore[operator]  # all known
     assert interval in said
     assert drawn["trade"].count("<tr>") == 3 + 5 + 3 + 3 + 2
     assert "budgets a day of each bank are below" in drawn["thresholds"]
