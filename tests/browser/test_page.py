@@ -87,7 +87,8 @@ def verdict(folder: Path) -> str:
 
 
 def test_the_page_follows_a_run_from_an_empty_journal_to_the_verdict(tmp_path: Path, browser: Browser) -> None:
-    with network(tmp_path, expected_banks=3, rounds=3) as present:
+    # Three rounds are over between two looks at the page.
+    with network(tmp_path, expected_banks=3, rounds=40) as present:
         present.write_holdout()
         present.start_aggregator()
         present.kill_aggregator()
