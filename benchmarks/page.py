@@ -82,7 +82,7 @@ def measure(asked: argparse.Namespace, run_dir: Path, browser: Browser) -> int:
     )
     network = Network(run_dir, settings)
     try:
-        network.write_holdout()
+        network.write_population()
         network.start_aggregator()
         network.start_reporter(run_dir / "reports")
         network.start_hosted_banks(asked.banks, os.cpu_count() or 1)

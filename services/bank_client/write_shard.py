@@ -8,6 +8,7 @@ import hashlib
 import os
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,27 @@ def write_holdout(population: str, seed: int, path: Path) -> None:
             np.savez(file, features=features, labels=labels)
 
     _once(path, write)
+
+
+def write_shards(population: str, seed: int, slots: int, folder: Path) -> None:
+    """Writes the shards of the slots 1 to `slots` for `take_shard`: the population is drawn once, and not by every
+    bank."""
+    for slot in range(1, slots + 1):
+        first, own = _of_slot(folder, 1) / HOLDOUT, _of_slot(folder, slot)
+        if first.exists():
+            _once(own / HOLDOUT, partial(os.link, first))
+        write_shard(population, seed, slot, own)
+
+
+def take_shard(folder: Path, slot: int, data_dir: Path) -> None:
+    """Lets what `write_shards` wrote for the slot be this bank's; nothing where there is none."""
+    for name in (DATASET, HOLDOUT):
+        if (written := _of_slot(folder, slot) / name).exists():
+            _once(data_dir / name, partial(os.link, written))
+
+
+def _of_slot(folder: Path, slot: int) -> Path:
+    return folder / f"slot-{slot:02}"
 
 
 def shard_rows(population: str, seed: int, slot: int) -> dataset.Rows:

@@ -104,13 +104,14 @@ async def _run(arguments: argparse.Namespace, network: LocalNetwork, console: Co
 
 def _start(arguments: argparse.Namespace, network: LocalNetwork, console: Console) -> None:
     console.say("starting the aggregator")
-    network.write_holdout()
+    hosts = _hosts(arguments)
+    network.write_population(0 if hosts else arguments.banks)
     network.announce_central()
     network.start_aggregator()
     console.say(f"the aggregator serves at {network.address}; starting the reporter and {arguments.banks} banks")
     console.part("joining")
     network.start_reporter(arguments.reports_dir, arguments.page_port)
-    if hosts := _hosts(arguments):
+    if hosts:
         network.start_hosted_banks(arguments.banks, hosts)
     else:
         for number in range(1, arguments.banks + 1):
@@ -167,7 +168,7 @@ async def _watch_processes(network: LocalNetwork, console: Console) -> NoReturn:
     said: set[str] = set()
     while True:
         for name, process in network.processes.items():
-            if name not in ("holdout", "central") and name not in said and process.exitcode is not None:
+            if name not in ("population", "central") and name not in said and process.exitcode is not None:
                 said.add(name)
                 console.say(f"{name} ended with status {process.exitcode}, see {network.log_file(name)}")
                 if not name.startswith("bank"):

@@ -21,6 +21,8 @@ from services.bank_client.settings import Settings as BankSettings
 from services.reporter.settings import Settings as ReporterSettings
 
 _TURN_SECONDS, _HOSTS_TURN_SECONDS = 10.0, 120.0
+HOLDOUT = "holdout.npz"
+"""The aggregator's, in the folder of the population."""
 
 
 def child(log_file: Path, target: Callable[..., None], *arguments: object) -> None:
@@ -60,11 +62,18 @@ def _until_terminated(service: Callable[[asyncio.Event], Coroutine[Any, Any, int
     sys.exit(status or 0)
 
 
-def write_holdout(population: str, seed: int, path: Path) -> None:
-    """The public hold-out, for the aggregator."""
+def write_population(
+    population: str, seed: int, slots: int, folder: Path, holdout: "Connection[None, Any]", done: Event
+) -> None:
+    """The public hold-out, for the aggregator, to folder/holdout.npz; then the shards of the slots 1 to `slots`."""
     from services.bank_client import write_shard
 
-    write_shard.write_holdout(population, seed, path)
+    try:
+        write_shard.write_holdout(population, seed, folder / HOLDOUT)
+        holdout.send(None)
+        write_shard.write_shards(population, seed, slots, folder)
+    finally:
+        done.set()
 
 
 def write_central(purpose: Purpose, path: Path) -> None:
@@ -79,12 +88,13 @@ def aggregate(settings: AggregatorSettings, ready: "Connection[tuple[int, int], 
     _until_terminated(lambda stop: server.serve(settings, stop, lambda *ports: ready.send(ports)))
 
 
-def bank(settings: BankSettings, turn: Event | None, done: Event) -> None:
-    """What the containers do in three commands: enrol, write the shard, serve."""
+def bank(settings: BankSettings, turn: Event | None, done: Event, shards: tuple[Path, Event] | None) -> None:
+    """What the containers do in three commands: enrol, write the shard, serve. `shards` are where those of all slots
+    are, once the event is set."""
 
     from services.bank_client.enrol import ensure_enrolled
     from services.bank_client.participant import BankClient
-    from services.bank_client.write_shard import write_shard
+    from services.bank_client.write_shard import take_shard, write_shard
 
     # Until it serves, SIGTERM ends the process as it is: nothing is half done that the next start would miss.
     if turn is not None:
@@ -92,6 +102,10 @@ def bank(settings: BankSettings, turn: Event | None, done: Event) -> None:
     enrolment = asyncio.run(ensure_enrolled(settings))
     done.set()
     Log(enrolment.seat).info("enrolled", seat=enrolment.seat, slot=enrolment.slot)
+    if shards is not None and enrolment.slot:
+        folder, written = shards
+        written.wait(_TURN_SECONDS)
+        take_shard(folder, enrolment.slot, settings.data_dir)
     write_shard(**enrolment.shard, data_dir=settings.data_dir)
     _until_terminated(lambda stop: BankClient(settings, stop).serve())
 

@@ -45,6 +45,7 @@ class LocalNetwork:
         self._page_url = ""
         self._central: tuple[Purpose, Path] | None = None
         self._hosts = 0
+        self._shards: tuple[Path, Event] | None = None
         self._turns: list[Event] = []  # all are kept: a process that has yet to start needs its own
 
     @property
@@ -68,17 +69,22 @@ class LocalNetwork:
         """How many banks may be missing while there is still a quorum."""
         return self._settings.expected_banks - self._settings.effective_quorum
 
-    def write_holdout(self) -> None:
-        """The public hold-out for the aggregator, written by a process of the bank's side, where there is one."""
-        path = self.run_dir / "holdout.npz"
-        population, seed = self._settings.population, self._settings.seed
-        if population not in HAVE_HOLDOUT:
+    def write_population(self, shards: int = 0) -> None:
+        """Where a population has a public hold-out: writes that for the aggregator, by a process of the bank's side
+        that goes on with so many shards. Banks that come later, and those of hosts, draw their own."""
+        settings, folder = self._settings, self.run_dir / "population"
+        if settings.population not in HAVE_HOLDOUT:
             return
-        writing = self._start("holdout", children.write_holdout, population, seed, path)
-        writing.join(_START_SECONDS)
-        if writing.exitcode != 0:
-            raise Misconfigured(f"the hold-out must be written, see {self.log_file('holdout')}")
-        self._settings = self._settings.model_copy(update={"holdout_file": path})
+        (ours, theirs), written = self._context.Pipe(duplex=False), self._context.Event()
+        order = (settings.population, settings.seed, shards, folder, theirs, written)
+        writing = self._start("population", children.write_population, *order)
+        theirs.close()
+        with ours:
+            wait([ours, writing.sentinel], _START_SECONDS)
+            if not (folder / children.HOLDOUT).exists():
+                raise Misconfigured(f"the hold-out must be written, see {self.log_file('population')}")
+        self._shards = folder, written
+        self._settings = settings.model_copy(update={"holdout_file": folder / children.HOLDOUT})
 
     def announce_central(self) -> None:
         """Tells the aggregator that a model of all rows in one place will come for the run that its settings start."""
@@ -128,7 +134,8 @@ class LocalNetwork:
 
     def start_bank(self, number: int, **settings: object) -> None:
         """Starts a simulated bank in the folder bank-NN; banks enrol in the order in which they are started."""
-        self._start(seat_name(number), children.bank, self._bank_settings(number, settings), *self._next_turn())
+        own = self._bank_settings(number, settings)
+        self._start(seat_name(number), children.bank, own, *self._next_turn(), self._shards)
 
     def start_host(self, numbers: range, training_threads: int = 1, **settings: object) -> None:
         """Starts these simulated banks in one process, each in its own folder bank-NN; they enrol in order."""

@@ -37,7 +37,7 @@ def main() -> int:
         tempfile.TemporaryDirectory() as run_dir,
         network(Path(run_dir), expected_banks=BANKS, rounds=ROUNDS, **settings) as present,
     ):
-        present.write_holdout()
+        present.write_population()
         present.announce_central()
         present.start_aggregator()
         present.start_reporter(Path(run_dir) / "reports")

@@ -55,7 +55,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iter
     folder = tmp_path_factory.mktemp("finished")
     settings: dict[str, Any] = {"aggregation": "secure", "autostart": True, "rounds": 3, "central_wait": 60.0}
     with network(folder, expected_banks=4, **settings) as present:
-        present.write_holdout()
+        present.write_population()
         present.announce_central()
         present.start_central()
         present.start_aggregator()
@@ -89,7 +89,7 @@ def verdict(folder: Path) -> str:
 def test_the_page_follows_a_run_from_an_empty_journal_to_the_verdict(tmp_path: Path, browser: Browser) -> None:
     # Three rounds are over between two looks at the page.
     with network(tmp_path, expected_banks=3, rounds=40) as present:
-        present.write_holdout()
+        present.write_population()
         present.start_aggregator()
         present.kill_aggregator()
         present.start_reporter(tmp_path / "reports")

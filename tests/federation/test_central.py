@@ -24,7 +24,7 @@ def started(present: Network, *banks: int) -> None:
 def test_a_run_ends_with_the_scores_that_a_process_beside_it_computes(tmp_path: Path) -> None:
     settings = {"expected_banks": 2, "rounds": 1, "central_wait": 60.0, "autostart": True}
     with network(tmp_path, **settings) as present:
-        present.write_holdout()
+        present.write_population()
         present.announce_central()
         present.start_central()
         started(present, 1, 2)

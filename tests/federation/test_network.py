@@ -28,7 +28,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
     """Three banks with the population's shards and a reporter, after the automatic run of two rounds."""
     folder = tmp_path_factory.mktemp("three")
     with network(folder, autostart=True, expected_banks=BANKS, rounds=ROUNDS, seed=SEED) as present:
-        present.write_holdout()
+        present.write_population()
         present.start_aggregator()
         for number in range(1, BANKS + 1):
             present.start_bank(number)

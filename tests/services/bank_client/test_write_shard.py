@@ -18,9 +18,11 @@ from services.bank_client.write_shard import (
     holdout_rows,
     merchant_key,
     shard_rows,
+    take_shard,
     transactions_of,
     write_holdout,
     write_shard,
+    write_shards,
 )
 from simulation import cards, tutorial
 
@@ -55,6 +57,32 @@ def test_the_aggregator_gets_the_hold_out_as_arrays_without_pickle(tmp_path: Pat
     write_holdout("tutorial", 7, tmp_path / "new" / "holdout.npz")
     with np.load(tmp_path / "new" / "holdout.npz", allow_pickle=False) as arrays:
         assert same(Rows(arrays["features"], arrays["labels"]), tutorial.holdout(7))
+
+
+def test_shards_that_are_written_together_are_those_that_banks_draw(tmp_path: Path) -> None:
+    write_shards("tutorial", 7, 12, tmp_path / "population")
+    for slot in (1, 6, 12):
+        taken, drawn = tmp_path / f"taken-{slot}", tmp_path / f"drawn-{slot}"
+        take_shard(tmp_path / "population", slot, taken)
+        write_shard("tutorial", 7, slot, drawn)
+        assert sorted(path.name for path in taken.iterdir()) == ["dataset.parquet", "holdout.parquet"]
+        for path in taken.iterdir():
+            assert path.read_bytes() == (drawn / path.name).read_bytes()
+    holdouts = {(tmp_path / f"taken-{slot}" / "holdout.parquet").stat().st_ino for slot in (1, 6, 12)}
+    assert len(holdouts) == 1
+
+
+def test_a_bank_whose_slot_was_not_written_is_left_to_draw(tmp_path: Path) -> None:
+    take_shard(tmp_path / "population", 3, tmp_path / "bank")
+    assert not (tmp_path / "bank").exists()
+
+
+def test_a_bank_that_has_its_rows_takes_no_others(tmp_path: Path) -> None:
+    write_shards("tutorial", 7, 1, tmp_path / "population")
+    (tmp_path / "bank").mkdir()
+    (tmp_path / "bank" / "dataset.parquet").write_bytes(b"its own")
+    take_shard(tmp_path / "population", 1, tmp_path / "bank")
+    assert (tmp_path / "bank" / "dataset.parquet").read_bytes() == b"its own"
 
 
 def test_a_population_that_does_not_exist_is_refused_before_anything_is_written(tmp_path: Path) -> None:

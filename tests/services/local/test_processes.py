@@ -1,4 +1,4 @@
-"""The local processes: how they log."""
+"""The local processes: how they log, and what rows the banks among them get."""
 
 import json
 from pathlib import Path
@@ -24,3 +24,22 @@ def test_processes_log_in_the_form_and_from_the_level_that_their_settings_say(
         present.stop()
     assert {json.loads(line)["level"] for line in bank.read_text().splitlines()} >= {"info"}
     assert present.log_file("aggregator").read_text() == ""  # it started, and had nothing to warn of
+
+
+def test_banks_take_the_shards_that_one_process_wrote(tmp_path: Path) -> None:
+    present = LocalNetwork(tmp_path, Settings(hostnames="127.0.0.1", autostart=False))
+    try:
+        present.write_population(2)
+        present.start_aggregator()
+        for number in (1, 2, 3):  # the third draws its own
+            present.start_bank(number)
+        logs = [present.log_file(f"bank-0{number}") for number in (1, 2, 3)]
+        wait_for(
+            lambda: all(log.exists() and "joined" in log.read_text() for log in logs), "all three banks join", 60.0
+        )
+    finally:
+        present.stop()
+    for number in (1, 2):
+        taken = tmp_path / f"bank-0{number}" / "dataset.parquet"
+        assert taken.samefile(tmp_path / "population" / f"slot-0{number}" / "dataset.parquet")
+    assert (tmp_path / "bank-03" / "dataset.parquet").stat().st_nlink == 1
