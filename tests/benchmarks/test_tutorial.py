@@ -15,10 +15,19 @@ from fedfraud.transactions import TUTORIAL
 OURS: Row = {"run": "plain", "rounds": 10, "wall s": 10.0, "CPU s": 9.0, "warm round s": 0.1}
 
 
-def test_the_seconds_from_quorum_to_end_are_read() -> None:
-    said = "model  5f\ntime    start 2.8 s, joining 3.7 s, rounds 11.6 s, report 0.1 s; 18.2 s in all\n"
-    assert tutorial.quorum_seconds(said) == 11.6
-    assert tutorial.quorum_seconds("it failed") is None
+def test_the_seconds_since_the_quorum_are_by_the_journal() -> None:
+    rounds = [{"number": number, "ended_time": f"2026-11-27T08:07:{26 + number}.5Z"} for number in range(12)]
+    run = {"started_time": "2026-11-27T08:07:25.500000Z", "ended_time": "2026-11-27T08:07:40.250000Z"}
+    found = tutorial.since_quorum({"run": run, "rounds": rounds})
+    assert found == {"quorum to model s": 11.0, "quorum to end s": 14.75}
+
+
+def test_ours_stands_beside_the_aims() -> None:
+    report = Report("tutorial", "", machine={})
+    tutorial.hold(report, {"plain": {**OURS, "quorum to model s": 2.0}, "secure": {"run": "secure", "note": "failed"}})
+    assert report.findings == [
+        "plain: quorum to model s 2.00 (the aim: 3.00), wall s 10.0 (the aim: 8.00), CPU s 9.00 (the aim: 12.0)"
+    ]
 
 
 def test_fewer_rounds_are_stretched_to_ten_at_the_warm_round() -> None:
