@@ -110,9 +110,11 @@ class Seats:
     def check_slot(self, seat: str) -> None:
         """Refuses a lapsed seat whose slot was given to another: its rows would count twice."""
         record = self.records[seat]
+        if not record.lapsed:
+            return
         for other in self.records.values():
             living = not (other.lapsed or other.revoked)
-            if record.lapsed and living and other.slot == record.slot != 0:
+            if living and other.slot == record.slot != 0:
                 raise Stale(f"a slot belongs to one living seat: {seat} lapsed and {other.name} has its slot now")
 
     def seat_of_key(self, public_key_sha256: bytes) -> SeatRecord | None:
@@ -159,7 +161,8 @@ class Seats:
         record = self.records[event.seat]
         record.fencing_number, record.present, record.lapsed = event.fencing_number, True, False
         former = {f for f, (who, _) in self._certificates.items() if who.seat == event.seat and f != event.fingerprint}
-        self._revoke(former, "replaced by a newer one")
+        if former:  # else nobody's certificate ended, and of a thousand streams none is to be woken
+            self._revoke(former, "replaced by a newer one")
 
     def _end(self, event: history_pb2.CertificateRevoked) -> None:
         role = role_from_proto(event.role)

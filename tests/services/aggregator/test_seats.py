@@ -170,6 +170,28 @@ async def test_who_waits_hears_of_a_revocation_at_once() -> None:
         assert "was (stolen)" in str(await waiting)
 
 
+async def test_a_thousand_banks_that_join_do_not_wake_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    told, looks = Told().issue("bank-01", 1).issue("bank-02", 2).issue("bank-02", 3), []
+    check = told.seats.check
+
+    def looked(credential: Credential) -> Identity:
+        looks.append(credential)
+        return check(credential)
+
+    monkeypatch.setattr(told.seats, "check", looked)
+    waiting = asyncio.create_task(told.seats.until_invalid(shown("bank-01", 1)))
+    await asyncio.sleep(0)
+    told.lease("bank-01", 1, 1)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert len(looks) == 1
+    told.lease("bank-02", 1, 3)  # its former certificate ends: whoever waits looks whether it was his
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert len(looks) == 2
+    waiting.cancel()
+
+
 async def test_who_waits_hears_of_the_expiry() -> None:
     seats = Seats()
     told = Told()
