@@ -174,7 +174,7 @@ def contribution(segments: tuple[Segment, ...], manifest: Manifest, recipe: Reci
                 parts.append(codec.encode(np.array([-1.0, 1.0]), np.array([False, True])))
             case TrainCodec():
                 words = np.zeros(codec.length, np.int64)
-                words[-2] = 1000  # the weight
+                words[codec.counts()] = 1000, 0  # the weight, and none clipped
                 parts.append(words.view(np.uint64))
             case _:
                 raise ValueError(f"a stand-in must have no payments, it was asked for {codec}")
