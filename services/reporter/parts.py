@@ -7,8 +7,9 @@ from services.reporter.calibration_parts import recalibration
 from services.reporter.derived import comparable, curve, headline, middle_budget, shown
 from services.reporter.document import Block, Bullets, Heading, Paragraph, Table
 from services.reporter.fact_table import Fact
-from services.reporter.facts import RoundFacts, RunFacts
+from services.reporter.facts import RunFacts
 from services.reporter.reading import agreed, in_money, plural, put
+from services.reporter.round_facts import RoundFacts
 from services.reporter.score_facts import CurveFacts
 
 Facts = Mapping[str, Fact]
