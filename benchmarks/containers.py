@@ -128,6 +128,7 @@ def _start_up(report: Report, began: float, returned: float) -> None:
 
 
 def _idle(report: Report) -> None:
+    """What each service holds when the run is over."""
     time.sleep(_SETTLED_SECONDS)
     for service in SERVING:
         names = [one["Name"].lstrip("/") for one in _containers(service)]

@@ -1,4 +1,4 @@
-"""W3, many banks: how long a round takes and what a bank costs the aggregator in memory, from 10 to 1,000 banks.
+"""Many banks: how long a round takes and what a bank costs the aggregator in memory, from 10 to 1,000 banks.
 
     .venv/bin/python benchmarks/many_banks.py
     .venv/bin/python benchmarks/many_banks.py --banks 10,100,1000 --rounds 3

@@ -32,7 +32,7 @@ from fedfraud.manifest import Manifest
 from fedfraud.recipe import Recipe
 from fedfraud.transactions import TUTORIAL
 from fedfraud.v1 import federation_pb2, federation_pb2_grpc
-from fedfraud.wire import recipe_from_proto, round_key_from_proto, segments_from_proto
+from fedfraud.wire import PROTOCOL_VERSION, recipe_from_proto, round_key_from_proto, segments_from_proto
 from services.bank_client.release import Released
 from services.bank_client.tasks import task_of
 
@@ -129,7 +129,7 @@ class StandIn:
 
     async def join(self) -> None:
         """Takes the seat's lease."""
-        self.call = self.stub.Participate(federation_pb2.ParticipateRequest(protocol_version=1))
+        self.call = self.stub.Participate(federation_pb2.ParticipateRequest(protocol_version=PROTOCOL_VERSION))
         welcome = await self._next()
         self.fencing_number = welcome.welcome.fencing_number
 
@@ -174,7 +174,7 @@ def contribution(segments: tuple[Segment, ...], manifest: Manifest, recipe: Reci
                 parts.append(codec.encode(np.array([-1.0, 1.0]), np.array([False, True])))
             case TrainCodec():
                 words = np.zeros(codec.length, np.int64)
-                words[-2] = 1000  # the weight
+                words[codec.counts()] = 1000, 0  # the weight, and none clipped
                 parts.append(words.view(np.uint64))
             case _:
                 raise ValueError(f"a stand-in must have no payments, it was asked for {codec}")
@@ -183,7 +183,7 @@ def contribution(segments: tuple[Segment, ...], manifest: Manifest, recipe: Reci
 
 @asynccontextmanager
 async def stand_ins(serving: Serving, count: int) -> AsyncIterator[list[StandIn]]:
-    """So many, enrolled and joined, all of one process and event loop; each has its own key, certificate and line."""
+    """So many, enrolled and ready to join, all of one process and event loop; each has its own key and line."""
     made: dict[tuple[Segment, ...], Released] = {}
     async with AsyncExitStack() as stack:
         banks = []

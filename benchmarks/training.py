@@ -1,4 +1,4 @@
-"""W4, training: rows a second of a bank's training beside the usual loop of torch's DataLoader, on the same rows.
+"""Training: rows a second of a bank's training beside the usual loop of torch's DataLoader, on the same rows.
 
     .venv/bin/python benchmarks/training.py
     .venv/bin/python benchmarks/training.py --rows 1000000

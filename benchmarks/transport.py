@@ -1,4 +1,4 @@
-"""W2, transport: rounds of banks that answer with their vector unchanged, beside raw gRPC and addition at memory speed.
+"""Transport: rounds of banks that answer with their vector unchanged, beside raw gRPC and addition at memory speed.
 
     .venv/bin/python benchmarks/transport.py                       # models of 16 KB to 100 MB, ten banks
     .venv/bin/python benchmarks/transport.py --gigabyte            # and 1 GB with two banks: 25 GB of disk, minutes
@@ -67,7 +67,7 @@ def addition(manifest: Manifest, banks: int) -> float:
 
 def disk_bytes(manifest: Manifest, banks: int, count: int) -> int:
     """What the rounds leave on the disk, and what one of them needs besides."""
-    model = 4 * manifest.parameter_count
+    model = 4 * manifest.parameter_count  # a sum is twice that, and so is the momentum
     return 5 * model * (count + 1) + 2 * model * banks
 
 

@@ -1,4 +1,4 @@
-"""W1, the tutorial: ten banks, ten rounds, by us, by the bare loop, and by Flower and NVFlare.
+"""The tutorial: ten banks, ten rounds, by us, by the bare loop, and by Flower and NVFlare.
 
     .venv/bin/python benchmarks/peers/set_up.py     # once: environments for the frameworks; what is missing is left out
     .venv/bin/python benchmarks/tutorial.py
@@ -150,7 +150,7 @@ def failed(name: str, usage: Usage) -> Row:
 
 
 def median_row(rows: Sequence[Row]) -> Row:
-    """The medians of several runs of one kind; the first row where one of them failed."""
+    """The medians of several runs of one kind, or the first of them that failed."""
     if len(rows) == 1 or any("note" in one for one in rows):
         return next((one for one in rows if "note" in one), rows[0])
     numbers = {

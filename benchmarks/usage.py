@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.measuring import processes, shared_out
 
 _SUBREAPER = 36
+"""PR_SET_CHILD_SUBREAPER of prctl(2)."""
 _SAMPLE_SECONDS = 0.5
 _GRACE_SECONDS = 10.0
 

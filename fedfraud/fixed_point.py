@@ -104,6 +104,14 @@ class TrainCodec:
         """Words in the segment."""
         return self.parameter_count + 2
 
+    def coordinates(self, start: int = 0) -> slice:
+        """Where the update lies, in words of which the segment's first is `start`."""
+        return slice(start, start + self.parameter_count)
+
+    def counts(self, start: int = 0) -> slice:
+        """Where the two counts behind it lie: the weight, and how many coordinates were clipped."""
+        return slice(start + self.parameter_count, start + self.length)
+
     @property
     def _largest(self) -> int:
         return int(np.rint(self.clip * 2**FRACTION_BITS))
@@ -123,11 +131,11 @@ class TrainCodec:
 
     def check(self, words: Words) -> None:
         """Holds one bank's segment to its bounds (plain mode: masked segments cannot be looked at)."""
-        self.check_pieces([words[:-2]], words[-2:])
+        self.check_pieces([words[self.coordinates()]], words[self.counts()])
 
     def check_pieces(self, coordinates: Iterable[Words], counts: Words) -> None:
-        """The same of a segment too large to be in memory: its coordinates in pieces, and its last two words."""
-        weight = int(counts.view(np.int64)[0])
+        """The same of a segment too large to be in memory: its coordinates in pieces, and its two counts."""
+        weight, _ = self.opened_counts(counts)
         if not 1 <= weight <= WEIGHT_CAP:
             raise Invalid(f"a weight must be 1 to {WEIGHT_CAP}, got {weight}")
         self._check_bounds(coordinates, counts, 1)
@@ -135,23 +143,30 @@ class TrainCodec:
     def check_sum(self, words: Words, contributions: int) -> None:
         """Holds an opened sum to what so many contributions within their bounds can add up to: a sum beyond proves that
         one of them was not, and does not say which."""
-        weight, most = self._split(words)[1], contributions * WEIGHT_CAP
+        counts, most = words[self.counts()], contributions * WEIGHT_CAP
+        weight, _ = self.opened_counts(counts)
         if not contributions <= weight <= most:
             raise Invalid(f"a sum of {contributions} weights must be {contributions} to {most}, got {weight}")
-        self._check_bounds([words[:-2]], words[-2:], contributions)
+        self._check_bounds([words[self.coordinates()]], counts, contributions)
 
     def decode(self, words: Words) -> TrainSum:
         """The sum over banks to the weighted average: one division, in float64."""
-        (average,) = self.averages([words[:-2]], words[-2:])
-        _, weight, clipped = self._split(words)
-        return TrainSum(average, weight, clipped)
+        counts = words[self.counts()]
+        (average,) = self.averages([words[self.coordinates()]], counts)
+        return TrainSum(average, *self.opened_counts(counts))
 
     def averages(self, coordinates: Iterable[Words], counts: Words) -> Iterator[NDArray[np.float64]]:
-        """The same average in the pieces in which the sum comes, with its last two words."""
-        weight = int(counts.view(np.int64)[0])
+        """The same average in the pieces in which the sum comes, with its two counts."""
+        weight, _ = self.opened_counts(counts)
         if weight < 1:
             raise Invalid(f"a sum of weights must be at least 1, got {weight}")
         return (piece.view(np.int64).astype(np.float64) / weight / 2**FRACTION_BITS for piece in coordinates)
+
+    @staticmethod
+    def opened_counts(counts: Words) -> tuple[int, int]:
+        """The weight and the clipped coordinates that the two counts say."""
+        weight, clipped = counts.view(np.int64)
+        return int(weight), int(clipped)
 
     def check_capacity(self) -> None:
         """Refuses a clip with which the sum over MAX_SEATS banks could wrap."""
@@ -163,7 +178,7 @@ class TrainCodec:
 
     def _check_bounds(self, coordinates: Iterable[Words], counts: Words, contributions: int) -> None:
         """Coordinates within the weight times the clip, and no more clipped than there are."""
-        weight, clipped = map(int, counts.view(np.int64))
+        weight, clipped = self.opened_counts(counts)
         bound, most, start = weight * self._largest, contributions * self.parameter_count, 0
         for piece in coordinates:
             fixed = piece.view(np.int64)
@@ -176,10 +191,6 @@ class TrainCodec:
             start += len(fixed)
         if not 0 <= clipped <= most:
             raise Invalid(f"clipped coordinates must be 0 to {most}, got {clipped}")
-
-    def _split(self, words: Words) -> tuple[NDArray[np.int64], int, int]:
-        signed = words.view(np.int64)
-        return signed[:-2], int(signed[-2]), int(signed[-1])
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from fedfraud.errors import Invalid
 
 VERSION = 1
 T = TypeVar("T")
-_names: dict[type, tuple[str, ...]] = {}
+_names: dict[type, tuple[str, ...]] = {}  # by hand: mypy holds that functools.cache cannot hash an object's class
 
 
 def to_bytes(value: object) -> bytes:

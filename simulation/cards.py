@@ -217,7 +217,7 @@ def _used(world: World, customer: int, home: Floats, count: int) -> Integers:
     if not len(near):
         return np.full(count, -1)
     # As random.choice draws: the first bits of 32 random ones, until they are a place in the list.
-    source, bits = random.Random(world.derived("terminals of a customer", customer)), len(near).bit_length()  # noqa: S311
+    source, bits = random.Random(world.derived("terminals of a customer", customer)), len(near).bit_length()  # noqa: S311  # a simulation's own draws
     places = np.empty(0, np.int64)
     while len(places) < count:
         words = np.frombuffer(source.randbytes(8 * (count + 16)), "<u4") >> np.uint32(32 - bits)

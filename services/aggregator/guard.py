@@ -20,6 +20,8 @@ from services.aggregator.seats import Seats
 
 _caller: ContextVar[tuple[Identity, Credential]] = ContextVar("caller")
 Context = grpc.aio.ServicerContext[Any, Any]
+Handler = Any
+"""Of an rpc: grpc has no usable type for it."""
 _LONGEST_SENTENCE = 500
 """Characters, each at most 12 bytes in a trailer, of which gRPC takes 8 KiB: with more a caller loses the status."""
 
@@ -61,9 +63,9 @@ class Guard(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
         details: grpc.HandlerCallDetails,
-    ) -> Any:  # noqa: ANN401  # grpc's handlers have no usable type
+    ) -> Handler:
         """Wraps the handler in the checks."""
         handler = await continuation(details)
         if handler is None:
@@ -89,9 +91,9 @@ class ErrorMapper(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
         details: grpc.HandlerCallDetails,
-    ) -> Any:  # noqa: ANN401  # grpc's handlers have no usable type
+    ) -> Handler:
         """Wraps the handler in the mapping alone."""
         handler = await continuation(details)
         return None if handler is None else _wrapped(handler, lambda _: None, None, self._log)
@@ -105,11 +107,11 @@ def _peer(context: Context) -> Credential:
 
 
 def _wrapped(
-    handler: Any,  # noqa: ANN401
+    handler: Handler,
     admit: Callable[[Context], None],
     until_invalid: Callable[[], Awaitable[Unauthenticated]] | None,
     log: Log,
-) -> Any:  # noqa: ANN401
+) -> Handler:
     read: Callable[[Any], Any] = _readable_all if handler.request_streaming else _readable
     if handler.response_streaming:
         behaviour = handler.unary_stream or handler.stream_stream

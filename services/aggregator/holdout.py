@@ -5,10 +5,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfraud.calibration import Recalibration, log_loss
 from fedfraud.errors import Misconfigured
 from fedfraud.manifest import Manifest
-from fedfraud.metrics import Counts, CurvePoint, Scores, counts_of_logits, curve_from_counts, scores_from_counts
+from fedfraud.metrics import Counts, counts_of_logits
 from fedfraud.model import RunState, Vector, calibrated_logits
 
 
@@ -27,28 +26,9 @@ class Holdout:
                 f"got {self._features.shape} and {self._labels.shape} in {path}"
             )
 
-    def scores(
-        self, manifest: Manifest, run_state: RunState, vector: Vector, *, logit_adjustment: bool
-    ) -> tuple[Scores, tuple[CurvePoint, ...]]:
-        """How the model does on these rows, and its thresholds."""
-        counts = self._counts(manifest, run_state, vector, logit_adjustment=logit_adjustment)
-        return scores_from_counts(*counts), curve_from_counts(*counts)
-
-    def log_loss(
-        self,
-        manifest: Manifest,
-        run_state: RunState,
-        vector: Vector,
-        recalibration: Recalibration,
-        *,
-        logit_adjustment: bool,
-    ) -> float | None:
-        """The model's on these rows, its scores recalibrated; None without rows."""
-        logits, *counts = self._counts(manifest, run_state, vector, logit_adjustment=logit_adjustment)
-        return log_loss(recalibration.logits(logits), *counts) if len(self._labels) else None
-
-    def _counts(
+    def counts(
         self, manifest: Manifest, run_state: RunState, vector: Vector, *, logit_adjustment: bool
     ) -> tuple[NDArray[np.float64], Counts, Counts]:
+        """The distinct scores that the model gives these rows, rising, and how many of each label have each."""
         logits = calibrated_logits(manifest, run_state, vector, self._features, logit_adjustment=logit_adjustment)
         return counts_of_logits(logits, self._labels)

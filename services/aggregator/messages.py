@@ -2,15 +2,12 @@
 
 from collections.abc import Mapping
 
-from fedfraud.calibration import Recalibration
 from fedfraud.manifest import Manifest
 from fedfraud.masking_parameters import Parameters, Roster
 from fedfraud.masking_wire import parameters_to_proto, roster_to_proto
-from fedfraud.metrics import CurvePoint, Scores
 from fedfraud.model import RunState
 from fedfraud.recipe import Recipe
 from fedfraud.trade import USUAL_TERMS, TradeTerms
-from fedfraud.trade_metrics import TradeFigures
 from fedfraud.trade_wire import terms_to_proto, trade_to_proto
 from fedfraud.v1 import federation_pb2, history_pb2, model_pb2
 from fedfraud.wire import (
@@ -27,6 +24,7 @@ from fedfraud.wire import (
 )
 from services.aggregator.averaging import Model
 from services.aggregator.progress import Accepted, Progress
+from services.aggregator.round_scores import RoundScores
 from services.aggregator.rounds import Plan, Round
 
 
@@ -127,21 +125,15 @@ def round_committed(
     seats: list[str],
     sum_sha256: bytes,
     produced: Model | None,
+    scores: RoundScores,
     *,
-    pooled: Scores | None,
-    holdout: Scores | None,
     new_state: RunState | None,
     clipped_share: float,
     seconds: float,
     velocity_sha256: bytes,
-    pooled_curve: tuple[CurvePoint, ...],
-    holdout_curve: tuple[CurvePoint, ...],
-    trade: TradeFigures | None = None,
-    recalibration: Recalibration | None = None,
-    holdout_log_loss: float | None = None,
 ) -> history_pb2.RoundCommitted:
-    """A round's sum is applied, which made a model unless it counted; `pooled` is of the model received, `holdout` of
-    the one produced; curves, figures of the trade and recalibration are the final round's alone."""
+    """A round's sum is applied, which made a model unless it counted."""
+    trade, fit = scores.trade, scores.recalibration
     return history_pb2.RoundCommitted(
         key=round_key_to_proto(plan.key),
         step=plan.step,
@@ -149,16 +141,16 @@ def round_committed(
         sum_sha256=sum_sha256,
         model=produced.reference if produced else None,
         run_state=run_state_to_proto(new_state) if new_state else None,
-        pooled=scores_to_proto(pooled) if pooled else None,
-        holdout=scores_to_proto(holdout) if holdout else None,
+        pooled=scores_to_proto(scores.pooled) if scores.pooled else None,
+        holdout=scores_to_proto(scores.holdout) if scores.holdout else None,
         seconds=seconds,
         clipped_share=clipped_share,
         segments=segments_to_proto(plan.segments),
         velocity_sha256=velocity_sha256,
-        pooled_curve=curve_to_proto(pooled_curve),
-        holdout_curve=curve_to_proto(holdout_curve),
+        pooled_curve=curve_to_proto(scores.pooled_curve),
+        holdout_curve=curve_to_proto(scores.holdout_curve),
         trade=trade_to_proto(trade) if trade else None,
-        recalibration=recalibration_to_proto(recalibration, holdout_log_loss) if recalibration else None,
+        recalibration=recalibration_to_proto(fit, scores.holdout_log_loss) if fit else None,
     )
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,35 +14,12 @@ from fedfraud.layout import Layout, standardise_codec, train_codec
 from fedfraud.masking_wire import task_sha256
 from fedfraud.model import RunState, Vector
 from fedfraud.v1 import history_pb2, model_pb2
-from fedfraud.wire import (
-    RoundKey,
-    round_key_from_proto,
-    run_state_from_proto,
-    segments_from_proto,
-)
+from fedfraud.wire import RoundKey, round_key_from_proto, run_state_from_proto, segments_from_proto
 from services.aggregator import averaging, messages
+from services.aggregator.depth import Depth
 from services.aggregator.progress import Progress
 from services.aggregator.score_check import check_scores
 from services.aggregator.vectors import Vectors
-
-
-@dataclass
-class Depth:
-    """How far one round could be verified, in words."""
-
-    key: RoundKey
-    step: str
-    outcome: str
-    banks: int
-    contributions: str = "-"
-    sum: str = "-"
-    model: str = "-"
-
-    @property
-    def text(self) -> str:
-        """One line of the table."""
-        head = f"{self.key.run_id:<22}{self.key.round:>6}  {self.step:<10}{self.outcome:<11}{self.banks:>5}"
-        return f"{head}  {self.contributions:<15}{self.sum:<12}{self.model}"
 
 
 class Recomputation:

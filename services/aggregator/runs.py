@@ -9,19 +9,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from secrets import token_hex
 
-from fedfraud import calibration, fixed_point, model
-from fedfraud.calibration import Recalibration
+from fedfraud import fixed_point, model
 from fedfraud.central import Central
 from fedfraud.errors import Invalid, NotStored
-from fedfraud.fixed_point import EvaluateCodec, Segment
+from fedfraud.fixed_point import Segment
 from fedfraud.layout import Layout, standardise_codec, train_codec
 from fedfraud.masking_wire import task_sha256
-from fedfraud.metrics import CurvePoint, Scores, curve_from_counts, scores_from_counts
 from fedfraud.model import RunState, Vector
 from fedfraud.thresholds import LEAST_BANKS, sizes
-from fedfraud.trade import TradeTerms
-from fedfraud.trade_codec import TradeCodec
-from fedfraud.trade_metrics import TradeFigures, trade_figures
 from fedfraud.trade_wire import trade_to_proto
 from fedfraud.v1 import history_pb2, model_pb2
 from fedfraud.wire import scores_to_proto, segments_from_proto
@@ -29,6 +24,7 @@ from services.aggregator import averaging, central, messages, recovery
 from services.aggregator.averaging import Model
 from services.aggregator.progress import Progress
 from services.aggregator.round_drive import Closed, RoundDrive, Surroundings, forget
+from services.aggregator.round_scores import RoundScores, pooled_scores, with_holdout
 from services.aggregator.rounds import Plan
 from services.aggregator.server_step import Step
 
@@ -142,8 +138,7 @@ class Run:
             raise RunFailed(f"{error}, in round {step}") from error
         produced = await store_model(around, vector, before.run_state)
         share = server.clipped / (len(vector) * len(done.seats))
-        pooled = _pooled(done)[0] if Segment.EVALUATE in done.plan.segments else None
-        await self._commit(done, produced, pooled=pooled, clipped_share=share, velocity_sha256=momentum)
+        await self._commit(done, produced, clipped_share=share, velocity_sha256=momentum)
 
     async def _score_final(self) -> None:
         """The last round: scores of the final model, and what banks disclose of themselves."""
@@ -153,10 +148,7 @@ class Run:
         except AlreadyOpened as error:
             self._around.log.warning("no scores of the final model", run=self.progress.run_id, reason=error)
             return
-        pooled, curve = _pooled(done)
-        trade = await asyncio.to_thread(_trade, done, self.progress.terms)
-        fit = await asyncio.to_thread(_recalibration, done)
-        await self._commit(done, self._present(), pooled=pooled, pooled_curve=curve, trade=trade, recalibration=fit)
+        await self._commit(done, self._present())
 
     async def _closed_round(self, step: int, segments: tuple[Segment, ...], *, final: bool = False) -> Closed:
         """Opens rounds, or takes up the open one, until one has its quorum; three voids in a row fail the run."""
@@ -231,39 +223,29 @@ class Run:
         done: Closed,
         produced: Model | None,
         *,
-        pooled: Scores | None = None,
-        pooled_curve: tuple[CurvePoint, ...] = (),
         new_state: RunState | None = None,
         clipped_share: float = 0.0,
         velocity_sha256: bytes = b"",
-        trade: TradeFigures | None = None,
-        recalibration: Recalibration | None = None,
     ) -> None:
         """One journal entry makes the round's result the present model."""
-        around, plan, seconds = self._around, done.plan, time.monotonic() - done.opened_at
-        holdout, holdout_curve = await asyncio.to_thread(self._holdout_scores, produced) if produced else (None, ())
-        refitted = await asyncio.to_thread(self._holdout_log_loss, produced, recalibration)
+        around, plan = self._around, done.plan
+        scores = await asyncio.to_thread(self._scores, done, produced)
+        seconds = time.monotonic() - done.opened_at
         entry = messages.round_committed(
             plan,
             done.seats,
             done.sum_sha256,
             produced,
-            pooled=pooled,
-            holdout=holdout,
+            scores,
             new_state=new_state,
             clipped_share=clipped_share,
             seconds=seconds,
             velocity_sha256=velocity_sha256,
-            pooled_curve=pooled_curve,
-            holdout_curve=holdout_curve if plan.final else (),
-            trade=trade,
-            recalibration=recalibration,
-            holdout_log_loss=refitted,
         )
         await around.journal.insist(entry)
         self._model = produced
         await forget(around, plan.key)
-        precision = holdout.average_precision if holdout else None
+        precision = scores.holdout.average_precision if scores.holdout else None
         around.log.info(
             "round committed",
             run=self.progress.run_id,
@@ -274,20 +256,15 @@ class Run:
             seconds=f"{seconds:.2f}",
         )
 
-    def _holdout_scores(self, present: Model) -> tuple[Scores | None, tuple[CurvePoint, ...]]:
-        if self._around.holdout is None:
-            return None, ()
-        adjusted = self.progress.recipe.logit_adjustment
-        return self._around.holdout.scores(
-            self._around.manifest, present.run_state, present.vector, logit_adjustment=adjusted
-        )
-
-    def _holdout_log_loss(self, present: Model | None, recalibration: Recalibration | None) -> float | None:
-        holdout = self._around.holdout
-        if holdout is None or present is None or recalibration is None:
-            return None
-        adjusted, manifest = self.progress.recipe.logit_adjustment, self._around.manifest
-        return holdout.log_loss(manifest, present.run_state, present.vector, recalibration, logit_adjustment=adjusted)
+    def _scores(self, done: Closed, produced: Model | None) -> RoundScores:
+        """Of the model that the round received and of the one that it produced."""
+        around, final = self._around, done.plan.final
+        scores = pooled_scores(done.layout, done.part, self.progress.terms, final=final)
+        if around.holdout is None or produced is None:
+            return scores
+        adjusted, state = self.progress.recipe.logit_adjustment, produced.run_state
+        counts = around.holdout.counts(around.manifest, state, produced.vector, logit_adjustment=adjusted)
+        return with_holdout(scores, counts, final=final)
 
     def _present(self) -> Model:
         if self._model is None:
@@ -304,27 +281,3 @@ async def store_model(around: Surroundings, vector: Vector, state: RunState) -> 
         parameter_count=len(vector),
     )
     return Model(vector, state, reference)
-
-
-def _pooled(done: Closed) -> tuple[Scores, tuple[CurvePoint, ...]]:
-    """How the received model does over all validation rows of the cohort, and its thresholds."""
-    codec = EvaluateCodec()
-    counts = codec.centres(), *codec.decode(done.part(Segment.EVALUATE))
-    return scores_from_counts(*counts), curve_from_counts(*counts)
-
-
-def _recalibration(done: Closed) -> Recalibration | None:
-    """What would make the received model's scores fit all validation rows of the cohort best."""
-    codec = EvaluateCodec()
-    return calibration.fitted(codec.centres(), *codec.decode(done.part(Segment.EVALUATE)))
-
-
-def _trade(done: Closed, terms: TradeTerms) -> TradeFigures | None:
-    """The received model in the trade's terms, where the round asked for it."""
-    traded = done.layout.codecs.get(Segment.TRADE)
-    if not isinstance(traded, TradeCodec):
-        return None
-    codec = EvaluateCodec()
-    counts = codec.decode(done.part(Segment.EVALUATE))
-    summed = traded.decode(done.part(Segment.TRADE))
-    return trade_figures(codec.centres(), *counts, summed, terms.budgets, terms.headline, terms.admin_cents)

@@ -12,9 +12,10 @@ from fedfraud.errors import FedfraudError, Invalid, Misconfigured
 from fedfraud.masking_journal import federation_id
 from fedfraud.v1 import history_pb2
 from fedfraud.wire import round_key_from_proto
+from services.aggregator.depth import HEADER, Depth
 from services.aggregator.journal_file import NAME, read_lines
 from services.aggregator.progress import Progress
-from services.aggregator.recomputation import Depth, Recomputation
+from services.aggregator.recomputation import Recomputation
 from services.aggregator.vectors import NAME as VECTORS
 from services.aggregator.vectors import Vectors
 
@@ -38,10 +39,7 @@ class Verification:
         lines = [
             f"journal  {self.entries} entries: each follows from the former one and is signed, but for what is named"
         ]
-        header = (
-            f"{'run':<22}{'round':>6}  {'step':<10}{'outcome':<11}{'banks':>5}  {'contributions':<15}{'sum':<12}model"
-        )
-        lines += [header, *(depth.text for depth in self.rounds)] if self.rounds else []
+        lines += [HEADER, *(depth.text for depth in self.rounds)] if self.rounds else []
         lines.append(f"ends     with entry {self.entries}, head {self.head.hex()}; {self.end}")
         lines += [f"FAULT  {fault}" for fault in self.faults]
         lines.append(f"{len(self.faults)} faults" if self.faults else "verified: nothing is amiss")

@@ -7,7 +7,7 @@ from fedfraud.errors import Invalid
 from fedfraud.masking_journal import decline_reason
 from fedfraud.thresholds import sizes
 from fedfraud.v1 import history_pb2, masking_pb2
-from services.reporter.facts import MissingAnswer, OpenRound, Stage
+from services.reporter.round_facts import MissingAnswer, OpenRound, Stage
 
 _STAGES: dict[int, Stage] = {
     masking_pb2.MASKING_STAGE_ADVERTISE: "advertise",

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fedfraud.thresholds import LEAST_BANKS
-from services.reporter.facts import RoundFacts, RunFacts
+from services.reporter.facts import RunFacts
+from services.reporter.round_facts import RoundFacts
 from services.reporter.rounding import difference
 from services.reporter.score_facts import CurveFacts, ScoreFacts
 

@@ -5,8 +5,9 @@ from typing import Literal
 
 from fedfraud.v1 import history_pb2, model_pb2
 from services.reporter.attempt import SILENT, Attempt
-from services.reporter.facts import Event, MissingAnswer
+from services.reporter.facts import Event
 from services.reporter.reading import agreed
+from services.reporter.round_facts import MissingAnswer
 
 Kind = Literal["run", "round", "bank", "missing", "refusal", "aggregator"]
 Level = Literal["info", "warning", "error"]

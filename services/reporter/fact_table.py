@@ -104,7 +104,7 @@ def table(run: RunFacts) -> Table:
     return {fact.key: fact for fact in found}
 
 
-def _walk(path: tuple[str, ...], value: Any) -> Iterator[tuple[tuple[str, ...], Value]]:  # noqa: ANN401  any JSON
+def _walk(path: tuple[str, ...], value: Any) -> Iterator[tuple[tuple[str, ...], Value]]:  # noqa: ANN401  # any JSON
     if isinstance(value, dict):
         for name, item in value.items():
             if name not in _LEFT_OUT:

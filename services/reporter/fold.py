@@ -24,7 +24,6 @@ from services.reporter.facts import (
     FeatureFacts,
     Refusal,
     Refusals,
-    RoundFacts,
     RunFacts,
     RunIdentity,
     RunStateFacts,
@@ -32,6 +31,7 @@ from services.reporter.facts import (
 )
 from services.reporter.plan import plan_facts
 from services.reporter.release_facts import BankRelease, ReleaseRecord, SegmentFacts, SegmentRelease
+from services.reporter.round_facts import RoundFacts
 from services.reporter.rounding import difference
 from services.reporter.score_facts import RecalibrationFacts, ScoreFacts
 from services.reporter.trade_facts import trade_facts

@@ -86,7 +86,7 @@ async def follow(
         await on_serving(False)
         failures = 0 if time.monotonic() - started > STEADY else failures + 1
         if problem or not _due(credentials):
-            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**failures) * random.uniform(0.5, 1)  # noqa: S311  jitter
+            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**failures) * random.uniform(0.5, 1)  # noqa: S311  # jitter
             log.warning("journal out of reach", reason=problem or "the stream ended", retry_seconds=round(pause, 1))
             await asyncio.sleep(pause)
 

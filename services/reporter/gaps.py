@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator
 
-from services.reporter.facts import RoundFacts, RunFacts
+from services.reporter.facts import RunFacts
 from services.reporter.reading import agreed, put
+from services.reporter.round_facts import RoundFacts
 from services.reporter.summary import NOT_DISCLOSED
 
 Names = Callable[[list[str]], str]

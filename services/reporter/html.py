@@ -21,7 +21,7 @@ def render(report: Report) -> str:
 
     def words(text: str) -> Markup:
         safe = _CODE.sub(r"<code>\1</code>", _STRONG.sub(r"<strong>\1</strong>", str(escape(text))))
-        return Markup(grounding.PLACEHOLDER.sub(lambda match: shown[match[1]], safe))  # noqa: S704  all is escaped
+        return Markup(grounding.PLACEHOLDER.sub(lambda match: shown[match[1]], safe))  # noqa: S704  # all is escaped
 
     title = grounding.fill(report.document.title, report.facts)
     kinds = [(type(block).__name__, block) for block in report.document.blocks]

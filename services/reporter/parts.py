@@ -1,14 +1,15 @@
-"""The parts beneath the report's four headings: what somebody who decides, signs or audits looks for."""
+"""The parts beneath summary, metrics and next steps: what somebody who decides, signs or audits looks for."""
 
 from collections.abc import Mapping
 
-from services.reporter import advice, plan
+from services.reporter import advice
 from services.reporter.calibration_parts import recalibration
-from services.reporter.derived import comparable, curve, headline, middle_budget, shown, took_part
+from services.reporter.derived import comparable, curve, headline, middle_budget, shown
 from services.reporter.document import Block, Bullets, Heading, Paragraph, Table
 from services.reporter.fact_table import Fact
-from services.reporter.facts import RoundFacts, RunFacts
-from services.reporter.reading import agreed, in_money, noise, plural, put
+from services.reporter.facts import RunFacts
+from services.reporter.reading import agreed, in_money, plural, put
+from services.reporter.round_facts import RoundFacts
 from services.reporter.score_facts import CurveFacts
 
 Facts = Mapping[str, Fact]
@@ -24,17 +25,22 @@ def cell(facts: Facts, key: str) -> str:
     return put(key) if key in facts and facts[key].text else NONE
 
 
+def part(text: str) -> Heading:
+    """What a part begins with."""
+    return Heading(text, 3)
+
+
 def decision(run: RunFacts) -> list[Block]:
     """What is asked, what is recommended, and under which conditions."""
     against = advice.refused(run)
     asked = "Asked: whether the banks put this model to use. Recommended: "
     if against:
         return [
-            _part("Decision and recommendation"),
+            part("Decision and recommendation"),
             Paragraph(f"{asked}**do not deploy**, as {'; '.join(against)}.", "lead"),
         ]
     return [
-        _part("Decision and recommendation"),
+        part("Decision and recommendation"),
         Paragraph(f"{asked}**a pilot beside the present systems**, under these conditions:", "lead"),
         Bullets(tuple(advice.conditions(run))),
     ]
@@ -57,7 +63,7 @@ def compared(run: RunFacts) -> str:
 
 def at_a_budget(run: RunFacts, facts: Facts) -> list[Block]:
     """The result as a team with so many alerts would see it, and against each bank alone and all rows in one place."""
-    blocks: list[Block] = [_part("Result at an alert budget, and against being alone")]
+    blocks: list[Block] = [part("Result at an alert budget, and against being alone")]
     if found := curve(run):
         budget = f"{found[0]}.budgets.{middle_budget(found[1]) + 1}"
         worth = in_money(run)
@@ -117,7 +123,7 @@ _COMPARED = (
 def banks(run: RunFacts, facts: Facts, *, said: bool) -> list[Block]:
     """Bank by bank: who gains and who loses. `said` where a sentence before it has named them already."""
     if not run.banks:
-        return [_part("Who gains and who loses"), Paragraph("No bank took part.")]
+        return [part("Who gains and who loses"), Paragraph("No bank took part.")]
     header = ("Bank", "rows", "fraud rate", "alone", "federated", "uplift", "alone, hold-out", "federated, hold-out")
     names = ("rows", "fraud_rate", "alone", "federated", "uplift", "alone_holdout", "federated_holdout")
     rows = []
@@ -127,7 +133,7 @@ def banks(run: RunFacts, facts: Facts, *, said: bool) -> list[Block]:
     lead = f"Average precision by bank, on its own validation rows unless said ({NONE}: not disclosed or not defined)"
     lead += "; rows and fraud rate are of its payments of all days of the plan:" if run.run.feature_plan else ":"
     return [
-        _part("Who gains and who loses"),
+        part("Who gains and who loses"),
         *([] if said else [Paragraph(advice.uplift(run))]),
         Paragraph(lead),
         Table(header, tuple(rows)),
@@ -160,14 +166,14 @@ def thresholds(run: RunFacts, facts: Facts) -> list[Block]:
         f"On {_rows(found[0])}{count}, the transactions with the highest scores being alerts, as many as one threshold "
         "gives within the budget:"
     )
-    return [_part("Threshold options"), Paragraph(lead), Table(header, tuple(rows))]
+    return [part("Threshold options"), Paragraph(lead), Table(header, tuple(rows))]
 
 
 def calibration(run: RunFacts, facts: Facts) -> list[Block]:
     """Whether a score means what it says: expected and observed frauds, from the highest scores down."""
     found, fitted = curve(run), recalibration(run)
     if found is None or not found[1].calibration:
-        return [_part("Calibration"), *fitted] if fitted else []
+        return [part("Calibration"), *fitted] if fitted else []
     rows = [
         tuple(
             cell(facts, f"{found[0]}.calibration.{number}.{name}")
@@ -177,13 +183,13 @@ def calibration(run: RunFacts, facts: Facts) -> list[Block]:
     ]
     lead = f"On {_rows(found[0])}, from the highest scores down; where a score can be read as a probability they agree:"
     header = ("Transactions", "share of frauds that the model expects", "share that there is")
-    return [_part("Calibration"), Paragraph(lead), Table(header, tuple(rows)), *fitted]
+    return [part("Calibration"), Paragraph(lead), Table(header, tuple(rows)), *fitted]
 
 
 def rounds(run: RunFacts, facts: Facts) -> list[Block]:
     """Stability: every round, its outcome and the model that it produced."""
     if not run.rounds:
-        return [_part("Stability over the rounds"), Paragraph("No round was committed.")]
+        return [part("Stability over the rounds"), Paragraph("No round was committed.")]
     header = ("Round", "outcome", "banks", "seconds", "hold-out AP", "hold-out AUROC", "pooled AP", "pooled AUROC")
     rows = []
     places = shown(run.rounds, MOST_ROUNDS)
@@ -196,7 +202,7 @@ def rounds(run: RunFacts, facts: Facts) -> list[Block]:
         rows.append(
             (_kind(key, done), done.outcome, took, cell(facts, f"{key}.seconds"), *(cell(facts, s) for s in scores))
         )
-    blocks: list[Block] = [_part("Stability over the rounds")]
+    blocks: list[Block] = [part("Stability over the rounds")]
     if "derived.change.training" in facts:
         blocks.append(
             Paragraph(
@@ -215,118 +221,11 @@ def _kind(key: str, done: RoundFacts) -> str:
     return put(f"{key}.number") + ("" if "train" in done.segments else " (evaluate only)")
 
 
-def privacy(run: RunFacts, facts: Facts) -> list[Block]:
-    """What left the banks, in which form, with how many others, and who dropped out."""
-    mode = {
-        "masked": "under masks that cancel in the sum alone: the aggregator learned sums over a cohort, no bank's own",
-        "plain": "plainly, over mutual TLS: the aggregator saw each bank's integers",
-    }.get(run.release.protection, "in a form that the journal does not name")
-    begin = f", and began with {put('derived.rule.least_masked')} or more" if run.run.aggregation == "secure" else ""
-    items = [
-        f"No transaction left a bank. Contributions, integers of the kinds below, left {mode}.",
-        f"In all {plural(run.totals.contributions, 'totals.contributions', 'contribution')} and "
-        f"{put('derived.megabytes')} megabytes, of {plural(took_part(run), 'derived.banks_answering', 'bank')}; "
-        f"keys, shares and consents that keep the masks: {put('derived.mask_megabytes')} megabytes, none of it "
-        "from transactions.",
-        f"A round needed the contributions of at least {put('run.quorum')} of "
-        f"{put('run.expected_bank_count')} expected banks{begin}; "
-        f"{plural(run.totals.answers_missing, 'totals.answers_missing', 'answer was', 'answers were')} missing in the "
-        "run.",
-        "In its own name a bank discloses what it chooses; the table of banks shows it, with a dash for what was not.",
-        noise(run),
-    ]
-    rows = [
-        (put(f"{key}.name"), put(f"{key}.words"), put(f"{key}.bytes"), put(f"{key}.content"))
-        for key in (f"release.segments.{number}" for number in range(1, len(run.release.segments) + 1))
-    ]
-    blocks: list[Block] = [_part("What left the banks"), Bullets(tuple(items))]
-    if rows:
-        blocks.append(Table(("Kind of contribution", "integers", "bytes", "what they are"), tuple(rows), prose=True))
-    return blocks
-
-
-def data(run: RunFacts, facts: Facts) -> list[Block]:
-    """On what the model was trained and measured, and what nobody knows of it."""
-    items = []
-    if run.run.run_state is not None:
-        rate = f" ({put('run.run_state.fraud_rate')})" if "run.run_state.fraud_rate" in facts else ""
-        rows, frauds = put("run.run_state.training_rows"), put("run.run_state.training_frauds")
-        items.append(f"Training: {rows} rows of all banks, {frauds} of them fraud{rate}.")
-    for key, place in (("final.pooled", "Validation, all banks' rows"), ("final.holdout", "Public hold-out")):
-        if f"{key}.row_count" in facts:
-            rate = f", prevalence {put(f'{key}.prevalence')}" if f"{key}.prevalence" in facts else ""
-            items.append(f"{place}: {put(f'{key}.row_count')} rows, {put(f'{key}.fraud_count')} of them fraud{rate}.")
-    items += _spreads(run)
-    if run.run.population in advice.SIMULATED:
-        items.append(f"The population {put('run.population')} is made up; it stands for no bank's customers.")
-    items += plan.told(run) or [
-        "Not known from the journal: the period of the rows, whether validation rows are later than training rows, "
-        "the delay of labels, and amounts."
-    ]
-    if run.run.feature_plan is not None:
-        items.append("Validation leaves out payments of cards that are known as compromised by then.")
-    items.append("No journal tells of defects of a bank's data, or of frauds that nobody has found.")
-    return [_part("Data"), Bullets(tuple(items))]
-
-
-def _spreads(run: RunFacts) -> list[str]:
-    """What banks disclose of their size and share of frauds, and of which rows that is."""
-    of_plan = run.run.feature_plan is not None
-    whats = ("Payments a bank", "Fraud rate of a bank's payments") if of_plan else ("Rows a bank", "Fraud rate a bank")
-    items = []
-    for name, what in zip(("rows", "fraud_rate"), whats, strict=True):
-        if (spread := getattr(run.heterogeneity, name)) is not None:
-            key = f"heterogeneity.{name}"
-            counted = plural(spread.count, f"{key}.count", "bank")
-            items.append(f"{what}: {put(f'{key}.least')} to {put(f'{key}.most')}, as disclosed by {counted}.")
-    if items and of_plan:
-        items[-1] += f" {plan.OF_ALL_DAYS}"
-    return items
-
-
-def limits(run: RunFacts) -> list[Block]:
-    """What this report cannot say."""
-    why = ", only by day" if run.final.trade else ": rows carry no such columns to the aggregator"
-    items = [
-        "Differences between banks and between models have no intervals: with few frauds, small ones can be chance.",
-        f"Errors are not broken down by kind of fraud, amount or hour{why}.",
-        "Single alerts are not explained: the report is about the model, not about a decision on a customer.",
-        "Declined transactions have no label, so what a present system stops is not in the figures.",
-        "The words are a narrative over checked figures, and no model of risk.",
-    ]
-    return [_part("Limits"), Bullets(tuple(items))]
-
-
-def monitoring(run: RunFacts) -> list[Block]:
-    """When somebody has to look again."""
-    items = [
-        f"The population stability index of the score is over {put('derived.rule.stability_index')}.",
-    ]
-    head = headline(run)
-    if head is not None and head.scores.average_precision is not None:
-        items.append(
-            f"Average precision on reviewed transactions is below {put('derived.trigger.average_precision')}, a loss "
-            f"of {put('derived.rule.precision_loss')} on this run's."
-        )
-    if found := curve(run):
-        key = f"{found[0]}.budgets.{middle_budget(found[1]) + 1}"
-        items.append(
-            f"At the threshold for {put(f'{key}.budget_per_thousand')} alerts in {put('derived.rule.thousand')} "
-            f"transactions there are fewer than {put('derived.trigger.fewest_alerts')} or more than "
-            f"{put('derived.trigger.most_alerts')} alerts in {put('derived.rule.thousand')} transactions "
-            f"({put('derived.rule.alert_swing')} either way)."
-        )
-    else:
-        items.append(f"The volume of alerts swings by more than {put('derived.rule.alert_swing')}.")
-    items.append("A bank joins or leaves, a feature's meaning changes, or labels begin to arrive later.")
-    return [_part("When to look again"), Bullets(tuple(items))]
-
-
 def sign_off() -> list[Block]:
     """Lines to be filled by hand."""
     roles = ("Fraud operations", "Model validation", "Data protection", "Decision")
     rows = tuple((role, "", "", "") for role in roles)
-    return [_part("Sign-off"), Table(("Role", "name", "decision", "date"), rows, prose=True)]
+    return [part("Sign-off"), Table(("Role", "name", "decision", "date"), rows, prose=True)]
 
 
 def lineage(run: RunFacts, facts: Facts) -> list[Block]:
@@ -356,11 +255,7 @@ def lineage(run: RunFacts, facts: Facts) -> list[Block]:
     rows = [(label, cell(facts, key)) for label, key in named]
     layers = " × ".join(put(f"run.layers.{number}") for number in range(1, len(run.run.layers) + 1))
     rows.append(("Widths of the layers", layers))
-    return [_part("Lineage"), Table(("What", "value"), tuple(row for row in rows if row[1] != NONE), prose=True)]
-
-
-def _part(text: str) -> Heading:
-    return Heading(text, 3)
+    return [part("Lineage"), Table(("What", "value"), tuple(row for row in rows if row[1] != NONE), prose=True)]
 
 
 def _rows(key: str) -> str:

@@ -7,7 +7,7 @@ recommendation and tables are never a model's to choose. Figures stand in it by 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from services.reporter import grounding, parts, reading, trade_parts
+from services.reporter import grounding, parts, reading, risk_parts, trade_parts
 from services.reporter.choice import SECTIONS
 from services.reporter.derived import took_part
 from services.reporter.document import Block, Bullets, Document, Heading, Paragraph
@@ -103,10 +103,10 @@ def _risks(run: RunFacts, facts: Mapping[str, Fact], prose: Prose) -> list[Block
     return [
         *_before(prose, "Seen in this run besides:", found),
         Bullets(found) if found or prose else Paragraph("None seen in this run's facts."),
-        *parts.privacy(run, facts),
-        *parts.data(run, facts),
-        *parts.limits(run),
-        *parts.monitoring(run),
+        *risk_parts.privacy(run, facts),
+        *risk_parts.data(run, facts),
+        *risk_parts.limits(run),
+        *risk_parts.monitoring(run),
     ]
 
 

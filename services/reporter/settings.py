@@ -26,7 +26,7 @@ class Settings(BaseSettings):
     """The folder with the reporter's `ca.pem` and `token`."""
     reports_dir: Path = Path("/reports")
     """Where `<run id>/facts.json` and `report.md` are written."""
-    health_socket: Path | None = Path("/tmp/health.sock")  # noqa: S108  the container's own tmpfs
+    health_socket: Path | None = Path("/tmp/health.sock")  # noqa: S108  # the container's own tmpfs
     """The health service's Unix socket; None for no health service."""
     page_listen: str | None = "0.0.0.0:8080"
     """Where the live page is served, host:port, port 0 for any free one; Compose publishes it on loopback. None: no

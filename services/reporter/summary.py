@@ -6,16 +6,8 @@ from typing import Any, Literal
 from fedfraud.metrics import ALERT_RATES, CurvePoint
 from services.reporter.derived import derived
 from services.reporter.derived_facts import DerivedFacts
-from services.reporter.facts import (
-    AgainstCentral,
-    BankFacts,
-    Heterogeneity,
-    RoundFacts,
-    RunFacts,
-    Spread,
-    Summary,
-    Totals,
-)
+from services.reporter.facts import AgainstCentral, BankFacts, Heterogeneity, RunFacts, Spread, Summary, Totals
+from services.reporter.round_facts import RoundFacts
 from services.reporter.rounding import difference, sign
 from services.reporter.score_facts import Budget, CalibrationBand, CurveFacts, ScoreFacts, Threshold
 

@@ -1,8 +1,8 @@
 """The report's parts in the trade's terms: what alerts come to a day and budget, in cards and money, with intervals."""
 
-from services.reporter.document import Block, Heading, Paragraph, Table
+from services.reporter.document import Block, Paragraph, Table
 from services.reporter.facts import RunFacts
-from services.reporter.parts import Facts, cell
+from services.reporter.parts import Facts, cell, part
 from services.reporter.reading import plural, put
 
 _TRADE, _CENTRAL = "final.trade", "final.central_trade"
@@ -23,7 +23,7 @@ def trade(run: RunFacts, facts: Facts) -> list[Block]:
         return []
     days = plural(run.final.trade.day_count, f"{_TRADE}.day_count", "day")
     return [
-        Heading("Alerts a day, cards and money", 3),
+        part("Alerts a day, cards and money"),
         Paragraph(
             f"All banks' validation payments of {days} after training: {put(f'{_TRADE}.total.payments')} "
             f"payments, {put(f'{_TRADE}.total.frauds')} of them frauds, of "

@@ -229,7 +229,7 @@ def test_a_wrong_figure_would_be_found(finished: tuple[Network, str], browser: B
 
 def test_the_facts_behind_the_page_are_the_file_and_keep_to_the_schema(finished: tuple[Network, str]) -> None:
     present, url = finished
-    with urllib.request.urlopen(f"{url}/facts.json", timeout=10) as response:  # noqa: S310  loopback
+    with urllib.request.urlopen(f"{url}/facts.json", timeout=10) as response:  # noqa: S310  # loopback
         served = response.read().decode()
     folder = present.run_dir / "reports" / present.events("run_started")[0].run_id
     assert served == (folder / "facts.json").read_text()
@@ -374,7 +374,7 @@ def test_an_earlier_run_has_a_page_and_files(finished: tuple[Network, str], brow
         assert reading.strays(found) == []
         assert [fault for figure in found if figure.fact and (fault := reading.mismatch(figure, facts))] == []
         is_sound(seen)
-    with urllib.request.urlopen(f"{url}/runs/{first}/report.md", timeout=10) as response:  # noqa: S310  loopback
+    with urllib.request.urlopen(f"{url}/runs/{first}/report.md", timeout=10) as response:  # noqa: S310  # loopback
         assert response.read().decode().startswith("# Fraud-risk report")
 
 

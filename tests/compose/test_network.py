@@ -86,7 +86,7 @@ def test_the_page_is_on_loopback_and_shows_the_run(network: Network, facts: dict
         assert facts["run"]["id"] in response.read().decode()
     request = urllib.request.Request(f"http://{published}/", headers={"Host": "another.example"})
     with pytest.raises(urllib.error.HTTPError, match="421"):
-        urllib.request.urlopen(request, timeout=30)  # noqa: S310  loopback
+        urllib.request.urlopen(request, timeout=30)  # noqa: S310  # loopback
 
 
 def test_the_hosts_user_can_delete_the_report(network: Network, facts: dict[str, Any]) -> None:

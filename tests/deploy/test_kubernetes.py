@@ -47,7 +47,7 @@ def containers(pod: Any) -> list[Any]:  # noqa: ANN401  # a pod's specification
     return [*pod.get("initContainers", []), *pod["containers"]]
 
 
-def settings_of(found: list[Object], container: Any) -> dict[str, str]:  # noqa: ANN401
+def settings_of(found: list[Object], container: Any) -> dict[str, str]:  # noqa: ANN401  # a container's specification
     """What the container's maps set; by name they are each the hash of what they hold."""
     maps = of_kind(found, "ConfigMap")
     return {k: v for one in container.get("envFrom", []) for k, v in maps[one["configMapRef"]["name"]]["data"].items()}
@@ -56,7 +56,7 @@ def settings_of(found: list[Object], container: Any) -> dict[str, str]:  # noqa:
 def policies(found: list[Object], component: str) -> list[Any]:
     """Those that select the component's pods."""
 
-    def selects(selector: Any) -> bool:  # noqa: ANN401
+    def selects(selector: Any) -> bool:  # noqa: ANN401  # a label selector
         wanted = selector.get("matchLabels", {}).get(COMPONENT, component)
         listed = [one for one in selector.get("matchExpressions", []) if component not in one["values"]]
         return bool(wanted == component and not listed)

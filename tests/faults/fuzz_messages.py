@@ -110,7 +110,7 @@ def _fields(kind: Descriptor, rng: Random, wild: float) -> list[FieldDescriptor]
     return [field for field in kind.fields if field.name not in left_out]
 
 
-def _scalar(field: FieldDescriptor, rng: Random, plausible: Plausible, wild: float) -> Any:  # noqa: ANN401
+def _scalar(field: FieldDescriptor, rng: Random, plausible: Plausible, wild: float) -> Any:  # noqa: ANN401  # a value of the field's kind
     known = plausible.get(field.name) if field.enum_type is None else None  # a reason is a text, or one of a few
     if known and rng.random() >= wild:
         return rng.choice(known)

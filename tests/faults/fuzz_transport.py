@@ -81,7 +81,7 @@ class _Door:
     async def handler(self, path: str) -> Any:  # noqa: ANN401  # grpc's handlers have no usable type
         """The rpc's handler inside the interceptors, as gRPC would call it; None for what it does not serve."""
 
-        async def found(details: grpc.HandlerCallDetails) -> Any:  # noqa: ANN401
+        async def found(details: grpc.HandlerCallDetails) -> Any:  # noqa: ANN401  # a handler, as above
             return next((one for each in self._handlers if (one := each.service(details))), None)
 
         (interceptor,) = self._interceptors
@@ -173,14 +173,14 @@ class Indoors:
 
         return _Listening(serve, who)
 
-    async def _handler(self, rpc: Rpc) -> Any:  # noqa: ANN401
+    async def _handler(self, rpc: Rpc) -> Any:  # noqa: ANN401  # a handler
         for door in self._doors:
             if handler := await door.handler(rpc.path):
                 return handler
         raise AssertionError(f"an rpc of the contract must be served, {rpc.path} is not")
 
 
-async def _read(handler: Any, messages: Sequence[bytes]) -> AsyncIterator[object]:  # noqa: ANN401
+async def _read(handler: Any, messages: Sequence[bytes]) -> AsyncIterator[object]:  # noqa: ANN401  # a handler
     for data in messages:
         yield handler.request_deserializer(data)
 

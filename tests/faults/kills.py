@@ -47,7 +47,7 @@ def aggregator_trial(number: int, folder: Path) -> None:
 def patient_bank_trial(number: int, folder: Path) -> None:
     """Kills banks whose rounds wait for them; the model is the undisturbed one."""
     with four_banks(folder, rounds=ROUNDS, aggregation=_aggregation(number)) as present:
-        _kill_banks(present, random.Random(number), lambda _: False)  # noqa: S311
+        _kill_banks(present, random.Random(number), lambda _: False)  # noqa: S311  # drawn for a trial
         _check_same_model(present)
 
 
@@ -56,7 +56,7 @@ def missed_bank_trial(number: int, folder: Path) -> None:
 
     Plain: three of four banks are too few to open a masked round.
     """
-    draws = random.Random(number)  # noqa: S311
+    draws = random.Random(number)  # noqa: S311  # drawn for a trial
     with four_banks(folder, rounds=_MISSED_ROUNDS, quorum=3, round_deadline=_DEADLINE) as present:
         _kill_banks(present, draws, lambda draws: draws.random() < 0.5)
         finished(present)

@@ -23,6 +23,7 @@ from fedfraud.wire import RoundKey, round_key_to_proto
 from services.aggregator import averaging, messages
 from services.aggregator.averaging import Model
 from services.aggregator.progress import Accepted, Progress
+from services.aggregator.round_scores import RoundScores
 from services.aggregator.rounds import Outcome, Plan, Round
 from services.aggregator.seats import Seats
 
@@ -244,13 +245,10 @@ class World:
             seats,
             sha256,
             produced,
-            pooled=None,
-            holdout=None,
+            RoundScores(),
             new_state=None if plan.step else STATE,
             clipped_share=0.0,
             seconds=0.0,
             velocity_sha256=b"",
-            pooled_curve=(),
-            holdout_curve=(),
         )
         self.journal(committed)

@@ -149,7 +149,7 @@ def test_a_network_says_where_its_page_is_and_takes_another_port_when_the_wanted
         assert found is not None
         address, own, why = found.groups()
         assert (own != str(port), why) == ((True, f" (port {port} is taken)") if taken else (False, None))
-        with urllib.request.urlopen(address, timeout=10) as response:  # noqa: S310  loopback
+        with urllib.request.urlopen(address, timeout=10) as response:  # noqa: S310  # loopback
             assert "fedfraud" in response.read().decode()
         wait_for(lambda: f"The page: {address}\n" in read(log), "the network is kept", 60.0)
         process.send_signal(signal.SIGINT)

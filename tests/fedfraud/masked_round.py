@@ -67,7 +67,7 @@ def parameters_of(banks: int, **changes: object) -> Parameters:
         "holders": size.holders,
         "threshold": size.threshold,
     }
-    return Parameters(**{**values, **changes})  # type: ignore[arg-type]
+    return Parameters(**{**values, **changes})  # type: ignore[arg-type]  # of the fields' kinds
 
 
 def policy_of(banks: int) -> Policy:

@@ -82,6 +82,16 @@ def test_an_update_is_its_weight_times_2_to_the_24_then_the_weight_then_the_clip
     assert TrainCodec(2, clip=4.0).encode(f32(1, -0.5), 3).view(np.int64).tolist() == [3 * ONE, -3 * ONE // 2, 3, 0]
 
 
+def test_the_codec_alone_says_where_update_weight_and_clipped_count_lie() -> None:
+    codec = TrainCodec(2, clip=4.0)
+    segment = codec.encode(f32(1, -9), 3)
+    assert segment[codec.coordinates()].view(np.int64).tolist() == [3 * ONE, -12 * ONE]
+    assert codec.opened_counts(segment[codec.counts()]) == (3, 1)
+    behind = np.concatenate([words(7, 7, 7, 7, 7), segment])  # as the second segment of a contribution
+    assert (codec.coordinates(5), codec.counts(5)) == (slice(5, 7), slice(7, 9))
+    assert codec.opened_counts(behind[codec.counts(5)]) == (3, 1)
+
+
 def test_coordinates_beyond_the_clip_are_clipped_and_counted() -> None:
     codec = TrainCodec(4, clip=2.0)
     opened = codec.decode(added([codec.encode(f32(2, 2.5, -9, 0), 1), codec.encode(f32(3, 2, -2, 0), 1)]))

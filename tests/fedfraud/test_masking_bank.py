@@ -190,7 +190,7 @@ def changed(attempt: Attempt, seat: str, **values: object) -> tuple[Advertisemen
     """The advertisements with one seat's signed anew, as if the bank itself were bad."""
     transcript = attempt.parameters.transcript_sha256
     return tuple(
-        signed(replace(a, **values), signing_key(seat), transcript) if a.seat == seat else a  # type: ignore[arg-type]
+        signed(replace(a, **values), signing_key(seat), transcript) if a.seat == seat else a  # type: ignore[arg-type]  # of the fields' kinds
         for a in attempt.sum.advertisements
     )
 
@@ -258,7 +258,7 @@ def test_attack_10_a_tiny_cohort_is_refused() -> None:
 )
 def test_attack_11_another_scale_clip_or_cap_is_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(Invalid, match=message):
-        begin(replace(P, **change))  # type: ignore[arg-type]
+        begin(replace(P, **change))  # type: ignore[arg-type]  # of the fields' kinds
 
 
 def test_attack_11_another_modulus_or_mode_is_refused() -> None:
@@ -280,7 +280,7 @@ def delivered(attempt: Attempt, place: int, **values: object) -> Delivery:
     """Bank 3's delivery with one dealer's pair changed."""
     delivery = attempt.sum.delivery(ME)
     sealed = list(delivery.sealed)
-    sealed[place] = replace(sealed[place], **values)  # type: ignore[arg-type]
+    sealed[place] = replace(sealed[place], **values)  # type: ignore[arg-type]  # of the fields' kinds
     return replace(delivery, sealed=tuple(sealed))
 
 

@@ -173,7 +173,7 @@ def test_aes_256_ctr_encrypts_as_in_sp_800_38a() -> None:
 
 
 def test_a_mask_is_the_encrypted_counter_from_zero_in_little_endian_words() -> None:
-    encryptor = Cipher(algorithms.AES256(KEY), modes.ECB()).encryptor()  # noqa: S305 the counter mode, block by block
+    encryptor = Cipher(algorithms.AES256(KEY), modes.ECB()).encryptor()  # noqa: S305  # the counter mode, block by block
     blocks = b"".join(encryptor.update(counter.to_bytes(16)) for counter in range(3))
     expected = [int.from_bytes(blocks[8 * place : 8 * place + 8], "little") for place in range(5)]
     assert mask(KEY, 5).tolist() == expected

@@ -59,7 +59,7 @@ CHANGES: dict[str, object] = {
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_any_other_value_gives_another_transcript(name: str) -> None:
-    assert replace(P, **{name: CHANGES[name]}).transcript_sha256 != P.transcript_sha256  # type: ignore[arg-type]
+    assert replace(P, **{name: CHANGES[name]}).transcript_sha256 != P.transcript_sha256  # type: ignore[arg-type]  # of the field's kind
 
 
 def test_every_field_is_bound_or_follows_from_the_cohort() -> None:
@@ -105,7 +105,7 @@ def test_parameters_come_back_from_bytes() -> None:
 )
 def test_parameters_that_break_a_rule_are_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(Invalid, match=message):
-        replace(P, **change)  # type: ignore[arg-type]
+        replace(P, **change)  # type: ignore[arg-type]  # of the field's kind
 
 
 def test_the_quorum_and_the_places_follow_from_the_cohort() -> None:

@@ -39,7 +39,7 @@ def test_an_attempt_as_the_bank_expects_it_is_allowed() -> None:
 )
 def test_other_values_than_the_banks_own_are_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(Invalid, match=message):
-        check(replace(P, **change))  # type: ignore[arg-type]
+        check(replace(P, **change))  # type: ignore[arg-type]  # of the field's kind
 
 
 def test_a_cohort_smaller_than_the_bank_allows_is_refused() -> None:
@@ -116,12 +116,12 @@ def test_figures_are_opened_over_the_same_banks_each_time(segment: str) -> None:
 @pytest.mark.parametrize(("segment", "leave"), [("standardise", "reopen_static"), ("count", "reopen_counts")])
 def test_a_bank_may_allow_another_cohort_for_its_static_inputs_by_a_setting_for_each(segment: str, leave: str) -> None:
     fewer = replace(P, run_id="run-2", cohort=P.cohort[:9], minimum=7, holders=8, threshold=7)
-    allowing = replace(STRICT, **{leave: True})  # type: ignore[arg-type]
+    allowing = replace(STRICT, **{leave: True})  # type: ignore[arg-type]  # a setting of that name
     static = {"segments": (segment,)}
     other = replace(STRICT, reopen_static=segment != "standardise", reopen_counts=segment != "count")
-    unopened(replace(fewer, **static), opened(replace(P, **static)), policy=allowing)  # type: ignore[arg-type]
+    unopened(replace(fewer, **static), opened(replace(P, **static)), policy=allowing)  # type: ignore[arg-type]  # of the field's kind
     with pytest.raises(OpenedBefore):  # the other's leave is not its own
-        unopened(replace(fewer, **static), opened(replace(P, **static)), policy=other)  # type: ignore[arg-type]
+        unopened(replace(fewer, **static), opened(replace(P, **static)), policy=other)  # type: ignore[arg-type]  # of the field's kind
     with pytest.raises(OpenedBefore):
         unopened(fewer, opened(P), policy=allowing)  # an update is not static
 

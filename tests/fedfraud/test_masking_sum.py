@@ -361,16 +361,16 @@ def answer_of(attempt: Attempt, seat: str) -> tuple[Message, Callable[[Message],
     bank, total = attempt.fork().banks[seat], attempt.sum
     match total.stage:
         case Stage.ADVERTISE:
-            return bank.advertise(), total.advertise  # type: ignore[return-value]
+            return bank.advertise(), total.advertise  # type: ignore[return-value]  # it takes this kind alone
         case Stage.SHARE:
-            return bank.share(total.advertisements), total.share  # type: ignore[return-value]
+            return bank.share(total.advertisements), total.share  # type: ignore[return-value]  # it takes this kind alone
         case Stage.MASK:
             masked, words, _ = bank.mask(total.delivery(seat), attempt.words[seat], Openings())
             return masked, lambda answer: total.mask(answer, words)
         case Stage.CONSENT:
-            return bank.consent(total.masked, Openings())[0], total.consent  # type: ignore[return-value]
+            return bank.consent(total.masked, Openings())[0], total.consent  # type: ignore[return-value]  # it takes this kind alone
         case Stage.UNMASK:
-            return bank.unmask(total.consents), total.unmask  # type: ignore[return-value]
+            return bank.unmask(total.consents), total.unmask  # type: ignore[return-value]  # it takes this kind alone
 
 
 @pytest.mark.parametrize("stage", Stage)
@@ -437,7 +437,7 @@ def test_masked_words_of_another_length_or_hash_are_named() -> None:
 )
 def test_a_bank_with_bad_keys_is_named(keys: dict[str, bytes], message: str) -> None:
     attempt = Attempt(P)
-    bad = replace(attempt.banks["bank-07"].advertise(), **keys)  # type: ignore[arg-type]
+    bad = replace(attempt.banks["bank-07"].advertise(), **keys)  # type: ignore[arg-type]  # keys alone
     bad = signed(bad, signing_key("bank-07"), P.transcript_sha256)
     named("bank-07", message, lambda: attempt.sum.advertise(bad))
 

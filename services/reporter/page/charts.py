@@ -11,7 +11,7 @@ from markupsafe import Markup
 from services.reporter.derived import comparable
 from services.reporter.facts import RunFacts
 from services.reporter.page.figures import byte_size
-from services.reporter.score_facts import CurveFacts
+from services.reporter.score_facts import CurveFacts, ScoreFacts
 
 _WIDE, _HALF, _THIRD, _NARROW = (740, 350), (520, 300), (360, 200), (340, 240)
 """Width and height of a drawing in a wide card, in half a row, in half a wide card, on a phone: about its pixels."""
@@ -24,6 +24,8 @@ _COMPRESSED_FROM = 5
 _TICKS = (0.01, 0.1, 0.25, 0.5, 1.0)
 _LABELS_UP_TO = {"wide": 20, "narrow": 10}
 _Point = tuple[float, float | None]
+_Chart = Any
+"""One of pygal's, which has no types."""
 
 
 def convergence(run: RunFacts, label: str) -> Markup:
@@ -38,7 +40,7 @@ def convergence(run: RunFacts, label: str) -> Markup:
     central = run.final.central.average_precision if run.final.central and comparable(run) else None
     void = [done.number for done in run.rounds if done.outcome != "committed"]
 
-    def draw(size: tuple[int, int], name: str) -> Any:  # noqa: ANN401  pygal has no types
+    def draw(size: tuple[int, int], name: str) -> _Chart:
         chart = _chart(pygal.XY, size, range=(0, 1), xrange=(0, last), dots_size=3, show_dots=last <= _DOTS_UP_TO)
         chart.x_labels = _ticks(last, 10 if name == "wide" else 5)
         chart.y_labels = [0, 0.2, 0.4, 0.6, 0.8, 1]
@@ -69,7 +71,7 @@ def size(run: RunFacts, label: str) -> Markup:
 def precision_recall(curve: CurveFacts, prevalence: float | None, label: str) -> Markup:
     """Precision against recall; one dot a threshold, in their order."""
 
-    def draw(size: tuple[int, int], name: str) -> Any:  # noqa: ANN401
+    def draw(size: tuple[int, int], name: str) -> _Chart:
         chart = _chart(pygal.XY, size, range=(0, 1), xrange=(0, 1), dots_size=2.5)
         chart.x_labels = chart.y_labels = [0, 0.2, 0.4, 0.6, 0.8, 1]
         chart.add(
@@ -99,7 +101,7 @@ def uplift(run: RunFacts, label: str) -> Markup:
     def bar(value: float, seat: str) -> dict[str, object]:
         return {"value": height(value), "label": seat, "formatter": lambda _: _signed(value)}
 
-    def draw(size: tuple[int, int], name: str) -> Any:  # noqa: ANN401
+    def draw(size: tuple[int, int], name: str) -> _Chart:
         chart = _chart(pygal.StackedBar, (size[0], 240), spacing=4, rounded_bars=2)
         numbers = [seat.removeprefix("bank-") for _, seat in known]
         chart.x_labels = _few(numbers, _LABELS_UP_TO[name])
@@ -122,7 +124,7 @@ def _signed(value: float) -> str:
     return f"{value:+z.3f}"
 
 
-def _scores(run: RunFacts, number: int) -> Any:  # noqa: ANN401  ScoreFacts or None
+def _scores(run: RunFacts, number: int) -> ScoreFacts | None:
     on_holdout = any(done.holdout for done in run.rounds)
     for done in run.rounds:
         if done.number == number and done.outcome == "committed":
@@ -136,7 +138,7 @@ def _rounds(
     names = [_round_name(run, done.number, done.segments) for done in run.rounds]
     lost = [done.outcome != "committed" for done in run.rounds]
 
-    def bars(size: tuple[int, int], name: str) -> Any:  # noqa: ANN401
+    def bars(size: tuple[int, int], name: str) -> _Chart:
         chart = _chart(pygal.StackedBar, (size[0], 200), spacing=2, rounded_bars=2)
         chart.x_labels = _few(names, _LABELS_UP_TO[name])
         chart.add("committed", [None if gone else v for v, gone in zip(values, lost, strict=True)], formatter=formatter)
@@ -146,7 +148,7 @@ def _rounds(
         chart.value_formatter = formatter
         return chart
 
-    def lines(size: tuple[int, int], name: str) -> Any:  # noqa: ANN401
+    def lines(size: tuple[int, int], name: str) -> _Chart:
         most = max((value or 0 for value in values), default=0) or 1
         chart = _chart(pygal.XY, (size[0], 200), range=(0, most), xrange=(0, len(values)), show_dots=False)
         chart.x_labels = _ticks(len(values), 5)
@@ -180,7 +182,7 @@ def _ticks(last: int, most: int) -> list[int]:
     return list(range(0, last + 1, step))
 
 
-def _chart(kind: Any, size: tuple[int, int], **options: object) -> Any:  # noqa: ANN401
+def _chart(kind: Callable[..., _Chart], size: tuple[int, int], **options: object) -> _Chart:
     width, height = size
     return kind(
         width=width,
@@ -202,7 +204,7 @@ def _chart(kind: Any, size: tuple[int, int], **options: object) -> Any:  # noqa:
 
 
 def _both(
-    draw: Callable[[tuple[int, int], str], Any],
+    draw: Callable[[tuple[int, int], str], _Chart],
     css: str,
     label: str,
     sizes: tuple[tuple[int, int], tuple[int, int]] = (_WIDE, _NARROW),
@@ -214,7 +216,7 @@ def _both(
     ).format(css=css, label=label, wide=wide, narrow=narrow)
 
 
-def _svg(chart: Any) -> Markup:  # noqa: ANN401
+def _svg(chart: _Chart) -> Markup:
     """The drawing without pygal's style and script; what a point stands for is its title."""
     root = chart.render_tree()
     for parent in list(root.iter()):
@@ -231,4 +233,4 @@ def _svg(chart: Any) -> Markup:  # noqa: ANN401
     root.attrib.pop("id", None)
     for element in root.iter():
         element.attrib.pop("style", None)  # the page's policy allows no style outside its own sheet
-    return Markup(ElementTree.tostring(root, encoding="unicode"))  # noqa: S704  pygal escapes what it is given
+    return Markup(ElementTree.tostring(root, encoding="unicode"))  # noqa: S704  # pygal escapes what it is given

@@ -53,7 +53,7 @@ class Figures:
         self._document = run.model_dump(mode="json")
         self._marked = marked
 
-    def value(self, key: str) -> Any:  # noqa: ANN401  whatever the facts hold
+    def value(self, key: str) -> Any:  # noqa: ANN401  # whatever the facts hold
         """The fact itself; KeyError for a key that the facts do not have, None below something that is not known."""
         found: Any = self._document
         for part in key.split("."):

@@ -90,7 +90,7 @@ def sections(shown: Shown) -> dict[str, str]:
 
 def page(drawn: dict[str, str], version: str) -> str:
     """The whole page around drawn sections; `version` names what a live page shows, empty for an earlier run."""
-    html = {name: Markup(text) for name, text in drawn.items()}  # noqa: S704  made by templates that escape
+    html = {name: Markup(text) for name, text in drawn.items()}  # noqa: S704  # made by templates that escape
     return _templates.get_template("page.html").render(sections=html, version=version, title=drawn["title"])
 
 

@@ -21,7 +21,7 @@ def reference(number: int) -> model_pb2.ModelReference:
 
 def started(run_id: str, **known: object) -> history_pb2.Entry:
     manifest = model_pb2.Manifest(population="tutorial")
-    return history_pb2.Entry(run_started=history_pb2.RunStarted(run_id=run_id, manifest=manifest, **known))  # type: ignore[arg-type]
+    return history_pb2.Entry(run_started=history_pb2.RunStarted(run_id=run_id, manifest=manifest, **known))  # type: ignore[arg-type]  # of the fields' kinds
 
 
 def finished(run_id: str, number: int) -> history_pb2.Entry:

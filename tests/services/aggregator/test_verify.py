@@ -356,7 +356,7 @@ def test_a_further_run_on_sums_that_no_run_opened_is_named(folder: Path, counter
         begun.counters_sha256 = counters if made_up else b""
         ended = history_pb2.RunFinished(run_id=begun.run_id, model_sha256=begun.model.model_sha256)
         more = [history_pb2.Entry(run_started=begun), history_pb2.Entry(run_finished=ended)]
-        rewritten(folder, lambda entries, more=more: [*entries, *more])  # type: ignore[misc]
+        rewritten(folder, lambda entries, more=more: [*entries, *more])  # type: ignore[misc]  # mypy cannot type a lambda's default
         if not made_up:
             assert faults(folder) == ""
     assert (sentence if not counters else "counters must be those of a former run, 000102030405 are not") in faults(

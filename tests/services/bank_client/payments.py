@@ -18,7 +18,7 @@ def seconds(text: str) -> int:
 def transactions(*rows: Payment) -> Transactions:
     """In the order of time, rows of one second in the order given."""
     rows = tuple(sorted(rows, key=lambda row: seconds(row[0])))
-    customers, merchants = (tuple(sorted({row[i] for row in rows})) for i in (1, 2))  # type: ignore[type-var]
+    customers, merchants = (tuple(sorted(set(ids))) for ids in ([row[1] for row in rows], [row[2] for row in rows]))
     return Transactions(
         time=np.array([seconds(row[0]) for row in rows], np.int64),
         customer=np.array([customers.index(row[1]) for row in rows], np.int64),
@@ -26,8 +26,8 @@ def transactions(*rows: Payment) -> Transactions:
         amount=np.array([round(100 * row[3]) for row in rows], np.int64),
         label=np.array([UNKNOWN if row[4] is None else row[4] for row in rows], np.int8),
         known_at=np.array([NEVER if row[5] is None else seconds(row[5]) for row in rows], np.int64),
-        customer_ids=customers,  # type: ignore[arg-type]  # text, as the rows are
-        merchant_ids=merchants,  # type: ignore[arg-type]
+        customer_ids=customers,
+        merchant_ids=merchants,
     )
 
 

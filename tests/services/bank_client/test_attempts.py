@@ -33,7 +33,7 @@ P = parameters_of(4, federation_id=FEDERATION)
 
 
 def attempts(folder: Path, **settings: object) -> Attempts:
-    return Attempts(Settings(data_dir=folder, **settings), ME, signing_key(ME), CA.pem)  # type: ignore[arg-type]
+    return Attempts(Settings(data_dir=folder, **settings), ME, signing_key(ME), CA.pem)  # type: ignore[arg-type]  # checked by pydantic
 
 
 def begin(bank: Attempts, parameters: Parameters = P) -> Advertisement:
@@ -95,7 +95,7 @@ class Others:
             total.mask(told, fixed_point.from_bytes(masked.data))
             return masked.data
         answer = bank.answer(self.told())
-        {Stage.SHARE: total.share, Stage.CONSENT: total.consent, Stage.UNMASK: total.unmask}[total.stage](answer)  # type: ignore[operator]
+        {Stage.SHARE: total.share, Stage.CONSENT: total.consent, Stage.UNMASK: total.unmask}[total.stage](answer)  # type: ignore[operator]  # each takes its own kind
         return repr(answer).encode()
 
 
@@ -288,7 +288,7 @@ def test_words_that_follow_from_anything_else_are_not_masked_for_this_attempt(
     others.step()
     others.answer(bank)
     others.step()
-    kept = replace(inputs_of(P), **change).sha256  # type: ignore[arg-type]
+    kept = replace(inputs_of(P), **change).sha256  # type: ignore[arg-type]  # of the field's kind
     with pytest.raises(Conflict, match="a contribution must be to the attempt's own task, got one to run-1/"):
         bank.mask(others.told(), replace(others.released(), inputs_sha256=kept))
 
@@ -319,7 +319,7 @@ def test_a_bank_that_was_asked_for_something_else_than_the_others_takes_no_part(
     tmp_path: Path, change: dict[str, object], rule: str
 ) -> None:
     """A recipe that leaves nine banks' updates at 0 would open the tenth's alone."""
-    inputs = replace(inputs_of(P), **change)  # type: ignore[arg-type]
+    inputs = replace(inputs_of(P), **change)  # type: ignore[arg-type]  # of the field's kind
     with pytest.raises(Invalid, match=rule):
         attempts(tmp_path).advertise(P, roster_of(4), inputs)
 

@@ -283,7 +283,7 @@ def test_a_bank_takes_no_counters_but_those_it_used_first(tmp_path: Path) -> Non
     counters = count_codec(CARDS_MANIFEST).encode(Payments(PAID, PLAN, bytes(32)).counts())
 
     def started(**settings: object) -> Contributor:
-        own = Settings(data_dir=tmp_path, **settings)  # type: ignore[arg-type]
+        own = Settings(data_dir=tmp_path, **settings)  # type: ignore[arg-type]  # checked by pydantic
         return Contributor(own, CARDS_MANIFEST, Payments(PAID, PLAN, bytes(32)))
 
     started().learn(FIRST, counters)
@@ -302,7 +302,7 @@ def test_a_bank_takes_no_counters_but_those_it_used_first(tmp_path: Path) -> Non
 
 
 def personal_bank(folder: Path, **settings: object) -> Contributor:
-    own = Settings(data_dir=folder, personalise=True, **settings)  # type: ignore[arg-type]
+    own = Settings(data_dir=folder, personalise=True, **settings)  # type: ignore[arg-type]  # checked by pydantic
     return Contributor(own, MANIFEST, FeatureTable(rows(20)))
 
 

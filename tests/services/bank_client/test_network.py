@@ -47,7 +47,7 @@ def test_logits_and_gradient_have_the_bits_of_torchs_autograd(rows: int, dropout
         if dropout:
             hidden = hidden * (torch.rand(hidden.shape, generator=masks) >= dropout) / (1 - dropout)
     expected = layers[-1](hidden).squeeze(1)
-    nn.functional.binary_cross_entropy_with_logits(expected, labels).backward()  # type: ignore[no-untyped-call]
+    nn.functional.binary_cross_entropy_with_logits(expected, labels).backward()  # type: ignore[no-untyped-call]  # torch's has no types
     own = network.forward(inputs, torch.Generator().manual_seed(6))
     network.backward(torch.sigmoid(own).sub_(labels).div_(rows))
     assert torch.equal(own, expected)

@@ -1,5 +1,6 @@
 """The desk's answers: the same as `score FILE` gives, and a sentence for whatever cannot be scored."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from tests.services.bank_client.scoring_banks import (
 ALL = paid()
 
 
-def asked(row: int, payments: Transactions = ALL, **changed: Any) -> scoring_pb2.ScoreRequest:  # noqa: ANN401
+def asked(row: int, payments: Transactions = ALL, **changed: Any) -> scoring_pb2.ScoreRequest:  # noqa: ANN401  # any of the fields
     values = {
         "transaction_id": str(row),
         "customer_id": payments.customer_ids[payments.customer[row]],
@@ -156,7 +157,7 @@ def test_a_row_of_features_has_its_score_whatever_their_order(tmp_path: Path) ->
         (lambda row: setattr(row.values[0], "value", 2.0**20), "within ±2**40 times its resolution"),
     ],
 )
-def test_a_row_that_is_not_the_model_s_is_refused(tmp_path: Path, change: Any, sentence: str) -> None:  # noqa: ANN401
+def test_a_row_that_is_not_the_model_s_is_refused(tmp_path: Path, change: Callable[[Any], None], sentence: str) -> None:
     table_bank(tmp_path, drawn_table(200))
     request = row_of(np.ones(30))
     change(request.features)

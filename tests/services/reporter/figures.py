@@ -49,7 +49,7 @@ def visible(html: str) -> _Visible:
     return parser
 
 
-def walk(value: Any) -> Iterator[Any]:  # noqa: ANN401  any JSON
+def walk(value: Any) -> Iterator[Any]:  # noqa: ANN401  # any JSON
     """Every leaf."""
     if isinstance(value, dict):
         value = list(value.values())
@@ -86,7 +86,7 @@ def is_printed(match: re.Match[str], number: float) -> bool:
 
 _NUMBER_WORDS = frozenset(
     """zero two three four five six seven eight nine ten eleven twelve hundred thousand million half twice double dozen
-    percent""".split()  # noqa: SIM905  a column of words is easier to read than a list of strings
+    percent""".split()  # noqa: SIM905  # a column of words is easier to read than a list of strings
 )
 
 

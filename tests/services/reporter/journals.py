@@ -43,7 +43,7 @@ class Journal:
     def __init__(self) -> None:
         self.entries: list[history_pb2.Entry] = []
 
-    def add(self, **event: Any) -> "Journal":  # noqa: ANN401  any of the events
+    def add(self, **event: Any) -> "Journal":  # noqa: ANN401  # any of the events
         """Appends the event."""
         entry = history_pb2.Entry(sequence=len(self.entries) + 1, **event)
         entry.time.FromDatetime(START + timedelta(seconds=len(self.entries)))
@@ -78,7 +78,7 @@ class Journal:
         segments = wire.segments_to_proto(TRAINING)
         return self.add(round_opened=history_pb2.RoundOpened(key=key, segments=segments, cohort=cohort))
 
-    def accepted(self, number: int, seat: str, run: str = RUN, size: int = 0, **figures: Any) -> "Journal":  # noqa: ANN401
+    def accepted(self, number: int, seat: str, run: str = RUN, size: int = 0, **figures: Any) -> "Journal":  # noqa: ANN401  # any of the disclosure's
         key = model_pb2.RoundKey(run_id=run, round=number, attempt=1)
         disclosure = model_pb2.Disclosure(**figures)
         accepted = history_pb2.ContributionAccepted(key=key, seat=seat, size_bytes=size, disclosure=disclosure)

@@ -45,7 +45,7 @@ def sections(**changes: list[str]) -> dict[str, list[str]]:
     return {**SECTIONS, **changes}
 
 
-def response(content: dict[str, Any] | None = None, **changes: Any) -> Answer:  # noqa: ANN401  any field
+def response(content: dict[str, Any] | None = None, **changes: Any) -> Answer:  # noqa: ANN401  # any field
     """A completed response with one content part: the four sections, unless told otherwise."""
     part = content or {"type": "output_text", "text": json.dumps(SECTIONS), "annotations": []}
     message = {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed", "content": [part]}
@@ -76,7 +76,7 @@ def saying(**changes: list[str]) -> Answer:
     return text(json.dumps(sections(**changes)))
 
 
-def chat(content: str | None = None, finish: str = "stop", **message: Any) -> Answer:  # noqa: ANN401  any field
+def chat(content: str | None = None, finish: str = "stop", **message: Any) -> Answer:  # noqa: ANN401  # any field
     """A chat completion with this text: the four sections, unless told otherwise."""
     said = {"role": "assistant", "content": json.dumps(SECTIONS) if content is None else content, **message}
     body = {

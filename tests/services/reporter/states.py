@@ -123,7 +123,7 @@ def odd_seats() -> RunFacts:
 
 def many_banks(seed: int, banks: int = 100) -> RunFacts:
     """What banks might disclose, drawn: some nothing, some no gain at all; every third round has no result."""
-    drawn = random.Random(seed)  # noqa: S311  drawn for a test
+    drawn = random.Random(seed)  # noqa: S311  # drawn for a test
     seats = [f"bank-{number:02d}" for number in range(1, banks + 1)]
     journal = Journal().started(rounds=8)
     for number in range(1, 9):

@@ -6,9 +6,10 @@ import pytest
 
 from fedfraud.v1 import history_pb2, masking_pb2, model_pb2
 from services.reporter import markdown
-from services.reporter.facts import MissingAnswer, OpenRound, RunFacts
+from services.reporter.facts import RunFacts
 from services.reporter.fold import Facts
 from services.reporter.report import compose
+from services.reporter.round_facts import MissingAnswer, OpenRound
 from tests.services.reporter.figures import figures_of_its_own
 from tests.services.reporter.journals import FAILED, RUN, TRAINING, Journal
 

@@ -74,7 +74,7 @@ def test_the_schema_lets_a_section_have_its_own_names_alone() -> None:
 
 @pytest.mark.parametrize("run", STATES.values(), ids=STATES)
 def test_whatever_is_answered_what_passes_is_of_the_list_and_holds_what_must_stand(run: RunFacts) -> None:
-    drawn, known, passed = random.Random(7), offered(run), 0  # noqa: S311  drawn for a test
+    drawn, known, passed = random.Random(7), offered(run), 0  # noqa: S311  # drawn for a test
     for _ in range(60):
         chosen = read(drawn_answer(drawn, known))
         for section in SECTIONS if chosen else ():

@@ -16,7 +16,7 @@ RUN = two_banks().facts()
 FACTS = table(RUN)
 
 
-def look_up(run: RunFacts, key: str) -> Any:  # noqa: ANN401  any JSON
+def look_up(run: RunFacts, key: str) -> Any:  # noqa: ANN401  # any JSON
     """What facts.json has under a key: a name, a place from 1, or the seat of an item."""
     value = json.loads(run.to_json())
     rest = key

@@ -209,7 +209,7 @@ async def test_what_a_model_chose_stands_in_its_order() -> None:
 
 
 async def test_whatever_is_answered_each_sentence_of_the_narrative_is_one_that_code_made() -> None:
-    drawn, taken, whole = random.Random(1), 0, 0  # noqa: S311  drawn for a test
+    drawn, taken, whole = random.Random(1), 0, 0  # noqa: S311  # drawn for a test
     for run in list(STATES.values())[:14]:
         known = offered(run)
         with serving(text(drawn_answer(drawn, known)), text(drawn_answer(drawn, known))) as api:

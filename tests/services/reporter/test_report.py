@@ -300,7 +300,6 @@ def test_thresholds_are_options_by_budget_with_what_each_finds_and_costs() -> No
     assert "| 5 | 5 | 4 | 80.0 % | 20.0 % | 1 | +3.000 |" in parts["Metric interpretation"]
     assert "| 10 | 10 | 6 | 60.0 % | 30.0 % | 4 | +1.000 |" in parts["Metric interpretation"]
     assert "With 5 alerts in 1,000 transactions, on the public hold-out: 5 alerts, 80.0 %" in parts["Executive summary"]
-    assert "fewer than 3.5 or more than 6.5 alerts in 1,000 transactions (30 % either way)" in parts["Risks"]
 
 
 def test_calibration_is_what_was_expected_beside_what_there_was() -> None:
@@ -480,18 +479,6 @@ def test_which_side_is_ahead_of_the_other_is_said_in_the_summary_the_reading_and
         summary = sections(render(run, chosen(run, executive_summary=names)))["Executive summary"]
         assert summary.count(said) == 1, "whoever chooses, and once"
     assert "Central" not in render(two_banks().facts())
-
-
-def test_what_left_the_banks_is_said_for_both_modes() -> None:
-    plain, secure = (render(two_banks(secure=secure).facts()) for secure in (False, True))
-    assert "left plainly, over mutual TLS: the aggregator saw each bank's integers" in plain
-    assert "left under masks that cancel in the sum alone" in secure
-    for text in (plain, secure):
-        assert "| train |" in text
-        assert "A round needed the contributions of at least 1 of 2 expected banks" in text
-        assert "In all 2 contributions and 0.00 megabytes, of 2 banks" in text
-    assert "expected banks; 0 answers were missing" in plain
-    assert "expected banks, and began with 4 or more; 0 answers were missing" in secure
 
 
 def test_the_lineage_ties_the_page_to_the_journal() -> None:

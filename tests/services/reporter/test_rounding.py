@@ -40,7 +40,7 @@ def near_an_edge(drawn: random.Random) -> tuple[float, float]:
 
 def drawn_run(seed: int, banks: int = 9) -> RunFacts:
     """Everything that is compared in a report lies beside a rounding edge."""
-    drawn = random.Random(seed)  # noqa: S311  drawn for a test
+    drawn = random.Random(seed)  # noqa: S311  # drawn for a test
     seats = [f"bank-{number:02d}" for number in range(1, banks + 1)]
     first, last = near_an_edge(drawn)
     journal = Journal().started(rounds=1).opened(1, seats)

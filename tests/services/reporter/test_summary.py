@@ -116,7 +116,7 @@ def test_without_a_hold_out_a_bank_that_says_nothing_may_have_rows_that_define_n
     ]
 
 
-def of_payments(**disclosed: Any) -> RunFacts:  # noqa: ANN401  any figures
+def of_payments(**disclosed: Any) -> RunFacts:  # noqa: ANN401  # any figures
     """Two banks with payments, of which bank-01 discloses both figures, and bank-02 these; all rounds committed."""
     seats = ["bank-01", "bank-02"]
     journal = Journal().started(rounds=1, plan=PLAN).opened(1, seats).committed(1, 0, seats, PREPARING)

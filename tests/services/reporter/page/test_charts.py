@@ -31,7 +31,7 @@ def test_every_chart_is_whole_xml_twice_without_style_or_script() -> None:
         charts.precision_recall(curve, 0.02, "e"),
     ]
     for html in drawn:
-        root = ElementTree.fromstring(html)  # noqa: S314  our own
+        root = ElementTree.fromstring(html)  # noqa: S314  # our own
         assert [child.get("class") for child in root] == ["wide", "narrow"]
         assert root.get("role") == "img"
         assert not re.search(r"<style|<script|style=|href|onload|<!--", html)
@@ -55,7 +55,7 @@ def test_without_a_hold_out_the_banks_rows_are_drawn() -> None:
 def test_a_round_without_a_result_is_marked() -> None:
     journal = Journal().started().opened(1, ["bank-01"]).void(1, 1, [], "nobody").finished()
     facts = journal.facts()
-    drawn = ElementTree.fromstring(charts.convergence(facts, ""))  # noqa: S314  our own
+    drawn = ElementTree.fromstring(charts.convergence(facts, ""))  # noqa: S314  # our own
     lost = [g for g in drawn.iter() if "serie-4" in g.get("class", "") and len(list(g))]
     assert lost
     assert "serie-1" in charts.seconds(facts, "")
