@@ -34,10 +34,10 @@ from torch.utils.data import DataLoader, TensorDataset
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from fedfraud.contract import contract_named
-from fedfraud.fixed_point import StandardiseCodec
 from fedfraud.manifest import Manifest
 from fedfraud.model import RunState, initial_vector
 from fedfraud.recipe import Recipe, recipe_named
+from fedfraud.standardise_codec import StandardiseCodec
 from fedfraud.transactions import TUTORIAL
 from services.bank_client import own_data
 from services.bank_client.dataset import Rows, divide

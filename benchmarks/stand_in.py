@@ -25,11 +25,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fedfraud import enrolment, fixed_point
 from fedfraud.channel import mutual_channel
 from fedfraud.enrolment import JoinFolder
-from fedfraud.fixed_point import EvaluateCodec, Segment, StandardiseCodec, TrainCodec
+from fedfraud.fixed_point import EvaluateCodec, Segment, TrainCodec
 from fedfraud.identity import new_key
 from fedfraud.layout import Layout
 from fedfraud.manifest import Manifest
 from fedfraud.recipe import Recipe
+from fedfraud.standardise_codec import StandardiseCodec
 from fedfraud.transactions import TUTORIAL
 from fedfraud.v1 import federation_pb2, federation_pb2_grpc
 from fedfraud.wire import PROTOCOL_VERSION, recipe_from_proto, round_key_from_proto, segments_from_proto

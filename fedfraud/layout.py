@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from fedfraud.errors import Invalid
-from fedfraud.fixed_point import CountCodec, EvaluateCodec, Segment, StandardiseCodec, TrainCodec, Words
+from fedfraud.fixed_point import CountCodec, EvaluateCodec, Segment, TrainCodec, Words
 from fedfraud.manifest import Manifest
 from fedfraud.recipe import Recipe
+from fedfraud.standardise_codec import StandardiseCodec
 from fedfraud.trade import USUAL_TERMS, TradeTerms
 from fedfraud.trade_codec import TradeCodec
 

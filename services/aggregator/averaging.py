@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fedfraud.fixed_point import WEIGHT_CAP, StandardiseSum, Words
+from fedfraud.fixed_point import WEIGHT_CAP, Words
 from fedfraud.model import RunState, Vector
 from fedfraud.recipe import Recipe
+from fedfraud.standardise_codec import StandardiseSum
 from fedfraud.v1 import model_pb2
 
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fedfraud.contract import Column, Contract
-from fedfraud.fixed_point import VALUE_CAP
+from fedfraud.standardise_codec import VALUE_CAP
 from fedfraud.transactions import LABEL, Feature
 from services.bank_client import conversion
 from services.bank_client.column_map import ColumnMap

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from fedfraud import fixed_point
 from fedfraud.channel import CHUNK_BYTES
 from fedfraud.errors import Invalid
-from fedfraud.fixed_point import CountCodec, EvaluateCodec, Segment, StandardiseCodec, TrainCodec, Words
+from fedfraud.fixed_point import CountCodec, EvaluateCodec, Segment, TrainCodec, Words
 from fedfraud.layout import Layout
 from fedfraud.model import Vector
+from fedfraud.standardise_codec import StandardiseCodec
 from fedfraud.trade import Trade
 from fedfraud.trade_codec import TradeCodec
 from fedfraud.v1 import federation_pb2

@@ -8,7 +8,7 @@ import numpy as np
 
 from fedfraud.contract import CARDS
 from fedfraud.errors import Invalid, Misconfigured
-from fedfraud.fixed_point import VALUE_CAP
+from fedfraud.standardise_codec import VALUE_CAP
 from fedfraud.transactions import Feature
 from fedfraud.v1 import scoring_pb2
 from services.bank_client.attribution import Floats

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from fedfraud.fixed_point import WEIGHT_CAP, StandardiseCodec
+from fedfraud.fixed_point import WEIGHT_CAP
 from fedfraud.manifest import Manifest
 from fedfraud.model import RunState, Vector, initial_vector, model_sha256, prior_log_odds
 from fedfraud.recipe import Recipe
+from fedfraud.standardise_codec import StandardiseCodec
 from services.bank_client.dataset import Rows
 from services.bank_client.network import FraudNet
 from services.bank_client.seeds import training_seed

@@ -17,9 +17,10 @@ from fedfraud import enrolment, fixed_point
 from fedfraud.chain import CheckedReceipt, checked_receipt, journal_key
 from fedfraud.channel import CHUNK_BYTES, KeyPair, mutual_channel
 from fedfraud.enrolment import JoinFolder
-from fedfraud.fixed_point import CountCodec, EvaluateCodec, StandardiseCodec, TrainCodec, Words
+from fedfraud.fixed_point import CountCodec, EvaluateCodec, TrainCodec, Words
 from fedfraud.identity import certificate_request, key_pem, new_key, public_key_sha256
 from fedfraud.layout import Codec, Layout
+from fedfraud.standardise_codec import StandardiseCodec
 from fedfraud.trade_codec import TradeCodec
 from fedfraud.v1 import enrolment_pb2, federation_pb2, federation_pb2_grpc, model_pb2
 from fedfraud.wire import manifest_from_proto, recipe_from_proto, segments_from_proto

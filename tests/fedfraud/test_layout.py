@@ -4,17 +4,11 @@ import numpy as np
 import pytest
 
 from fedfraud.errors import Invalid
-from fedfraud.fixed_point import (
-    BINS,
-    ROW_CAP,
-    EvaluateCodec,
-    Segment,
-    StandardiseCodec,
-    TrainCodec,
-)
+from fedfraud.fixed_point import BINS, ROW_CAP, EvaluateCodec, Segment, TrainCodec
 from fedfraud.layout import Layout, codec_for
 from fedfraud.manifest import Manifest
 from fedfraud.recipe import Recipe, recipe_named
+from fedfraud.standardise_codec import StandardiseCodec
 from fedfraud.transactions import TUTORIAL, Feature
 
 MANIFEST = Manifest("tutorial", TUTORIAL)

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from fedfraud.fixed_point import StandardiseSum, TrainCodec, Words
+from fedfraud.fixed_point import TrainCodec, Words
 from fedfraud.recipe import Recipe, WeightRule
+from fedfraud.standardise_codec import StandardiseSum
 from services.aggregator.averaging import exact_sum, run_state, server_step
 
 CODEC = TrainCodec(parameter_count=2, clip=4.0)

@@ -11,11 +11,12 @@ import pytest
 from fedfraud import fixed_point
 from fedfraud.errors import Invalid
 from fedfraud.feature_plan import FeaturePlan
-from fedfraud.fixed_point import EvaluateCodec, Segment, StandardiseCodec, TrainCodec
+from fedfraud.fixed_point import EvaluateCodec, Segment, TrainCodec
 from fedfraud.layout import count_codec
 from fedfraud.manifest import Manifest
 from fedfraud.model import RunState, initial_vector, model_sha256
 from fedfraud.recipe import Recipe
+from fedfraud.standardise_codec import StandardiseCodec
 from fedfraud.trade import DayField
 from fedfraud.trade_codec import TradeCodec
 from fedfraud.transactions import CARDS, SCHEMAS, Feature

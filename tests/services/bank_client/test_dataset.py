@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedfraud.errors import Invalid
-from fedfraud.fixed_point import StandardiseCodec
+from fedfraud.standardise_codec import StandardiseCodec
 from fedfraud.transactions import Feature
 from services.bank_client.dataset import Rows, divide, split, write
 from services.bank_client.own_data import read_table

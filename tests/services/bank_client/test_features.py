@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fedfraud.errors import Invalid
 from fedfraud.feature_plan import FeaturePlan
-from fedfraud.fixed_point import StandardiseCodec
+from fedfraud.standardise_codec import StandardiseCodec
 from fedfraud.transactions import CARDS
 from services.bank_client.features import bucket_of, counts, examples, features, planned, split
 from services.bank_client.transactions import NEVER, UNKNOWN, Integers, Transactions

@@ -20,10 +20,11 @@ from fedfraud.chain import next_head, sign
 from fedfraud.channel import bind_mutual, mutual_server
 from fedfraud.contract import contract_named
 from fedfraud.errors import Invalid, Stale
-from fedfraud.fixed_point import Segment, StandardiseCodec, from_bytes
+from fedfraud.fixed_point import Segment, from_bytes
 from fedfraud.manifest import Manifest
 from fedfraud.model import RunState, initial_vector
 from fedfraud.recipe import Recipe
+from fedfraud.standardise_codec import StandardiseCodec
 from fedfraud.transactions import SCHEMAS, Feature
 from fedfraud.v1 import federation_pb2, federation_pb2_grpc, history_pb2, model_pb2
 from fedfraud.wire import manifest_to_proto, recipe_to_proto, run_state_to_proto, segments_to_proto

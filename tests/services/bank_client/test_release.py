@@ -7,10 +7,11 @@ import pytest
 
 from fedfraud import fixed_point
 from fedfraud.errors import Invalid
-from fedfraud.fixed_point import EvaluateCodec, Segment, StandardiseCodec, TrainCodec
+from fedfraud.fixed_point import EvaluateCodec, Segment, TrainCodec
 from fedfraud.layout import Layout
 from fedfraud.manifest import Manifest
 from fedfraud.recipe import Recipe
+from fedfraud.standardise_codec import StandardiseCodec
 from fedfraud.transactions import Feature
 from fedfraud.wire import Disclosure, RoundKey, disclosure_from_proto, round_key_from_proto
 from services.bank_client.release import PROTECTIONS, Released, ReleaseDoor

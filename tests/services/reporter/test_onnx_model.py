@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import simulation.tutorial
-from fedfraud.fixed_point import StandardiseCodec
 from fedfraud.manifest import Manifest
 from fedfraud.model import RunState, initial_vector, prior_log_odds
 from fedfraud.recipe import recipe_named
+from fedfraud.standardise_codec import StandardiseCodec
 from fedfraud.transactions import TUTORIAL
 from services.bank_client.dataset import Rows
 from services.bank_client.network import FraudNet
