@@ -297,14 +297,19 @@ def test_a_simulated_bank_is_made_and_serves_by_one_command_and_is_the_same_afte
     def joins(lease: int, settings: dict[str, object]) -> None:
         with command("services.bank_client", "simulate", log=log, **settings) as bank:
             wait_for(lambda: f" joined  seat=bank-02 lease={lease} " in log.read_text(), "the bank joins")
+            with command("services.aggregator", "operate", "list", log=tmp_path / "list.log", **operating) as operator:
+                assert operator.wait(30) == 0
+            assert "libtorch" not in Path(f"/proc/{bank.pid}/maps").read_text()  # until a round comes
             assert ended_in(bank, 5.0) == 0
         assert "Traceback" not in log.read_text()
 
     with serving(tmp_path, autostart=False) as (_, banking):
+        operating = {**banking, "join_dir": tmp_path / "join" / "operator"}
         own = {**banking, "data_dir": tmp_path / "other"}
         joins(1, own)
         joins(2, own)
-        assert len(journals.events(tmp_path / "aggregator", "certificate_issued")) == 2
+        issued = [event.seat for event in journals.events(tmp_path / "aggregator", "certificate_issued")]
+        assert [seat for seat in issued if seat] == ["bank-01", "bank-02"]
 
 
 def test_services_that_cannot_start_say_why_in_a_line(tmp_path: Path) -> None:
