@@ -1,17 +1,20 @@
 """`python -m services.bank_client enrol | check-data | serve | verify | score | serve-scores`, and what a simulation
-writes."""
+needs.
+
+A command imports what the others do not need when it is chosen: a process of a short command starts in half the time.
+"""
 
 import argparse
 import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
 from pydantic import ValidationError
 
-from fedfraud.central import Purpose
 from fedfraud.enrolment import JoinFolder
 from fedfraud.errors import FedfraudError, setting_faults
 from fedfraud.logs import Log, configure
@@ -20,10 +23,7 @@ from fedfraud.trade import USUAL_TERMS, terms_of
 from fedfraud.transactions import SIMULATED, preset_of
 from services.bank_client import check_data, score_file
 from services.bank_client.enrol import ensure_enrolled
-from services.bank_client.participant import BankClient
-from services.bank_client.score_service import serve_scores
 from services.bank_client.settings import Settings
-from services.bank_client.verify import verify
 
 _log = Log("bank")
 
@@ -34,6 +34,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="what", required=True, metavar="COMMAND")
     commands.add_parser("enrol", help="make a key and take a seat, unless this volume has one")
     check_data.add_command(commands)
+    commands.add_parser("simulate", help="simulation: enrol, write-shard and serve in one")
     commands.add_parser("write-shard", help="simulation: write this seat's shard to the volume, unless it is there")
     holdout = commands.add_parser("write-holdout", help="simulation: write the public hold-out for the aggregator")
     holdout.add_argument("--population", default="tutorial", help="which population (default: tutorial)")
@@ -63,19 +64,32 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     configure()
+    return _told(lambda: _run(arguments))
+
+
+def _told(work: Callable[[], int]) -> int:
+    """What the work comes to; what a person can mend is said in a line, and is a 2."""
     try:
-        settings = Settings()
-        configure(settings.log_level, settings.log_form)
-        return asyncio.run(_command(arguments, settings))
+        return work()
     except ValidationError as error:
         _log.error("cannot go on", reason=setting_faults(error))
-        return 2
     except FedfraudError as error:
         _log.error("cannot go on", reason=error)
-        return 2
     except grpc.aio.AioRpcError as error:
         _log.error("refused by the aggregator", status=error.code().name, reason=error.details())
-        return 2
+    return 2
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    settings = Settings()
+    configure(settings.log_level, settings.log_form)
+    if arguments.what == "simulate":
+        from services.bank_client import participant  # noqa: F401  # before the fork, which has it then as well
+        from services.bank_client.simulated import in_a_fork, make_bank
+
+        if status := in_a_fork(lambda: _told(lambda: make_bank(settings))):
+            return status
+    return asyncio.run(_command(arguments, settings))
 
 
 async def _command(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -94,6 +108,7 @@ async def _command(arguments: argparse.Namespace, settings: Settings) -> int:
 
             write_holdout(arguments.population, arguments.seed, arguments.file)
         case "write-central":
+            from fedfraud.central import Purpose
             from services.bank_client.write_central import write_central
 
             recipe, rounds = DEFAULTS[arguments.population]
@@ -110,6 +125,8 @@ async def _command(arguments: argparse.Namespace, settings: Settings) -> int:
         case "check-data":
             return check_data.check_data(settings, arguments.contract, arguments.json)
         case "verify":
+            from services.bank_client.verify import verify
+
             join = JoinFolder.read(settings.join_dir)
             found = verify(settings.data_dir, join.ca_pem, arguments.export, arguments.words, settings.roster_file)
             print(found.text)
@@ -117,8 +134,12 @@ async def _command(arguments: argparse.Namespace, settings: Settings) -> int:
         case "score":
             return score_file.score_file(settings, arguments.file, arguments.out, arguments.reasons, arguments.since)
         case "serve-scores":
+            from services.bank_client.score_service import serve_scores
+
             return await serve_scores(settings, _stopped())
-        case "serve":
+        case "serve" | "simulate":
+            from services.bank_client.participant import BankClient
+
             status = await BankClient(settings, _stopped()).serve()
             # The interpreter's own end would wait for a thread that imports torch, then take torch apart: seconds.
             os._exit(status)

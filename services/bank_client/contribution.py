@@ -1,5 +1,6 @@
 """Computes a bank's answer to one round from its own rows: plain functions of data, no gRPC."""
 
+import gc
 import hashlib
 import math
 import threading
@@ -301,5 +302,12 @@ class Contributor:
 
 
 def preload() -> None:
-    """Imports what training needs, ahead of the first round."""
-    import services.bank_client.training  # noqa: F401  # for its import time
+    """Imports what training needs, ahead of the first model that is to be trained.
+
+    The collector rests: nothing of it is garbage, and looking for some is a seventh of the time.
+    """
+    gc.disable()
+    try:
+        import services.bank_client.training  # noqa: F401  # for its import time
+    finally:
+        gc.enable()

@@ -21,6 +21,7 @@ _PENDING = "pending-key.pem"
 _SIGNING = "signing.key"
 _ENROLMENT = "enrolment.json"
 _MARK = b"-----BEGIN CERTIFICATE-----"
+_WAIT_SECONDS = 30.0
 
 
 class Shard(TypedDict):
@@ -49,11 +50,12 @@ class Enrolment:
         return Shard(population=self.population, seed=self.population_seed, slot=self.slot, preset=self.preset)
 
 
-async def ensure_enrolled(settings: Settings) -> Enrolment:
-    """The bank's enrolment: the one it has, or a new seat for a key that it makes now."""
+async def ensure_enrolled(settings: Settings, wait: float = _WAIT_SECONDS) -> Enrolment:
+    """The bank's enrolment: the one it has, or a new seat for a key that it makes now; the aggregator is waited for up
+    to `wait` seconds."""
     if not (settings.data_dir / _PAIR).exists():
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        await _enrol(settings, _pending_key(settings.data_dir))
+        await _enrol(settings, _pending_key(settings.data_dir), wait)
     return load_enrolment(settings.data_dir)
 
 
@@ -122,9 +124,10 @@ def _pending_key(data_dir: Path) -> bytes:
     return path.read_bytes()
 
 
-async def _enrol(settings: Settings, key: bytes) -> None:
+async def _enrol(settings: Settings, key: bytes, wait: float = _WAIT_SECONDS) -> None:
     join = JoinFolder.read(settings.join_dir)
-    response, pair = await enrolment.enrol(settings.enrolment, join, load_key(key), _own_signing_key(settings.data_dir))
+    signing_key = _own_signing_key(settings.data_dir)
+    response, pair = await enrolment.enrol(settings.enrolment, join, load_key(key), signing_key, wait)
     simulated = (response.slot, response.population, response.population_seed, response.preset)
     known = Enrolment(response.seat, *simulated)
     write_durably(settings.data_dir / _ENROLMENT, json.dumps(asdict(known)).encode())

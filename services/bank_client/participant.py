@@ -54,6 +54,7 @@ class BankClient:
         self._seat = read_credential(self._pair.certificate_pem).identity.seat
         self._log = Log(self._seat)
         self._connected = False
+        self._preloaded = False
         self._answers: Answers | None = None
         self._receipts = Receipts(settings.data_dir)
         self._health: HealthServer | None = None
@@ -174,10 +175,13 @@ class BankClient:
             match message.WhichOneof("message"):
                 case "welcome":
                     self._answers = await self._welcomed(message.welcome, ca_pem)
-                    self._answers.spawn(asyncio.to_thread(preload), "import training")
                     session = Session(stub, message.welcome.fencing_number)
                 case "round" if session and self._answers:
                     self._answers.begin(message.round, session)
+                    if not self._preloaded:
+                        # Not before: it takes seconds of a core that the banks which have not joined yet need more.
+                        self._preloaded = True
+                        self._answers.spawn(asyncio.to_thread(preload), "import training")
                 case "stage" if session and self._answers:
                     self._answers.stage(message.stage, session)
                 case "run_ended":

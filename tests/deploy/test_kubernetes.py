@@ -221,13 +221,15 @@ def test_the_network_expects_the_banks_that_it_starts(rendered: Rendered) -> Non
     assert workloads(found)["bank"]["spec"]["replicas"] == int(expected) == 10
 
 
-@pytest.mark.parametrize(
-    ("overlay", "first"), [("simulation", ["enrol", "shard"]), ("bank", ["merchant-key", "check-data", "enrol"])]
-)
-def test_a_simulated_bank_writes_its_rows_and_a_real_one_has_them_checked_before_it_takes_a_seat(
-    rendered: Rendered, overlay: str, first: list[str]
-) -> None:
-    assert [container["name"] for container in pods(rendered[overlay])["bank"]["initContainers"]] == first
+def test_a_simulated_bank_is_made_and_serves_by_one_command(rendered: Rendered) -> None:
+    bank = pods(rendered["simulation"])["bank"]
+    (container,) = containers(bank)
+    assert container["command"] == ["python", "-m", "services.bank_client", "simulate"]
+
+
+def test_a_real_bank_has_its_rows_checked_before_it_takes_a_seat(rendered: Rendered) -> None:
+    bank = pods(rendered["bank"])["bank"]
+    assert [container["name"] for container in bank["initContainers"]] == ["merchant-key", "check-data", "enrol"]
 
 
 def test_the_aggregator_of_real_banks_is_dialled_from_outside_and_knows_its_own_names(rendered: Rendered) -> None:

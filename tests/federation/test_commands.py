@@ -280,15 +280,36 @@ def test_the_containers_commands_make_a_network_and_end_on_sigterm(tmp_path: Pat
     assert "Traceback" not in (tmp_path / "b.log").read_text() + (tmp_path / "aggregator.log").read_text()
 
 
-def test_a_bank_that_has_just_joined_ends_on_sigterm_though_it_imports_torch(tmp_path: Path) -> None:
+def test_a_bank_ends_on_sigterm_though_it_imports_torch(tmp_path: Path) -> None:
     log = tmp_path / "b.log"
     with (
-        serving(tmp_path, autostart=False) as (_, banking),
+        serving(tmp_path) as (_, banking),
         command("services.bank_client", "serve", log=log, **banking) as bank,
     ):
-        wait_for(lambda: " joined " in log.read_text(), "the bank joins")
+        wait_for(lambda: " contributed " in log.read_text(), "the bank answers the first round")
         assert ended_in(bank, 5.0) == 0
     assert "Traceback" not in log.read_text()
+
+
+def test_a_simulated_bank_is_made_and_serves_by_one_command_and_is_the_same_after_a_restart(tmp_path: Path) -> None:
+    log = tmp_path / "b.log"
+
+    def joins(lease: int, settings: dict[str, object]) -> None:
+        with command("services.bank_client", "simulate", log=log, **settings) as bank:
+            wait_for(lambda: f" joined  seat=bank-02 lease={lease} " in log.read_text(), "the bank joins")
+            with command("services.aggregator", "operate", "list", log=tmp_path / "list.log", **operating) as operator:
+                assert operator.wait(30) == 0
+            assert "libtorch" not in Path(f"/proc/{bank.pid}/maps").read_text()  # until a round comes
+            assert ended_in(bank, 5.0) == 0
+        assert "Traceback" not in log.read_text()
+
+    with serving(tmp_path, autostart=False) as (_, banking):
+        operating = {**banking, "join_dir": tmp_path / "join" / "operator"}
+        own = {**banking, "data_dir": tmp_path / "other"}
+        joins(1, own)
+        joins(2, own)
+        issued = [event.seat for event in journals.events(tmp_path / "aggregator", "certificate_issued")]
+        assert [seat for seat in issued if seat] == ["bank-01", "bank-02"]
 
 
 def test_services_that_cannot_start_say_why_in_a_line(tmp_path: Path) -> None:
