@@ -165,7 +165,7 @@ def write_secret(path: Path, content: bytes) -> None:
     write_durably(path, content, mode=0o600)
 
 
-def write_durably(path: Path, content: bytes | bytearray, mode: int = 0o644) -> None:
+def write_durably(path: Path, content: bytes | bytearray | memoryview, mode: int = 0o644) -> None:
     """Temporary name, fsync, rename, fsync of the folder."""
     write_pieces_durably(path, [content], mode)
 

@@ -62,7 +62,12 @@ def prior_log_odds(frauds: int, rows: int) -> float:
 
 def to_bytes(vector: Vector) -> bytes:
     """The vector's little-endian float32 bytes: what crosses the wire, lies on disk and is hashed."""
-    return vector.astype("<f4", copy=False).tobytes()
+    return bytes(as_bytes(vector))
+
+
+def as_bytes(vector: Vector) -> memoryview:
+    """The same bytes without a copy of them, where the processor has them in that order."""
+    return np.ascontiguousarray(vector, "<f4").data.cast("B")
 
 
 def from_bytes(data: bytes | bytearray, manifest: Manifest) -> Vector:
@@ -79,7 +84,7 @@ def model_sha256(manifest: Manifest, run_state: RunState, vector: Vector) -> byt
     """SHA-256 of the canonical manifest JSON, the run state and the vector; no time and no run id is in it."""
     digest = hashlib.sha256(manifest.canonical_json())
     digest.update(run_state.to_bytes())
-    digest.update(np.ascontiguousarray(vector, "<f4").data)
+    digest.update(as_bytes(vector))
     return digest.digest()
 
 

@@ -13,6 +13,7 @@ from fedfraud.fixed_point import Words
 from fedfraud.layout import Layout
 from fedfraud.wire import RoundKey
 from services.aggregator import stored_words
+from services.aggregator.stored_words import Extremes
 from services.aggregator.vectors import Vectors
 from services.aggregator.writer import Writer
 
@@ -93,13 +94,13 @@ class InMemory:
 class InFile:
     """A large one: no more of it is in memory than its room and a chunk."""
 
-    def __init__(self, size: int, path: Path, writer: Writer, room: Room) -> None:
-        """`path` is this contribution's alone, `room` is all of theirs."""
+    def __init__(self, size: int, path: Path, writer: Writer, room: Room, update: slice) -> None:
+        """`path` is this contribution's alone, `room` is all of theirs; `update` is where its coordinates are."""
         self.size, self.received = size, 0
         self._path, self._writer, self._room = path, writer, room
         room.arriving += 1
         self._file: BinaryIO | None = None
-        self._digest = hashlib.sha256()
+        self._digest, self._extremes = hashlib.sha256(), Extremes(update)
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
         self._lock, self._dropped = threading.Lock(), False
@@ -119,7 +120,7 @@ class InFile:
 
     def check(self, layout: Layout) -> None:
         """See Arriving."""
-        stored_words.check(self._path, layout)
+        stored_words.check(self._path, layout, self._extremes)
 
     def keep(self, vectors: Vectors, key: RoundKey, seat: str) -> None:
         """See Arriving."""
@@ -142,6 +143,7 @@ class InFile:
                 self._file = self._path.open("xb")
             for chunk in chunks:
                 self._digest.update(chunk)
+                self._extremes.take(chunk)
                 self._file.write(chunk)
 
     def _finish(self, chunks: list[bytes]) -> None:

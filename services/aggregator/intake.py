@@ -11,6 +11,7 @@ from fedfraud.logs import Log
 from fedfraud.masking import Masked
 from fedfraud.v1 import federation_pb2, history_pb2
 from fedfraud.wire import disclosure_from_proto, disclosure_to_proto, round_key_from_proto, round_key_to_proto
+from services.aggregator import stored_words
 from services.aggregator.arriving import MEMORY_BYTES, Arriving, InFile, InMemory, Room
 from services.aggregator.journal import Journal
 from services.aggregator.open_round import OpenRound
@@ -128,7 +129,8 @@ class Intake:
         """Masked words are added in memory, and small ones are written in one piece: these wait there."""
         if open_round.masked or size <= MEMORY_BYTES:
             return InMemory(size)
-        return InFile(size, self._vectors.arriving(), self._writer, self._room)
+        update = stored_words.update_place(open_round.layout)
+        return InFile(size, self._vectors.arriving(), self._writer, self._room, update)
 
     def _counts_already(self, former: OpenRound, seat: str, header: federation_pb2.ContributionHeader) -> bool:
         """Whether the former round has it: it closed before the bank had its answer."""
@@ -215,11 +217,12 @@ class Intake:
         while (request := await self._next(requests)) is not None:
             if request.WhichOneof("message") != "chunk":
                 raise Invalid(f"a contribution must be chunks after its header, got {_what(request)}")
-            if not request.chunk:
+            chunk = request.chunk  # protobuf copies it each time that it is asked for
+            if not chunk:
                 raise Invalid("a chunk must have at least 1 byte, got 0")
-            if arriving.received + len(request.chunk) > size:
+            if arriving.received + len(chunk) > size:
                 raise TooLarge(f"a contribution must have the {size} bytes it announced, got more")
-            await arriving.take(request.chunk)
+            await arriving.take(chunk)
         if arriving.received != size:
             raise Invalid(f"a contribution must have the {size} bytes it announced, got {arriving.received}")
 

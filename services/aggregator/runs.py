@@ -139,6 +139,8 @@ class Run:
         produced = await store_model(around, vector, before.run_state)
         share = server.clipped / (len(vector) * len(done.seats))
         await self._commit(done, produced, clipped_share=share, velocity_sha256=momentum)
+        used = [done.sum_file, *([around.vectors.velocity(former)] if former else [])]
+        await asyncio.to_thread(around.vectors.let_go, used)
 
     async def _score_final(self) -> None:
         """The last round: scores of the final model, and what banks disclose of themselves."""
@@ -274,10 +276,7 @@ class Run:
 
 async def store_model(around: Surroundings, vector: Vector, state: RunState) -> Model:
     """The model, once its vector is on disk."""
-    sha256 = await around.writer.insist(around.vectors.write_model, model.to_bytes(vector))
-    reference = model_pb2.ModelReference(
-        model_sha256=model.model_sha256(around.manifest, state, vector),
-        vector_sha256=sha256,
-        parameter_count=len(vector),
-    )
+    sha256 = await around.writer.insist(around.vectors.write_model, model.as_bytes(vector))
+    model_sha256 = await asyncio.to_thread(model.model_sha256, around.manifest, state, vector)
+    reference = model_pb2.ModelReference(model_sha256=model_sha256, vector_sha256=sha256, parameter_count=len(vector))
     return Model(vector, state, reference)

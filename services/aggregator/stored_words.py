@@ -5,9 +5,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedfraud.errors import Invalid
-from fedfraud.fixed_point import TrainCodec, Words
+from fedfraud.fixed_point import Segment, TrainCodec, Words
 from fedfraud.layout import Layout
 from services.aggregator.averaging import exact_sum
 
@@ -41,17 +42,61 @@ def added(paths: Sequence[Path], word_count: int) -> Iterator[Words]:
         yield exact_sum((read(path, block) for path in paths), block.stop - block.start)
 
 
-def check(path: Path, layout: Layout) -> None:
-    """Holds one bank's stored contribution to the length and the bounds of every segment."""
+class Extremes:
+    """The least and the largest word of a place, signed, while a file's bytes pass in pieces of any length."""
+
+    def __init__(self, place: slice) -> None:
+        self._place = place
+        self._found = np.zeros(2, np.int64)
+        self._passed, self._begun = 0, b""
+
+    @property
+    def words(self) -> Words:
+        """The two, or 0 where the place has none beyond it."""
+        return self._found.view(np.uint64)
+
+    def take(self, piece: bytes) -> None:
+        """The next bytes; a word may begin in one piece and end in a later one."""
+        missing = -len(self._begun) % 8
+        self._begun += piece[:missing]
+        if len(self._begun) == 8:
+            self._look(np.frombuffer(self._begun, "<i8"))
+            self._begun = b""
+        if not self._begun:
+            count, rest = divmod(max(len(piece) - missing, 0), 8)
+            self._look(np.frombuffer(piece, "<i8", count, missing) if count else np.empty(0, np.int64))
+            self._begun = piece[len(piece) - rest :] if rest else b""
+
+    def _look(self, words: NDArray[np.int64]) -> None:
+        start, stop = (max(edge - self._passed, 0) for edge in (self._place.start, self._place.stop))
+        inside, least, largest = words[start:stop], *self._found
+        if len(inside):
+            self._found[:] = min(least, inside.min()), max(largest, inside.max())
+        self._passed += len(words)
+
+
+def check(path: Path, layout: Layout, extremes: Extremes) -> None:
+    """Holds one bank's stored contribution to the length and the bounds of every segment. `extremes` are those of the
+    update's coordinates, as they passed."""
     length = path.stat().st_size
     if length != 8 * layout.length:
         raise Invalid(f"a contribution must have {layout.length} words, got {length / 8:g}")
     for segment, codec in layout.codecs.items():
         place = layout.place(segment)
         if isinstance(codec, TrainCodec):
-            codec.check_pieces(blocks(path, coordinates(place)), read(path, tail(place)))
+            counts = read(path, tail(place))
+            try:
+                codec.check_pieces([extremes.words], counts)
+            except Invalid:  # what is beyond its bounds is looked for, so that the refusal names it
+                codec.check_pieces(blocks(path, coordinates(place)), counts)
+                raise
         else:
             codec.check(read(path, place))
+
+
+def update_place(layout: Layout) -> slice:
+    """Where the coordinates of an update are in a contribution; an empty place where it has no update."""
+    return coordinates(layout.place(Segment.TRAIN)) if Segment.TRAIN in layout.codecs else slice(0, 0)
 
 
 def coordinates(place: slice) -> slice:

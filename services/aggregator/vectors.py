@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
 
@@ -31,7 +32,7 @@ class Vectors:
         for path in self._folder.rglob(".*"):
             path.unlink()
 
-    def write_model(self, data: bytes) -> bytes:
+    def write_model(self, data: bytes | memoryview) -> bytes:
         """Stores little-endian float32 bytes; returns their SHA-256."""
         return _once(self.model, data)
 
@@ -125,6 +126,13 @@ class Vectors:
             if path.is_dir() and path != kept and time.time() - path.stat().st_mtime >= retention:
                 shutil.rmtree(path)
 
+    def let_go(self, paths: Sequence[Path]) -> None:
+        """Files on disk that are not read again soon: the memory in which the system holds their bytes is for the next
+        files, which otherwise take memory that others need, or that this machine never used before."""
+        for path in paths:
+            with suppress(OSError, AttributeError), path.open("rb") as file:  # not every system can be told
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
     def _write_pieces(self, path: Path, pieces: Iterable[memoryview]) -> bytes:
         digest = hashlib.sha256()
 
@@ -153,7 +161,7 @@ class Vectors:
         return self._folder / key.run_id / f"{key.round:05d}-{key.attempt}"
 
 
-def _once(place: Callable[[bytes], Path], data: bytes) -> bytes:
+def _once(place: Callable[[bytes], Path], data: bytes | memoryview) -> bytes:
     """Stores bytes under their SHA-256, unless they are there; returns it."""
     sha256 = hashlib.sha256(data).digest()
     path = place(sha256)

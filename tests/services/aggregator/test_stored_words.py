@@ -27,6 +27,17 @@ def stored(path: Path, words: Words) -> Path:
     return path
 
 
+def passed(words: Words, place: slice, length: int = 8) -> stored_words.Extremes:
+    extremes, data = stored_words.Extremes(place), to_bytes(words)
+    for start in range(0, len(data), length):
+        extremes.take(data[start : start + length])
+    return extremes
+
+
+def checked(path: Path, words: Words, length: int = 8) -> None:
+    stored_words.check(stored(path, words), LAYOUT, passed(words, stored_words.update_place(LAYOUT), length))
+
+
 def contribution(value: float, weight: int) -> Words:
     codec = LAYOUT.codecs[Segment.TRAIN]
     assert isinstance(codec, TrainCodec)
@@ -56,7 +67,7 @@ def test_a_sum_of_files_is_exact_modulo_2_to_the_64(tmp_path: Path) -> None:
 
 
 def test_a_stored_contribution_within_its_bounds_is_taken(tmp_path: Path) -> None:
-    stored_words.check(stored(tmp_path / "good", contribution(4.0, 3)), LAYOUT)
+    checked(tmp_path / "good", contribution(4.0, 3))
 
 
 @pytest.mark.parametrize(
@@ -74,12 +85,25 @@ def test_a_stored_contribution_beyond_its_bounds_is_refused(
 ) -> None:
     words = contribution(1.0, 3)
     words[place] = word
-    with pytest.raises(Invalid, match=f"^{sentence}"):
-        stored_words.check(stored(tmp_path / "bad", words), LAYOUT)
+    for length in (1, 5, 8, 100_001, 200_000):
+        with pytest.raises(Invalid, match=f"^{sentence}"):
+            checked(tmp_path / "bad", words, length)
     with pytest.raises(Invalid, match=f"^{sentence}"):
         LAYOUT.check(words)
 
 
 def test_a_stored_contribution_of_another_length_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match=rf"^a contribution must have {LAYOUT.length} words, got {LAYOUT.length - 1}$"):
-        stored_words.check(stored(tmp_path / "short", contribution(1.0, 3)[1:]), LAYOUT)
+        checked(tmp_path / "short", contribution(1.0, 3)[1:])
+
+
+@pytest.mark.parametrize("length", [1, 3, 7, 8, 9, 16, 27, 100])
+def test_the_extremes_of_a_place_are_found_whatever_the_pieces(length: int) -> None:
+    words = np.array([-9, 9, 3, -4, 5, -9, 9], np.int64).view(np.uint64)
+    assert passed(words, slice(2, 5), length).words.view(np.int64).tolist() == [-4, 5]
+    assert passed(words, slice(1, 2), length).words.view(np.int64).tolist() == [0, 9]
+    assert passed(words, slice(0, 0), length).words.tolist() == [0, 0]
+
+
+def test_a_contribution_without_an_update_has_an_empty_place_for_it() -> None:
+    assert stored_words.update_place(Layout((Segment.EVALUATE,), MANIFEST, recipe_named("default"))) == slice(0, 0)

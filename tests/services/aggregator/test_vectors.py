@@ -81,3 +81,11 @@ def test_what_was_half_written_when_a_process_was_killed_is_gone_at_the_next_sta
     (tmp_path / "run" / "00002-1" / ".bank-02.u64.4711").write_bytes(b"ha")
     vectors.prepare()
     assert files(tmp_path) == ["run/00002-1/bank-01.u64"]
+
+
+def test_a_file_that_is_let_go_stays_as_it_is_and_one_that_is_gone_is_no_fault(tmp_path: Path) -> None:
+    there, gone = tmp_path / "there", tmp_path / "gone"
+    there.write_bytes(b"four")
+    Vectors(tmp_path).let_go([gone, there])
+    assert there.read_bytes() == b"four"
+    assert not gone.exists()
