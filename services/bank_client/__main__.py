@@ -1,7 +1,7 @@
 """`python -m services.bank_client enrol | check-data | serve | verify | score | serve-scores`, and what a simulation
 needs.
 
-A command imports what the others do not need when it is chosen: a process of a short command starts in half the time.
+A command imports what the others do not need when it is chosen: a short command starts sooner.
 """
 
 import argparse
