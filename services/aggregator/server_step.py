@@ -20,15 +20,15 @@ class Step:
     """What a training round's sum makes of the model."""
 
     def __init__(self, codec: TrainCodec, momentum: float, vectors: Vectors, sum_file: Path, layout: Layout) -> None:
-        place = layout.place(Segment.TRAIN)
+        start = layout.place(Segment.TRAIN).start
         self._codec, self._momentum, self._vectors, self._sum_file = codec, momentum, vectors, sum_file
-        self._coordinates = stored_words.coordinates(place)
-        self._counts = stored_words.read(sum_file, stored_words.tail(place))
+        self._coordinates = codec.coordinates(start)
+        self._counts = stored_words.read(sum_file, codec.counts(start))
 
     @property
     def clipped(self) -> int:
         """How many coordinates the banks clipped, all together."""
-        return int(self._counts.view(np.int64)[1])
+        return self._codec.opened_counts(self._counts)[1]
 
     def take(self, before: Vector, former: RoundKey | None, key: RoundKey) -> tuple[Vector, bytes]:
         """The model after round `key`, and the SHA-256 of the momentum's file where there is momentum; `former` is the

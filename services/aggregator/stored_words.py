@@ -84,11 +84,11 @@ def check(path: Path, layout: Layout, extremes: Extremes) -> None:
     for segment, codec in layout.codecs.items():
         place = layout.place(segment)
         if isinstance(codec, TrainCodec):
-            counts = read(path, tail(place))
+            counts = read(path, codec.counts(place.start))
             try:
                 codec.check_pieces([extremes.words], counts)
             except Invalid:  # what is beyond its bounds is looked for, so that the refusal names it
-                codec.check_pieces(blocks(path, coordinates(place)), counts)
+                codec.check_pieces(blocks(path, codec.coordinates(place.start)), counts)
                 raise
         else:
             codec.check(read(path, place))
@@ -96,14 +96,5 @@ def check(path: Path, layout: Layout, extremes: Extremes) -> None:
 
 def update_place(layout: Layout) -> slice:
     """Where the coordinates of an update are in a contribution; an empty place where it has no update."""
-    return coordinates(layout.place(Segment.TRAIN)) if Segment.TRAIN in layout.codecs else slice(0, 0)
-
-
-def coordinates(place: slice) -> slice:
-    """Of a train segment's place what the update lies in."""
-    return slice(place.start, place.stop - 2)
-
-
-def tail(place: slice) -> slice:
-    """Of a train segment's place what the two counts lie in."""
-    return slice(place.stop - 2, place.stop)
+    codec = layout.codecs.get(Segment.TRAIN)
+    return codec.coordinates(layout.place(Segment.TRAIN).start) if isinstance(codec, TrainCodec) else slice(0, 0)
