@@ -89,7 +89,7 @@ def aggregate(settings: AggregatorSettings, ready: "Connection[tuple[int, int], 
 
 
 def bank(settings: BankSettings, turn: Event | None, done: Event, shards: tuple[Path, Event] | None) -> None:
-    """What the containers do in three commands: enrol, write the shard, serve. `shards` are where those of all slots
+    """What a container does by `simulate`: enrol, write the shard, serve. `shards` are where those of all slots
     are, once the event is set."""
 
     from services.bank_client.enrol import ensure_enrolled
