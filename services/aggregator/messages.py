@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from fedfraud.manifest import Manifest
 from fedfraud.masking_parameters import Parameters, Roster
 from fedfraud.masking_wire import parameters_to_proto, roster_to_proto
-from fedfraud.model import RunState
+from fedfraud.model import RunState, as_bytes
 from fedfraud.recipe import Recipe
 from fedfraud.trade import USUAL_TERMS, TradeTerms
 from fedfraud.trade_wire import terms_to_proto, trade_to_proto
@@ -26,6 +26,9 @@ from services.aggregator.averaging import Model
 from services.aggregator.progress import Accepted, Progress
 from services.aggregator.round_scores import RoundScores
 from services.aggregator.rounds import Plan, Round
+
+_SHORT_VECTOR_BYTES = 1 << 15
+"""A model's vector of so many bytes at most goes with the instruction: to ask for it costs more than to send it."""
 
 
 def run_started(
@@ -66,6 +69,7 @@ def instruction(
     run: Progress, plan: Plan, present: Model | None, masking: tuple[Parameters, Roster] | None
 ) -> federation_pb2.RoundInstruction:
     """What a bank of the cohort is asked; there is no model in a preparing round, nothing of masking in plain mode."""
+    vector = as_bytes(present.vector) if present else b""
     return federation_pb2.RoundInstruction(
         key=round_key_to_proto(plan.key),
         step=plan.step,
@@ -81,6 +85,7 @@ def instruction(
         roster=roster_to_proto(masking[1]) if masking else None,
         counters_sha256=run.counters_sha256,
         trade_terms=terms_to_proto(run.terms),
+        vector=bytes(vector) if len(vector) <= _SHORT_VECTOR_BYTES else b"",
     )
 
 

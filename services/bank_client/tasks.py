@@ -3,6 +3,8 @@
 import asyncio
 import hashlib
 import time
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -29,6 +31,9 @@ ALONE_SHARE = 0.8
 CALL_SECONDS = 30.0
 """What one call may take at the least."""
 _MOST_ROUNDS = 10_000
+_SHORT_BYTES = 1 << 18
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 async def task_of(
@@ -42,8 +47,8 @@ async def task_of(
     state, vector, began = None, None, time.monotonic()
     if instruction.HasField("model"):
         state = run_state_from_proto(instruction.run_state, manifest)
-        vector = await _vector(instruction.model, manifest, stub, ends)
-        sha256 = await asyncio.to_thread(model.model_sha256, manifest, state, vector)
+        vector = await _vector(instruction, manifest, stub, ends)
+        sha256 = await _beside(vector.nbytes, model.model_sha256, manifest, state, vector)
         if sha256 != instruction.model.model_sha256:
             raise Invalid(
                 f"a model must have the hash it came with, {instruction.model.model_sha256.hex()[:12]}, "
@@ -84,7 +89,9 @@ async def counters_of(
 ) -> Words:
     """The summed counters of this hash, a word a bucket and day."""
     length = count_codec(manifest).length
-    words = fixed_point.from_bytes(await _fetched(sha256, 8 * length, stub, ends))
+    data = await _fetched(sha256, 8 * length, stub, ends)
+    await _check_sha256(data, sha256)
+    words = fixed_point.from_bytes(data)
     if len(words) != length:
         raise Invalid(f"counters must have {length} words, got {len(words)}")
     return words
@@ -102,13 +109,16 @@ def _check_counters(instruction: federation_pb2.RoundInstruction, manifest: Mani
 
 
 async def _vector(
-    reference: model_pb2.ModelReference,
+    instruction: federation_pb2.RoundInstruction,
     manifest: Manifest,
     stub: "federation_pb2_grpc.FederationServiceAsyncStub",
     ends: float,
 ) -> model.Vector:
-    data = await _fetched(reference.vector_sha256, 4 * manifest.parameter_count, stub, ends)
-    return await asyncio.to_thread(model.from_bytes, data, manifest)
+    """A short one came with the instruction."""
+    sha256, size = instruction.model.vector_sha256, 4 * manifest.parameter_count
+    data = instruction.vector or await _fetched(sha256, size, stub, ends)
+    await _check_sha256(data, sha256)
+    return await _beside(len(data), model.from_bytes, data, manifest)
 
 
 async def _fetched(
@@ -121,13 +131,21 @@ async def _fetched(
         data += response.chunk
         if len(data) > size:
             break
-    if await asyncio.to_thread(_sha256, data) != sha256:
-        raise Invalid(f"a vector must have the hash it was asked by, {sha256.hex()[:12]}")
     return data
 
 
-def _sha256(data: bytearray) -> bytes:
+async def _check_sha256(data: bytes | bytearray, sha256: bytes) -> None:
+    if await _beside(len(data), _sha256, data) != sha256:
+        raise Invalid(f"a vector must have the hash it was asked by, {sha256.hex()[:12]}")
+
+
+def _sha256(data: bytes | bytearray) -> bytes:
     return hashlib.sha256(data).digest()
+
+
+async def _beside(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """The result of `work` on so many bytes: by another thread where it takes longer than to ask one."""
+    return work(*args, **kwargs) if size <= _SHORT_BYTES else await asyncio.to_thread(work, *args, **kwargs)
 
 
 def seconds_left(told: Duration) -> float:

@@ -248,6 +248,14 @@ async def test_two_good_contributions_move_the_model_by_their_weighted_mean(tmp_
     assert np.array_equal(after, before + np.float32(3))  # (1 * 0 + 3 * 4) / 4
 
 
+async def test_a_short_model_comes_with_its_instruction(tmp_path: Path) -> None:
+    async with pair(tmp_path) as network:
+        await network.answer()
+        told, asked_for = network.instruction.vector, await vector(network)
+        assert told == asked_for.tobytes()
+        assert hashlib.sha256(told).digest() == network.instruction.model.vector_sha256
+
+
 async def vector(network: Pair) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
     request = federation_pb2.GetVectorRequest(vector_sha256=network.instruction.model.vector_sha256)
     chunks = [response.chunk async for response in network.banks[0].stub.GetVector(request, timeout=20)]

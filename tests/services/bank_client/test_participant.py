@@ -247,16 +247,20 @@ def with_a_recipe_out_of_range(line: Line, instruction: Instruction) -> None:
         (with_a_recipe_out_of_range, "learning rate must be above 0 and finite, got -1.0"),
     ],
 )
+@pytest.mark.parametrize("told", [False, True], ids=["asked for", "with the instruction"])
 async def test_what_an_aggregator_must_not_ask_gets_no_contribution(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     spoil: Callable[[Line, Instruction], None],
     sentence: str,
+    told: bool,
 ) -> None:
     rows(tmp_path / "dataset.parquet")
     async with bank(tmp_path) as (line, _):
         instruction = evaluate(1)
         spoil(line, instruction)
+        if told:
+            instruction.vector = line.vector
         await line.says.put(instruction)
 
         def reasons() -> list[str]:
@@ -307,6 +311,19 @@ async def test_a_round_that_is_asked_for_twice_is_prepared_once(tmp_path: Path) 
         await until(lambda: len(line.heard) == 2, "both are answered")
     assert line.asked == 1
     assert line.heard[0] == line.heard[1]
+
+
+async def test_a_vector_that_came_with_the_instruction_is_not_asked_for(tmp_path: Path) -> None:
+    rows(tmp_path / "dataset.parquet")
+    async with bank(tmp_path) as (line, _):
+        await line.says.put(evaluate(1))
+        await until(lambda: line.heard, "a contribution to a vector that was asked for")
+        instruction = evaluate(2)
+        instruction.vector = line.vector
+        await line.says.put(instruction)
+        await until(lambda: len(line.heard) == 2, "a contribution to one that was not")
+    assert line.asked == 1
+    assert line.heard[0][1] == line.heard[1][1]
 
 
 async def test_a_manifest_that_is_another_the_next_time_ends_the_bank(tmp_path: Path) -> None:
