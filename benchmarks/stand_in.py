@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from fedfraud.standardise_codec import StandardiseCodec
 from fedfraud.transactions import TUTORIAL
 from fedfraud.v1 import federation_pb2, federation_pb2_grpc
 from fedfraud.wire import PROTOCOL_VERSION, recipe_from_proto, round_key_from_proto, segments_from_proto
+from services.bank_client.line import Line
 from services.bank_client.release import Released
 from services.bank_client.tasks import task_of
 
@@ -122,6 +123,7 @@ class StandIn:
     made: dict[tuple[Segment, ...], Released]
     call: Any = None
     fencing_number: int = 0
+    line: Line = field(default_factory=Line)
 
     @property
     def stub(self) -> "federation_pb2_grpc.FederationServiceAsyncStub":
@@ -145,7 +147,10 @@ class StandIn:
         """Fetches and checks the model as a bank does, and sends the contribution that was made beforehand."""
         await task_of(instruction, self.seat, self.manifest, self.stub, time.monotonic() + PATIENCE)
         released = self._released(instruction)
-        await self.stub.SubmitContribution(released.requests(self.fencing_number), timeout=PATIENCE)
+        size, began = len(released.data), time.monotonic()
+        requests = released.requests(self.fencing_number, self.line.piece_bytes(size))
+        await self.stub.SubmitContribution(requests, timeout=PATIENCE)
+        self.line.took(size, time.monotonic() - began)
 
     def _released(self, instruction: federation_pb2.RoundInstruction) -> Released:
         segments, key = segments_from_proto(list(instruction.segments)), round_key_from_proto(instruction.key)

@@ -27,6 +27,7 @@ from fedfraud.wire import (
 )
 from services.bank_client.attempts import Attempts
 from services.bank_client.contribution import Contributor
+from services.bank_client.line import Line
 from services.bank_client.own_work import OwnWork
 from services.bank_client.receipts import Receipts
 from services.bank_client.release import Released
@@ -96,6 +97,7 @@ class Answers:
         self._work: Work | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._own = OwnWork(seat, training)
+        self._line = Line()
 
     def begin(self, instruction: federation_pb2.RoundInstruction, session: Session) -> None:
         """Answers a round; one that is being answered already goes on and is sent under the new lease."""
@@ -170,9 +172,14 @@ class Answers:
         await self._submit(await asyncio.shield(prepared), work, session)
 
     async def _submit(self, released: Released, work: Work, session: Session) -> None:
-        answer = await session.stub.SubmitContribution(
-            released.requests(session.fencing_number), timeout=call_seconds(work.ends)
-        )
+        size, began = len(released.data), time.monotonic()
+        requests = released.requests(session.fencing_number, self._line.piece_bytes(size))
+        try:
+            answer = await session.stub.SubmitContribution(requests, timeout=call_seconds(work.ends))
+        except BaseException:
+            self._line.failed()
+            raise
+        self._line.took(size, time.monotonic() - began)
         await asyncio.to_thread(self._receipts.keep, answer.receipt, work.key, self._seat, released.sha256)
         self._log.info("contributed", seat=self._seat, round=work.key, left=released.record)
 
@@ -259,7 +266,7 @@ class Answers:
     async def _prepared(self, asked: asyncio.Task[Task], work: Work, session: Session) -> Released:
         task = await asked
         sha256, counts = task.counters_sha256, task.segments == (Segment.COUNT,)
-        if not counts and not await asyncio.to_thread(self._contributor.knows, sha256):
+        if sha256 and not counts and not await asyncio.to_thread(self._contributor.knows, sha256):
             counters = await counters_of(sha256, self.manifest, session.stub, work.ends)
             await asyncio.to_thread(self._contributor.learn, sha256, counters)
         contribute, cancelled = self._contributor.contribute, work.cancelled.is_set

@@ -14,7 +14,6 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from fedfraud import fixed_point
-from fedfraud.channel import CHUNK_BYTES
 from fedfraud.errors import Invalid
 from fedfraud.fixed_point import CountCodec, EvaluateCodec, Segment, TrainCodec, Words
 from fedfraud.layout import Layout
@@ -33,9 +32,6 @@ from fedfraud.wire import (
 )
 
 _HASH_BYTES = 32
-_LEAST_CHUNK_BYTES, _CHUNKS = 1 << 14, 256
-"""A large contribution goes in so many chunks, a small one in small ones. The aggregator sees each chunk come: a line
-that is fast enough for the round's deadline is no stalled upload while that is below 256 times the time to stall."""
 
 PROTECTIONS = {
     Segment.COUNT: "transactions and known frauds a merchant bucket and day",
@@ -69,12 +65,11 @@ class Released:
         data = fixed_point.to_bytes(words)
         return replace(self, data=data, record=f"masked: {self.record}", masked_signature=signature)
 
-    def requests(self, fencing_number: int) -> Iterator[federation_pb2.SubmitContributionRequest]:
-        """The messages of one upload: the header, then the integers in chunks."""
+    def requests(self, fencing_number: int, piece_bytes: int) -> Iterator[federation_pb2.SubmitContributionRequest]:
+        """The messages of one upload: the header, then the integers in chunks of so many bytes."""
         yield federation_pb2.SubmitContributionRequest(header=self._header(fencing_number))
-        size = min(max(len(self.data) // _CHUNKS, _LEAST_CHUNK_BYTES), CHUNK_BYTES)
-        for start in range(0, len(self.data), size):
-            yield federation_pb2.SubmitContributionRequest(chunk=self.data[start : start + size])
+        for start in range(0, len(self.data), piece_bytes):
+            yield federation_pb2.SubmitContributionRequest(chunk=self.data[start : start + piece_bytes])
 
     def to_bytes(self) -> bytes:
         """For the bank's own disk: Inputs.sha256, the length of the upload's header and that, the integers."""

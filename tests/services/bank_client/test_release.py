@@ -104,10 +104,10 @@ def test_sums_of_rows_are_what_standardise_lets_out() -> None:
     assert (summed.row_count, summed.fraud_count) == (2, 1)
 
 
-def test_an_upload_is_one_header_and_chunks_that_a_slow_line_carries_in_seconds() -> None:
+def test_an_upload_is_one_header_and_chunks_of_the_length_that_is_asked_for() -> None:
     data = bytes(range(256)) * 4096 + bytes(8)  # a mebibyte and a word
     released = Released(KEY, MODEL, TASK, data, Disclosure(row_count=5, fraud_rate=0.2), "")
-    first, *chunks = released.requests(3)
+    first, *chunks = released.requests(3, 2**14)
     header = first.header
     assert round_key_from_proto(header.key) == KEY
     assert (header.fencing_number, header.model_sha256, header.word_count) == (3, MODEL, len(data) // 8)
@@ -117,16 +117,8 @@ def test_an_upload_is_one_header_and_chunks_that_a_slow_line_carries_in_seconds(
     assert b"".join(request.chunk for request in chunks) == data
 
 
-@pytest.mark.parametrize(("mebibytes", "chunk"), [(4, 2**14), (16, 2**16), (300, 2**20)])
-def test_a_large_upload_goes_in_256_chunks_of_a_mebibyte_at_most(mebibytes: int, chunk: int) -> None:
-    released = Released(KEY, MODEL, TASK, bytes(mebibytes << 20), None, "")
-    _, *chunks = released.requests(3)
-    assert {len(request.chunk) for request in chunks} == {chunk}
-    assert sum(len(request.chunk) for request in chunks) == mebibytes << 20
-
-
 def test_a_bank_that_discloses_nothing_sends_no_disclosure() -> None:
-    first = next(Released(KEY, MODEL, TASK, b"", None, "").requests(1))
+    first = next(Released(KEY, MODEL, TASK, b"", None, "").requests(1, 2**14))
     assert not first.header.HasField("disclosure")
 
 
@@ -148,7 +140,7 @@ def test_a_release_says_what_left_how_large_it_is_and_what_protects_it() -> None
 def test_a_contribution_that_was_stored_is_the_same_when_it_is_sent(disclosure: Disclosure | None) -> None:
     released = Released(KEY, MODEL, TASK, b"8 bytes!", disclosure, "said when it was made")
     again = Released.from_bytes(released.to_bytes())
-    assert list(again.requests(3)) == list(released.requests(3))
+    assert list(again.requests(3, 8)) == list(released.requests(3, 8))
     assert (again.key, again.model_sha256, again.inputs_sha256, again.disclosure) == (KEY, MODEL, TASK, disclosure)
 
 

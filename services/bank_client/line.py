@@ -1,0 +1,33 @@
+"""How fast a bank's uploads went, and so how much of the next one may go in one message."""
+
+from fedfraud.channel import CHUNK_BYTES
+
+LEAST_PIECE_BYTES = 1 << 14
+_PIECE_SECONDS = 0.25
+"""What a message may take: the aggregator sees whole messages alone, and calls an upload stalled that shows none."""
+_MOST_PIECES = 256
+
+
+class Line:
+    """The way to the aggregator. Nothing is known of it at first, nor after an upload that failed."""
+
+    def __init__(self) -> None:
+        self._rate = 0.0  # bytes a second
+
+    def piece_bytes(self, size: int) -> int:
+        """Of an upload of so many bytes, what goes in one message.
+
+        A message costs both ends a third of a millisecond, so it is large where the line is known to be fast. Where it
+        is not, a large upload goes in 256 messages: a line that is fast enough for the round's deadline is no stalled
+        upload while that is below 256 times the time to stall.
+        """
+        piece = max(int(self._rate * _PIECE_SECONDS), size // _MOST_PIECES, LEAST_PIECE_BYTES)
+        return min(piece, CHUNK_BYTES)
+
+    def took(self, size: int, seconds: float) -> None:
+        """An upload of so many bytes was acknowledged after so many seconds."""
+        self._rate = size / max(seconds, 1e-3)
+
+    def failed(self) -> None:
+        """An upload was not."""
+        self._rate = 0.0

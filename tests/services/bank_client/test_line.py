@@ -1,0 +1,46 @@
+"""Uploads go in large messages where the line is known to be fast, and in small ones where it is not."""
+
+import pytest
+
+from fedfraud.channel import CHUNK_BYTES
+from services.bank_client.line import LEAST_PIECE_BYTES, Line
+
+CONTRIBUTION = 164_000
+
+
+@pytest.mark.parametrize(("size", "piece"), [(0, 2**14), (4 << 20, 2**14), (16 << 20, 2**16), (300 << 20, 2**20)])
+def test_of_a_line_that_nothing_is_known_of_a_large_upload_asks_256_messages_of_a_mebibyte_at_most(
+    size: int, piece: int
+) -> None:
+    assert Line().piece_bytes(size) == piece
+
+
+def test_a_line_that_took_an_upload_in_a_hundredth_of_a_second_takes_the_next_in_one_message() -> None:
+    line = Line()
+    line.took(CONTRIBUTION, 0.01)
+    assert CONTRIBUTION < line.piece_bytes(CONTRIBUTION) <= CHUNK_BYTES
+
+
+def test_a_message_takes_a_narrow_line_a_quarter_of_a_second() -> None:
+    line = Line()
+    line.took(CONTRIBUTION, CONTRIBUTION / 100_000)
+    assert line.piece_bytes(CONTRIBUTION) == pytest.approx(25_000, abs=1)
+
+
+def test_a_line_of_64_kbit_a_second_has_messages_that_it_carries_in_two_seconds() -> None:
+    line = Line()
+    line.took(CONTRIBUTION, CONTRIBUTION / 8_000)
+    assert line.piece_bytes(CONTRIBUTION) == LEAST_PIECE_BYTES
+
+
+def test_after_an_upload_that_failed_nothing_is_known_again() -> None:
+    line = Line()
+    line.took(CONTRIBUTION, 0.01)
+    line.failed()
+    assert line.piece_bytes(CONTRIBUTION) == LEAST_PIECE_BYTES
+
+
+def test_an_upload_that_took_no_time_at_all_is_none_of_infinite_speed() -> None:
+    line = Line()
+    line.took(8, 0.0)
+    assert line.piece_bytes(8) == LEAST_PIECE_BYTES
