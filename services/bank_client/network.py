@@ -4,6 +4,9 @@ The gradient is written out, by the operations that torch's autograd would run a
 what autograd keeps of each operation costs more than the arithmetic.
 """
 
+import itertools
+from collections.abc import Iterator, Sequence
+
 import torch
 
 from fedfraud.manifest import Manifest
@@ -20,6 +23,7 @@ class FraudNet:
 
     def __init__(self, manifest: Manifest, dropout: float = 0.0, device: str = "cpu") -> None:
         self._dropout = dropout
+        self._widths = manifest.hidden_sizes
         self.flat = torch.zeros(manifest.parameter_count, device=device)
         self.gradient = torch.zeros_like(self.flat)
         views = [
@@ -32,19 +36,31 @@ class FraudNet:
         self._seen: list[torch.Tensor] = []
         """What each layer was given in the last forward pass."""
         self._active: list[torch.Tensor] = []
-        self._kept: list[torch.Tensor] = []
+        self._divisors: Sequence[torch.Tensor] = ()
 
-    def forward(self, inputs: torch.Tensor, draws: torch.Generator | None = None) -> torch.Tensor:
-        """Standardised (rows, features) to logits (rows,); dropout only with `draws`, one mask a hidden layer."""
-        self._seen, self._active, self._kept = [inputs], [], []
-        for turned, (bias, _) in zip(self._turned[:-1], self._biases[:-1], strict=True):
+    def dropouts(self, rows: int, batch_rows: int, draws: torch.Generator) -> Iterator[tuple[torch.Tensor, ...]]:
+        """For each batch of so many rows what its hidden units, (rows, units) a layer, are divided by: the share that
+        is kept, and infinity for a unit that is dropped. Nothing a batch without dropout.
+
+        They are drawn at once, in the order in which a batch after the other, a layer after the other would draw them.
+        """
+        if not self._dropout:
+            yield from itertools.repeat((), -(-rows // batch_rows))
+            return
+        drawn = torch.rand(rows * sum(self._widths), generator=draws, device=self.flat.device)
+        drawn.ge_(self._dropout).reciprocal_().mul_(1 - self._dropout)
+        for batch in torch.split(drawn, batch_rows * sum(self._widths)):
+            count = len(batch) // sum(self._widths)
+            layers = torch.split(batch, [count * width for width in self._widths])
+            yield tuple(layer.view(count, width) for layer, width in zip(layers, self._widths, strict=True))
+
+    def forward(self, inputs: torch.Tensor, divisors: Sequence[torch.Tensor] = ()) -> torch.Tensor:
+        """Standardised (rows, features) to logits (rows,); dropout only with a batch of `dropouts`."""
+        self._seen, self._active, self._divisors = [inputs], [], divisors
+        for layer, (turned, (bias, _)) in enumerate(zip(self._turned[:-1], self._biases[:-1], strict=True)):
             hidden = torch.addmm(bias, self._seen[-1], turned).relu_()
             self._active.append(hidden)
-            if draws is not None and self._dropout:
-                drawn = torch.rand(hidden.shape, generator=draws, device=hidden.device)
-                self._kept.append(drawn.ge_(self._dropout))
-                hidden = (hidden * drawn).div_(1 - self._dropout)
-            self._seen.append(hidden)
+            self._seen.append(hidden / divisors[layer] if divisors else hidden)
         return torch.addmm(self._biases[-1][0], self._seen[-1], self._turned[-1]).squeeze(1)
 
     def backward(self, by_logits: torch.Tensor) -> None:
@@ -56,6 +72,6 @@ class FraudNet:
             torch.sum(given, 0, out=self._biases[layer][1])
             if layer:
                 given = torch.mm(given, weight)
-                if self._kept:
-                    given.div_(1 - self._dropout).mul_(self._kept[layer - 1])
+                if self._divisors:
+                    given.div_(self._divisors[layer - 1])
                 given = _threshold_backward(given, self._active[layer - 1], 0)

@@ -20,7 +20,7 @@ from services.bank_client.seeds import training_seed
 
 torch.set_num_threads(1)
 
-_GATHERED_ROWS = 65_536
+_GATHERED_ROWS = 8_192
 
 
 class Cancelled(Exception):
@@ -72,20 +72,24 @@ class Trainer:
 
     def _epoch(self, adam: "_Adam", draws: torch.Generator, cancelled: Callable[[], bool]) -> None:
         order = torch.randperm(len(self._labels), generator=draws, device=self._device)
-        for inputs, labels in self._batches(order):
+        for inputs, labels, divisors in self._batches(order, draws):
             if cancelled():
                 raise Cancelled
             # With logit adjustment the loss sees the odds of this bank, and the model learns what banks share.
-            logits = self._network.forward(inputs, draws) + self._log_odds
+            logits = self._network.forward(inputs, divisors) + self._log_odds
             # The derivative of the mean binary cross-entropy with logits.
             self._network.backward(torch.sigmoid(logits).sub_(labels).div_(len(labels)))
             adam.step()
 
-    def _batches(self, order: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """The rows in this order, a batch at a time. Many batches' rows are gathered at once, and not all rows."""
+    def _batches(
+        self, order: torch.Tensor, draws: torch.Generator
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor, ...]]]:
+        """The rows in this order, a batch at a time, each with its dropout. Many batches' rows are gathered at once,
+        and not all rows."""
         size = self._recipe.batch_size
         for rows in torch.split(order, size * max(1, _GATHERED_ROWS // size)):
-            yield from zip(torch.split(self._inputs[rows], size), torch.split(self._labels[rows], size), strict=True)
+            inputs, labels = torch.split(self._inputs[rows], size), torch.split(self._labels[rows], size)
+            yield from zip(inputs, labels, self._network.dropouts(len(rows), size, draws), strict=True)
 
 
 @dataclass

@@ -19,6 +19,12 @@ def loaded(manifest: Manifest, dropout: float = 0.0) -> FraudNet:
     return network
 
 
+def dropped(network: FraudNet, rows: int, seed: int) -> tuple[torch.Tensor, ...]:
+    """The dropout of one batch."""
+    (batch,) = network.dropouts(rows, rows, torch.Generator().manual_seed(seed))
+    return batch
+
+
 @pytest.mark.parametrize("feature_count", [1, 30, 47])
 def test_torch_and_numpy_agree_for_any_number_of_features(feature_count: int) -> None:
     manifest = Manifest("any", tuple(Feature(f"f{i}", "euro", 0.01) for i in range(feature_count)))
@@ -48,11 +54,25 @@ def test_logits_and_gradient_have_the_bits_of_torchs_autograd(rows: int, dropout
             hidden = hidden * (torch.rand(hidden.shape, generator=masks) >= dropout) / (1 - dropout)
     expected = layers[-1](hidden).squeeze(1)
     nn.functional.binary_cross_entropy_with_logits(expected, labels).backward()  # type: ignore[no-untyped-call]  # torch's has no types
-    own = network.forward(inputs, torch.Generator().manual_seed(6))
+    own = network.forward(inputs, dropped(network, rows, 6))
     network.backward(torch.sigmoid(own).sub_(labels).div_(rows))
     assert torch.equal(own, expected)
     gradients = [p.grad for layer in layers for p in (layer.weight, layer.bias)]
     assert torch.equal(network.gradient, torch.cat([g.flatten() for g in gradients if g is not None]))
+
+
+def test_dropout_that_is_drawn_for_many_batches_is_what_each_would_draw() -> None:
+    network, draws = loaded(MANIFEST, 0.3), torch.Generator().manual_seed(2)
+    batches = list(network.dropouts(300, 128, torch.Generator().manual_seed(2)))
+    assert [len(batch[0]) for batch in batches] == [128, 128, 44]
+    for batch in batches:
+        for divisors, width in zip(batch, MANIFEST.hidden_sizes, strict=True):
+            kept = torch.rand((len(divisors), width), generator=draws) >= 0.3
+            assert torch.equal(divisors, torch.where(kept, torch.tensor(1 - 0.3), torch.inf))
+
+
+def test_without_dropout_every_batch_has_none() -> None:
+    assert list(loaded(MANIFEST).dropouts(300, 128, torch.Generator())) == [(), (), ()]
 
 
 def test_the_last_biass_gradient_is_added_once_a_row() -> None:
@@ -65,7 +85,8 @@ def test_the_last_biass_gradient_is_added_once_a_row() -> None:
 
 def test_making_a_network_leaves_torchs_global_generator_alone() -> None:
     before = torch.random.get_rng_state()
-    loaded(MANIFEST, dropout=0.5).forward(torch.ones(5, 30), torch.Generator().manual_seed(1))
+    network = loaded(MANIFEST, dropout=0.5)
+    network.forward(torch.ones(5, 30), dropped(network, 5, 1))
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -73,11 +94,11 @@ def test_dropout_needs_draws_and_keeps_the_mean() -> None:
     network = loaded(MANIFEST, dropout=0.5)
     inputs = torch.ones(20_000, 30)
     plain = network.forward(inputs)
-    dropped = network.forward(inputs, torch.Generator().manual_seed(1))
+    varied = network.forward(inputs, dropped(network, 20_000, 1))
     assert torch.equal(plain, network.forward(inputs))
     assert len(set(plain.tolist())) == 1
-    assert len(set(dropped.tolist())) > 1000
+    assert len(set(varied.tolist())) > 1000
     # Far from ReLU's corner the second layer is linear, so that dropout changes no mean.
     network.flat[64 * 30 + 64 + 32 * 64 :][:32] += 100
-    mean = float(network.forward(inputs, torch.Generator().manual_seed(1)).mean())
+    mean = float(network.forward(inputs, dropped(network, 20_000, 1)).mean())
     assert mean == pytest.approx(float(network.forward(inputs)[0]), rel=0.02)
