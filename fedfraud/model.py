@@ -127,5 +127,14 @@ def calibrated_logits(
     A model trained with logit adjustment has learned the likelihood ratio; the pooled log-odds make it a probability
     (Menon et al. 2021, "Long-tail learning via logit adjustment").
     """
-    raw = logits(manifest, vector, run_state.standardise(features))
+    return standardised_logits(
+        manifest, run_state, vector, run_state.standardise(features), logit_adjustment=logit_adjustment
+    )
+
+
+def standardised_logits(
+    manifest: Manifest, run_state: RunState, vector: Vector, inputs: Vector, *, logit_adjustment: bool
+) -> Vector:
+    """The same of (rows, features) that the run state has standardised."""
+    raw = logits(manifest, vector, inputs)
     return raw + np.float32(run_state.log_odds) if logit_adjustment else raw

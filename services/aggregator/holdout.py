@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from fedfraud.errors import Misconfigured
 from fedfraud.manifest import Manifest
 from fedfraud.metrics import Counts, counts_of_logits
-from fedfraud.model import RunState, Vector, calibrated_logits
+from fedfraud.model import RunState, Vector, standardised_logits
 
 
 class Holdout:
@@ -25,10 +25,14 @@ class Holdout:
                 f"a hold-out must have {len(manifest.features)} columns and as many labels as rows, "
                 f"got {self._features.shape} and {self._labels.shape} in {path}"
             )
+        self._standardised: tuple[RunState, Vector] | None = None
 
     def counts(
         self, manifest: Manifest, run_state: RunState, vector: Vector, *, logit_adjustment: bool
     ) -> tuple[NDArray[np.float64], Counts, Counts]:
         """The distinct scores that the model gives these rows, rising, and how many of each label have each."""
-        logits = calibrated_logits(manifest, run_state, vector, self._features, logit_adjustment=logit_adjustment)
+        if self._standardised is None or self._standardised[0] != run_state:
+            self._standardised = run_state, run_state.standardise(self._features)
+        inputs = self._standardised[1]
+        logits = standardised_logits(manifest, run_state, vector, inputs, logit_adjustment=logit_adjustment)
         return counts_of_logits(logits, self._labels)

@@ -116,14 +116,14 @@ class Run:
         opened = standardise_codec(self._around.manifest).decode(done.part(Segment.STANDARDISE))
         state = averaging.run_state(opened, self.progress.recipe, self.progress.counters_sha256)
         vector = model.initial_vector(self._around.manifest, self.progress.seed)
-        await self._commit(done, await store_model(self._around, vector, state), new_state=state)
+        await self._commit(done, *await self._produced(done, vector, state), new_state=state)
 
     async def _count(self) -> None:
         """The sum of what the banks count; no bank has features before it."""
         done = await self._closed_round(0, (Segment.COUNT,))
         counters = fixed_point.to_bytes(done.part(Segment.COUNT))
         await self._around.writer.insist(self._around.vectors.write_counters, counters)
-        await self._commit(done, None)
+        await self._commit(done, None, RoundScores())
 
     async def _train(self, step: int) -> None:
         """A training round: scores of the model received, then the average of the updates made from it."""
@@ -136,9 +136,9 @@ class Run:
             vector, momentum = await around.writer.insist(server.take, before.vector, former, done.plan.key)
         except Invalid as error:
             raise RunFailed(f"{error}, in round {step}") from error
-        produced = await store_model(around, vector, before.run_state)
+        made = await self._produced(done, vector, before.run_state)
         share = server.clipped / (len(vector) * len(done.seats))
-        await self._commit(done, produced, clipped_share=share, velocity_sha256=momentum)
+        await self._commit(done, *made, clipped_share=share, velocity_sha256=momentum)
         used = [done.sum_file, *([around.vectors.velocity(former)] if former else [])]
         await asyncio.to_thread(around.vectors.let_go, used)
 
@@ -150,7 +150,9 @@ class Run:
         except AlreadyOpened as error:
             self._around.log.warning("no scores of the final model", run=self.progress.run_id, reason=error)
             return
-        await self._commit(done, self._present())
+        present = self._present()
+        scores = await asyncio.to_thread(self._scores, done, present.vector, present.run_state)
+        await self._commit(done, present, scores)
 
     async def _closed_round(self, step: int, segments: tuple[Segment, ...], *, final: bool = False) -> Closed:
         """Opens rounds, or takes up the open one, until one has its quorum; three voids in a row fail the run."""
@@ -224,6 +226,7 @@ class Run:
         self,
         done: Closed,
         produced: Model | None,
+        scores: RoundScores,
         *,
         new_state: RunState | None = None,
         clipped_share: float = 0.0,
@@ -231,7 +234,6 @@ class Run:
     ) -> None:
         """One journal entry makes the round's result the present model."""
         around, plan = self._around, done.plan
-        scores = await asyncio.to_thread(self._scores, done, produced)
         seconds = time.monotonic() - done.opened_at
         entry = messages.round_committed(
             plan,
@@ -258,14 +260,19 @@ class Run:
             seconds=f"{seconds:.2f}",
         )
 
-    def _scores(self, done: Closed, produced: Model | None) -> RoundScores:
+    async def _produced(self, done: Closed, vector: Vector, state: RunState) -> tuple[Model, RoundScores]:
+        """The round's model, once it is on disk, and the round's scores: the banks wait for both."""
+        scores = asyncio.to_thread(self._scores, done, vector, state)
+        return await asyncio.gather(store_model(self._around, vector, state), scores)
+
+    def _scores(self, done: Closed, vector: Vector, state: RunState) -> RoundScores:
         """Of the model that the round received and of the one that it produced."""
         around, final = self._around, done.plan.final
         scores = pooled_scores(done.layout, done.part, self.progress.terms, final=final)
-        if around.holdout is None or produced is None:
+        if around.holdout is None:
             return scores
-        adjusted, state = self.progress.recipe.logit_adjustment, produced.run_state
-        counts = around.holdout.counts(around.manifest, state, produced.vector, logit_adjustment=adjusted)
+        adjusted = self.progress.recipe.logit_adjustment
+        counts = around.holdout.counts(around.manifest, state, vector, logit_adjustment=adjusted)
         return with_holdout(scores, counts, final=final)
 
     def _present(self) -> Model:

@@ -1,5 +1,6 @@
 """The public hold-out's rows by the score that a model gives them; a file that is none is refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,16 @@ def test_a_model_of_zeros_scores_every_row_0(tmp_path: Path) -> None:
 def test_with_logit_adjustment_it_scores_every_row_the_pooled_log_odds(tmp_path: Path) -> None:
     logits, *_ = Holdout(written(tmp_path, 3), MANIFEST).counts(MANIFEST, STATE, NOTHING, logit_adjustment=True)
     assert logits.tolist() == pytest.approx([np.log(3 / 7)])
+
+
+def test_rows_are_standardised_by_the_run_state_that_is_asked_for_each_time(tmp_path: Path) -> None:
+    weights, far = np.full(MANIFEST.parameter_count, 0.01, np.float32), replace(STATE, means=(9.0,) * WIDTH)
+    holdout = Holdout(written(tmp_path, 3), MANIFEST)
+    asked = [
+        holdout.counts(MANIFEST, state, weights, logit_adjustment=False)[0].tolist() for state in (STATE, far, STATE)
+    ]
+    alone = Holdout(written(tmp_path, 3), MANIFEST).counts(MANIFEST, far, weights, logit_adjustment=False)[0].tolist()
+    assert asked[0] == asked[2] != asked[1] == alone
 
 
 def test_a_hold_out_of_other_columns_is_refused(tmp_path: Path) -> None:
