@@ -74,6 +74,10 @@ class Manifest:
 
     def canonical_json(self) -> bytes:
         """The bytes that go into every model hash: sorted keys, no spaces, UTF-8."""
+        return self._canonical_json
+
+    @cached_property
+    def _canonical_json(self) -> bytes:
         description: dict[str, Any] = {
             "version": self.version,
             "population": self.population,

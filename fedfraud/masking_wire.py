@@ -2,7 +2,7 @@
 protocol itself checks: lengths, order and signatures."""
 
 from collections.abc import Sequence
-from dataclasses import astuple, replace
+from dataclasses import astuple, fields, replace
 
 from fedfraud.errors import Invalid
 from fedfraud.manifest import Manifest
@@ -64,9 +64,10 @@ def task_sha256(instruction: federation_pb2.RoundInstruction, manifest: Manifest
     counters' hash at the end where features follow from counters, and after it the terms of the trade where they are
     told."""
     recipe = recipe_from_proto(instruction.recipe)
+    recipe = replace(recipe, clip=float(recipe.clip))
     known = instruction.HasField("run_state")
     state = run_state_from_proto(instruction.run_state, manifest).to_bytes() if known else b""
-    hyperparameters = astuple(replace(recipe, clip=float(recipe.clip)))
+    hyperparameters = [getattr(recipe, field.name) for field in fields(recipe)]
     return digest(
         "task",
         instruction.model.model_sha256,

@@ -232,7 +232,8 @@ def recalibration_from_proto(told: model_pb2.Recalibration) -> Recalibration:
 
 def disclosure_to_proto(disclosure: Disclosure) -> model_pb2.Disclosure:
     """See Disclosure; None stays unset."""
-    return model_pb2.Disclosure(**{n: value for n, value in asdict(disclosure).items() if value is not None})
+    told = {field.name: getattr(disclosure, field.name) for field in fields(Disclosure)}
+    return model_pb2.Disclosure(**{name: value for name, value in told.items() if value is not None})
 
 
 def disclosure_from_proto(disclosure: model_pb2.Disclosure) -> Disclosure:

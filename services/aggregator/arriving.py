@@ -48,7 +48,7 @@ class Arriving(Protocol):
     async def end(self) -> bytes:
         """All are here: the SHA-256 of what came."""
 
-    def check(self, layout: Layout) -> None:
+    async def check(self, layout: Layout) -> None:
         """Holds them to the length and the bounds of every segment."""
 
     def keep(self, vectors: Vectors, key: RoundKey, seat: str) -> None:
@@ -74,8 +74,8 @@ class InMemory:
         """See Arriving."""
         return hashlib.sha256(self._data).digest()
 
-    def check(self, layout: Layout) -> None:
-        """See Arriving."""
+    async def check(self, layout: Layout) -> None:
+        """See Arriving; a small one is looked at here: it takes less than to ask another thread."""
         layout.check(self.words)
 
     def keep(self, vectors: Vectors, key: RoundKey, seat: str) -> None:
@@ -118,9 +118,9 @@ class InFile:
         await self._writer.beside(self._finish, self._taken())
         return self._digest.digest()
 
-    def check(self, layout: Layout) -> None:
+    async def check(self, layout: Layout) -> None:
         """See Arriving."""
-        stored_words.check(self._path, layout, self._extremes)
+        await asyncio.to_thread(stored_words.check, self._path, layout, self._extremes)
 
     def keep(self, vectors: Vectors, key: RoundKey, seat: str) -> None:
         """See Arriving."""
