@@ -21,6 +21,7 @@ from fedfraud.trade_wire import trade_to_proto
 from fedfraud.v1 import history_pb2, model_pb2
 from fedfraud.wire import scores_to_proto, segments_from_proto
 from services.aggregator import averaging, central, messages, recovery
+from services.aggregator.arriving import MEMORY_BYTES
 from services.aggregator.averaging import Model
 from services.aggregator.progress import Progress
 from services.aggregator.round_drive import Closed, RoundDrive, Surroundings, forget
@@ -139,8 +140,9 @@ class Run:
         made = await self._produced(done, vector, before.run_state)
         share = server.clipped / (len(vector) * len(done.seats))
         await self._commit(done, *made, clipped_share=share, velocity_sha256=momentum)
-        used = [done.sum_file, *([around.vectors.velocity(former)] if former else [])]
-        await asyncio.to_thread(around.vectors.let_go, used)
+        if vector.nbytes > MEMORY_BYTES:
+            used = [done.sum_file, *([around.vectors.velocity(former)] if former else [])]
+            await asyncio.to_thread(around.vectors.let_go, used)
 
     async def _score_final(self) -> None:
         """The last round: scores of the final model, and what banks disclose of themselves."""

@@ -1,9 +1,10 @@
 """The one contribution that may have to be sent again: on disk before its first byte leaves."""
 
+import os
 from pathlib import Path
 
 from fedfraud.errors import Invalid, NotStored
-from fedfraud.identity import write_secret
+from fedfraud.identity import sync_folder
 from fedfraud.logs import Log
 from fedfraud.wire import RoundKey
 from services.bank_client.release import Released
@@ -12,26 +13,43 @@ _FILE = "contribution.bin"
 
 
 class Outbox:
-    """A bank's newest contribution; a later one takes its place."""
+    """A bank's newest contribution; a later one is written over it, to the same file: whoever is killed meanwhile has
+    sent nothing of it, and the former one is of a round that is over."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / _FILE
-        for torn in folder.glob(f".{_FILE}.*"):  # of a process that was killed while it wrote: a bank's figures
-            torn.unlink()
+        self._kept: tuple[RoundKey, bytes] | None = None
+        """What the file is known to hold."""
 
     def keep(self, released: Released) -> None:
         """Durable when it returns; NotStored when the disk is full or fails."""
+        self._kept = None
         try:
-            write_secret(self._path, released.to_bytes())
+            self._write(released.to_bytes())
         except OSError as error:
             raise NotStored(f"a contribution must be on disk before it is sent, the disk said: {error}") from error
+        self._kept = released.key, released.inputs_sha256
+
+    def _write(self, data: bytes) -> None:
+        fresh = not self._path.exists()
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.truncate()
+            file.flush()
+            os.fsync(descriptor)
+        if fresh:
+            sync_folder(self._path.parent)
 
     def erase(self) -> None:
         """The round is over."""
+        self._kept = None
         self._path.unlink(missing_ok=True)
 
     def find(self, key: RoundKey, inputs_sha256: bytes) -> Released | None:
         """The contribution to this round from these inputs (Inputs.sha256), if it is the one that was kept."""
+        if self._kept is not None and self._kept != (key, inputs_sha256):
+            return None
         try:
             kept = Released.from_bytes(self._path.read_bytes())
         except FileNotFoundError:

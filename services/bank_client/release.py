@@ -72,9 +72,11 @@ class Released:
             yield federation_pb2.SubmitContributionRequest(chunk=self.data[start : start + piece_bytes])
 
     def to_bytes(self) -> bytes:
-        """For the bank's own disk: Inputs.sha256, the length of the upload's header and that, the integers."""
+        """For the bank's own disk: Inputs.sha256, the length of the upload's header and that, the SHA-256 of all this;
+        the integers, whose SHA-256 is in the header."""
         header = self._header(0).SerializeToString()
-        return self.inputs_sha256 + struct.pack("<q", len(header)) + header + self.data
+        head = self.inputs_sha256 + struct.pack("<q", len(header)) + header
+        return head + hashlib.sha256(head).digest() + self.data
 
     @classmethod
     def from_bytes(cls, stored: bytes) -> "Released":
@@ -86,8 +88,9 @@ class Released:
             header.ParseFromString(stored[start : start + length])
         except (struct.error, DecodeError) as error:
             raise Invalid(f"a stored contribution must be whole, got {len(stored)} other bytes") from error
-        data = stored[start + length :]
-        if hashlib.sha256(data).digest() != header.vector_sha256:
+        head, sha256 = stored[: start + length], stored[start + length :][:_HASH_BYTES]
+        data = stored[start + length + _HASH_BYTES :]
+        if hashlib.sha256(head).digest() != sha256 or hashlib.sha256(data).digest() != header.vector_sha256:
             raise Invalid(f"a stored contribution must have its hash, {header.vector_sha256.hex()[:12]}")
         disclosure = disclosure_from_proto(header.disclosure) if header.HasField("disclosure") else None
         key = round_key_from_proto(header.key)

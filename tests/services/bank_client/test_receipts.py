@@ -166,9 +166,36 @@ def test_the_outbox_gives_back_its_one_contribution_to_that_rounds_task_alone(tm
     assert outbox.find(RoundKey("run", 3, 1), b"t" * 32) is None
 
 
-def test_what_a_killed_process_had_half_written_of_a_contribution_is_gone_at_the_next_start(tmp_path: Path) -> None:
-    (tmp_path / ".contribution.bin.4711").write_bytes(b"figures without a mask")
-    Outbox(tmp_path)
+def test_a_shorter_contribution_leaves_nothing_of_the_longer_one_that_it_is_written_over(tmp_path: Path) -> None:
+    outbox, released = Outbox(tmp_path), Released(ROUND, b"m" * 32, b"t" * 32, bytes(8000), None, "")
+    for kept in (released, replace(released, key=RoundKey("run", 3, 1), data=b"8 bytes!")):
+        outbox.keep(kept)
+        (path,) = tmp_path.iterdir()
+        assert path.read_bytes() == kept.to_bytes()
+        assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("written", range(0, 200, 7))
+def test_a_contribution_that_a_killed_process_had_half_written_over_the_former_is_neither(
+    tmp_path: Path, written: int
+) -> None:
+    outbox, former = Outbox(tmp_path), Released(ROUND, b"m" * 32, b"t" * 32, bytes(80), None, "")
+    outbox.keep(former)
+    newer = replace(former, key=RoundKey("run", 3, 1), data=b"another!" * 10)
+    begun, before = newer.to_bytes(), former.to_bytes()
+    assert written < len(begun) == len(before)
+    (tmp_path / "contribution.bin").write_bytes(begun[:written] + before[written:])
+    again = Outbox(tmp_path)
+    found = again.find(ROUND, b"t" * 32)
+    assert found is None or found.data == former.data
+    assert again.find(newer.key, b"t" * 32) is None
+
+
+def test_what_was_kept_is_forgotten_when_it_is_erased(tmp_path: Path) -> None:
+    outbox, released = Outbox(tmp_path), Released(ROUND, b"m" * 32, b"t" * 32, bytes(80), None, "")
+    outbox.keep(released)
+    outbox.erase()
+    assert outbox.find(ROUND, b"t" * 32) is None
     assert list(tmp_path.iterdir()) == []
 
 
