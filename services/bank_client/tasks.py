@@ -43,6 +43,7 @@ async def task_of(
     if instruction.HasField("model"):
         state = run_state_from_proto(instruction.run_state, manifest)
         vector = await _vector(instruction.model, manifest, stub, ends)
+        # This covers every byte that came: the vector's own hash, which it was asked by, would say nothing more.
         sha256 = await asyncio.to_thread(model.model_sha256, manifest, state, vector)
         if sha256 != instruction.model.model_sha256:
             raise Invalid(
@@ -84,7 +85,10 @@ async def counters_of(
 ) -> Words:
     """The summed counters of this hash, a word a bucket and day."""
     length = count_codec(manifest).length
-    words = fixed_point.from_bytes(await _fetched(sha256, 8 * length, stub, ends))
+    data = await _fetched(sha256, 8 * length, stub, ends)
+    if await asyncio.to_thread(_sha256, data) != sha256:
+        raise Invalid(f"counters must have the hash they were asked by, {sha256.hex()[:12]}")
+    words = fixed_point.from_bytes(data)
     if len(words) != length:
         raise Invalid(f"counters must have {length} words, got {len(words)}")
     return words
@@ -114,15 +118,13 @@ async def _vector(
 async def _fetched(
     sha256: bytes, size: int, stub: "federation_pb2_grpc.FederationServiceAsyncStub", ends: float
 ) -> bytearray:
-    """The bytes of this hash, `size` at most."""
+    """The bytes that came for this hash, which nobody has checked; little more than `size`."""
     data = bytearray()
     request = federation_pb2.GetVectorRequest(vector_sha256=sha256)
     async for response in stub.GetVector(request, timeout=call_seconds(ends)):
         data += response.chunk
         if len(data) > size:
             break
-    if await asyncio.to_thread(_sha256, data) != sha256:
-        raise Invalid(f"a vector must have the hash it was asked by, {sha256.hex()[:12]}")
     return data
 
 
