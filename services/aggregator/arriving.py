@@ -13,27 +13,19 @@ from fedfraud.fixed_point import Words
 from fedfraud.layout import Layout
 from fedfraud.wire import RoundKey
 from services.aggregator import stored_words
+from services.aggregator.memory import Room
 from services.aggregator.stored_words import Extremes
 from services.aggregator.vectors import Vectors
 from services.aggregator.writer import Writer
 
 MEMORY_BYTES = 1 << 20
 """What a contribution may have at most to wait in memory until it is whole."""
-
-
 _WAITING_BYTES, _LEAST_WRITE_BYTES, _MOST_WRITE_BYTES = 8 << 20, 1 << 16, 1 << 18
 
 
-class Room:
-    """What all large contributions that arrive now have in memory together does not grow with their number."""
-
-    def __init__(self) -> None:
-        self.arriving = 0
-
-    @property
-    def write_bytes(self) -> int:
-        """What of each may wait until it is written."""
-        return min(max(_WAITING_BYTES // max(self.arriving, 1), _LEAST_WRITE_BYTES), _MOST_WRITE_BYTES)
+def room() -> Room:
+    """For what of all large contributions together waits until it is written."""
+    return Room(_WAITING_BYTES, _LEAST_WRITE_BYTES, _MOST_WRITE_BYTES)
 
 
 class Arriving(Protocol):
@@ -98,7 +90,7 @@ class InFile:
         """`path` is this contribution's alone, `room` is all of theirs; `update` is where its coordinates are."""
         self.size, self.received = size, 0
         self._path, self._writer, self._room = path, writer, room
-        room.arriving += 1
+        room.transfers += 1
         self._file: BinaryIO | None = None
         self._digest, self._extremes = hashlib.sha256(), Extremes(update)
         self._waiting: list[bytes] = []
@@ -110,7 +102,7 @@ class InFile:
         self._waiting.append(chunk)
         self._waiting_bytes += len(chunk)
         self.received += len(chunk)
-        if self._waiting_bytes >= self._room.write_bytes:
+        if self._waiting_bytes >= self._room.share:
             await self._writer.beside(self._write, self._taken())
 
     async def end(self) -> bytes:
@@ -128,7 +120,7 @@ class InFile:
 
     def drop(self) -> None:
         """See Arriving; a thread may still write, and is not waited for."""
-        self._room.arriving -= 1
+        self._room.transfers -= 1
         asyncio.get_running_loop().run_in_executor(None, self._drop)
 
     def _taken(self) -> list[bytes]:

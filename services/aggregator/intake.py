@@ -12,7 +12,7 @@ from fedfraud.masking import Masked
 from fedfraud.v1 import federation_pb2, history_pb2
 from fedfraud.wire import disclosure_from_proto, disclosure_to_proto, round_key_from_proto, round_key_to_proto
 from services.aggregator import stored_words
-from services.aggregator.arriving import MEMORY_BYTES, Arriving, InFile, InMemory, Room
+from services.aggregator.arriving import MEMORY_BYTES, Arriving, InFile, InMemory, room
 from services.aggregator.journal import Journal
 from services.aggregator.open_round import OpenRound
 from services.aggregator.participants import Participants
@@ -48,7 +48,7 @@ class Intake:
         self._journal = journal
         self._writer = writer
         self._vectors = vectors
-        self._room = Room()
+        self._room = room()
         self._uploads: Counter[str] = Counter()
         self._stall_timeout = stall_timeout
         self._log = log
