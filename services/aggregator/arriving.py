@@ -5,7 +5,6 @@ import hashlib
 import os
 import threading
 from contextlib import suppress
-from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from fedfraud import fixed_point
@@ -86,10 +85,11 @@ class InMemory:
 class InFile:
     """A large one: no more of it is in memory than its room and a chunk."""
 
-    def __init__(self, size: int, path: Path, writer: Writer, room: Room, update: slice) -> None:
-        """`path` is this contribution's alone, `room` is all of theirs; `update` is where its coordinates are."""
+    def __init__(self, size: int, vectors: Vectors, writer: Writer, room: Room, update: slice) -> None:
+        """`room` is that of all of them; `update` is where its coordinates are."""
         self.size, self.received = size, 0
-        self._path, self._writer, self._room = path, writer, room
+        self._vectors, self._writer, self._room = vectors, writer, room
+        self._path = vectors.arriving()
         room.transfers += 1
         self._file: BinaryIO | None = None
         self._digest, self._extremes = hashlib.sha256(), Extremes(update)
@@ -132,7 +132,7 @@ class InFile:
             if self._dropped:
                 return
             if self._file is None:
-                self._file = self._path.open("xb")
+                self._file = self._vectors.open_arriving(self._path)
             for chunk in chunks:
                 self._digest.update(chunk)
                 self._extremes.take(chunk)
@@ -142,6 +142,7 @@ class InFile:
         self._write(chunks)
         with self._lock:
             if self._file is not None and not self._dropped:
+                self._file.truncate()  # it may have been a longer one
                 self._file.flush()
                 os.fsync(self._file.fileno())
                 self._file.close()

@@ -130,7 +130,7 @@ class Intake:
         if open_round.masked or size <= MEMORY_BYTES:
             return InMemory(size)
         update = stored_words.update_place(open_round.layout)
-        return InFile(size, self._vectors.arriving(), self._writer, self._room, update)
+        return InFile(size, self._vectors, self._writer, self._room, update)
 
     def _counts_already(self, former: OpenRound, seat: str, header: federation_pb2.ContributionHeader) -> bool:
         """Whether the former round has it: it closed before the bank had its answer."""

@@ -176,6 +176,8 @@ async def _serve(
     if traces:
         await asyncio.to_thread(traces.close)
     await conductor.close()
+    with contextlib.suppress(NotStored):
+        await writer.run(vectors.forget_spares)
     await asyncio.gather(server.stop(_GRACE_SECONDS), enrolment.stop(_GRACE_SECONDS))
     if health:
         await health.stop()
