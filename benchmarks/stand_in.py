@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedfraud import enrolment, fixed_point
 from fedfraud.channel import mutual_channel
+from fedfraud.chunks import federation_stub
 from fedfraud.enrolment import JoinFolder
 from fedfraud.fixed_point import EvaluateCodec, Segment, TrainCodec
 from fedfraud.identity import new_key
@@ -126,7 +127,7 @@ class StandIn:
     @property
     def stub(self) -> "federation_pb2_grpc.FederationServiceAsyncStub":
         """The rpcs."""
-        return federation_pb2_grpc.FederationServiceStub(self.channel)
+        return federation_stub(self.channel)
 
     async def join(self) -> None:
         """Takes the seat's lease."""
@@ -145,7 +146,8 @@ class StandIn:
         """Fetches and checks the model as a bank does, and sends the contribution that was made beforehand."""
         await task_of(instruction, self.seat, self.manifest, self.stub, time.monotonic() + PATIENCE)
         released = self._released(instruction)
-        await self.stub.SubmitContribution(released.requests(self.fencing_number), timeout=PATIENCE)
+        requests: Any = released.requests(self.fencing_number)  # written already, which federation_stub takes
+        await self.stub.SubmitContribution(requests, timeout=PATIENCE)
 
     def _released(self, instruction: federation_pb2.RoundInstruction) -> Released:
         segments, key = segments_from_proto(list(instruction.segments)), round_key_from_proto(instruction.key)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import BinaryIO, Protocol
 
 from fedfraud import fixed_point
+from fedfraud.chunks import Part
 from fedfraud.fixed_point import Words
 from fedfraud.layout import Layout
 from fedfraud.wire import RoundKey
@@ -33,7 +34,7 @@ class Arriving(Protocol):
     size: int
     received: int
 
-    async def take(self, chunk: bytes) -> None:
+    async def take(self, chunk: Part) -> None:
         """The next bytes."""
 
     async def end(self) -> bytes:
@@ -56,7 +57,7 @@ class InMemory:
         self.size, self.received = size, 0
         self._data = bytearray()
 
-    async def take(self, chunk: bytes) -> None:
+    async def take(self, chunk: Part) -> None:
         """See Arriving."""
         self._data += chunk
         self.received += len(chunk)
@@ -93,11 +94,11 @@ class InFile:
         room.transfers += 1
         self._file: BinaryIO | None = None
         self._digest, self._extremes = hashlib.sha256(), Extremes(update)
-        self._waiting: list[bytes] = []
+        self._waiting: list[Part] = []
         self._waiting_bytes = 0
         self._lock, self._dropped = threading.Lock(), False
 
-    async def take(self, chunk: bytes) -> None:
+    async def take(self, chunk: Part) -> None:
         """See Arriving; returns when memory has room for the next one."""
         self._waiting.append(chunk)
         self._waiting_bytes += len(chunk)
@@ -123,11 +124,11 @@ class InFile:
         self._room.transfers -= 1
         asyncio.get_running_loop().run_in_executor(None, self._drop)
 
-    def _taken(self) -> list[bytes]:
+    def _taken(self) -> list[Part]:
         taken, self._waiting, self._waiting_bytes = self._waiting, [], 0
         return taken
 
-    def _write(self, chunks: list[bytes]) -> None:
+    def _write(self, chunks: list[Part]) -> None:
         with self._lock:
             if self._dropped:
                 return
@@ -138,7 +139,7 @@ class InFile:
                 self._extremes.take(chunk)
                 self._file.write(chunk)
 
-    def _finish(self, chunks: list[bytes]) -> None:
+    def _finish(self, chunks: list[Part]) -> None:
         self._write(chunks)
         with self._lock:
             if self._file is not None and not self._dropped:

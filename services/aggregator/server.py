@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from fedfraud.channel import bind_enrolment, bind_mutual, enrolment_server, mutual_server
+from fedfraud.chunks import ChunkMessages
 from fedfraud.errors import Misconfigured, NotStored, Stale
 from fedfraud.feature_plan import plan_of
 from fedfraud.health import HealthServer
@@ -113,7 +114,7 @@ async def _serve(
     final_models = FinalModels()
     await journal.replay(final_models.apply)
 
-    server, enrolment = mutual_server([Guard(seats, log)]), enrolment_server([ErrorMapper(log)])
+    server, enrolment = mutual_server([Guard(seats, log), ChunkMessages()]), enrolment_server([ErrorMapper(log)])
     federation_pb2_grpc.add_FederationServiceServicer_to_server(
         FederationServicer(
             manifest,

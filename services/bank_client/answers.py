@@ -170,9 +170,8 @@ class Answers:
         await self._submit(await asyncio.shield(prepared), work, session)
 
     async def _submit(self, released: Released, work: Work, session: Session) -> None:
-        answer = await session.stub.SubmitContribution(
-            released.requests(session.fencing_number), timeout=call_seconds(work.ends)
-        )
+        requests: Any = released.requests(session.fencing_number)  # written already, which federation_stub takes
+        answer = await session.stub.SubmitContribution(requests, timeout=call_seconds(work.ends))
         await asyncio.to_thread(self._receipts.keep, answer.receipt, work.key, self._seat, released.sha256)
         self._log.info("contributed", seat=self._seat, round=work.key, left=released.record)
 

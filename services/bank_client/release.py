@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fedfraud import fixed_point
 from fedfraud.channel import CHUNK_BYTES
+from fedfraud.chunks import write_upload
 from fedfraud.errors import Invalid
 from fedfraud.fixed_point import CountCodec, EvaluateCodec, Segment, TrainCodec, Words
 from fedfraud.layout import Layout
@@ -69,12 +70,13 @@ class Released:
         data = fixed_point.to_bytes(words)
         return replace(self, data=data, record=f"masked: {self.record}", masked_signature=signature)
 
-    def requests(self, fencing_number: int) -> Iterator[federation_pb2.SubmitContributionRequest]:
-        """The messages of one upload: the header, then the integers in chunks."""
-        yield federation_pb2.SubmitContributionRequest(header=self._header(fencing_number))
+    def requests(self, fencing_number: int) -> Iterator[bytes]:
+        """The messages of one upload, written: the header, then the integers in chunks."""
+        yield federation_pb2.SubmitContributionRequest(header=self._header(fencing_number)).SerializeToString()
         size = min(max(len(self.data) // _CHUNKS, _LEAST_CHUNK_BYTES), CHUNK_BYTES)
-        for start in range(0, len(self.data), size):
-            yield federation_pb2.SubmitContributionRequest(chunk=self.data[start : start + size])
+        data = memoryview(self.data)
+        for start in range(0, len(data), size):
+            yield write_upload(data[start : start + size])
 
     def to_bytes(self) -> bytes:
         """For the bank's own disk: Inputs.sha256, the length of the upload's header and that, the integers."""

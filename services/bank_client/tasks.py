@@ -121,8 +121,8 @@ async def _fetched(
     """The bytes that came for this hash, which nobody has checked; little more than `size`."""
     data = bytearray()
     request = federation_pb2.GetVectorRequest(vector_sha256=sha256)
-    async for response in stub.GetVector(request, timeout=call_seconds(ends)):
-        data += response.chunk
+    async for chunk in stub.GetVector(request, timeout=call_seconds(ends)):
+        data += chunk  # type: ignore[arg-type]  # federation_stub's are chunks
         if len(data) > size:
             break
     return data

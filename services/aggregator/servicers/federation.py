@@ -10,6 +10,7 @@ import grpc
 from cryptography import x509
 
 from fedfraud.channel import CHUNK_BYTES
+from fedfraud.chunks import Upload
 from fedfraud.contract import contract_named
 from fedfraud.errors import Stale
 from fedfraud.identity import requested_key
@@ -98,9 +99,9 @@ class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
             self._log.warning("bank turned away: was DATA_DIR put back to an older state?", seat=seat, reason=reason)
             raise Stale(reason)
 
-    async def GetVector(
+    async def GetVector(  # type: ignore[override]  # ChunkMessages writes what it yields
         self, request: federation_pb2.GetVectorRequest, context: Context
-    ) -> AsyncIterator[federation_pb2.GetVectorResponse]:
+    ) -> AsyncIterator[bytes]:
         """See federation.proto."""
         self._participants.spoke(caller().seat)
         path = await self._writer.run(self._vectors.find, request.vector_sha256)
@@ -109,14 +110,14 @@ class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
             file, chunk = await asyncio.to_thread(_begun, path, size := self._reading.share)
             with file:  # a vector may be large: a piece at a time, whoever asks
                 while chunk:
-                    yield federation_pb2.GetVectorResponse(chunk=chunk)
+                    yield chunk
                     whole, size = len(chunk) == size, self._reading.share
                     chunk = await asyncio.to_thread(file.read, size) if whole else b""
         finally:
             self._reading.transfers -= 1
 
     async def SubmitContribution(
-        self, request_iterator: AsyncIterator[federation_pb2.SubmitContributionRequest], context: Context
+        self, request_iterator: AsyncIterator[Upload], context: Context
     ) -> federation_pb2.SubmitContributionResponse:
         """See federation.proto."""
         receipt = await self._intake.receive(caller_credential(), aiter(request_iterator))

@@ -13,8 +13,11 @@ from fedfraud.manifest import Manifest
 from fedfraud.recipe import Recipe
 from fedfraud.standardise_codec import StandardiseCodec
 from fedfraud.transactions import Feature
+from fedfraud.v1 import federation_pb2
 from fedfraud.wire import Disclosure, RoundKey, disclosure_from_proto, round_key_from_proto
 from services.bank_client.release import PROTECTIONS, Released, ReleaseDoor
+
+Request = federation_pb2.SubmitContributionRequest
 
 MANIFEST = Manifest("two", (Feature("a", "euro", 0.01), Feature("b", "euro", 0.01)), (1,))
 PARAMETERS = 2 * 1 + 1 + 1 + 1
@@ -107,7 +110,7 @@ def test_sums_of_rows_are_what_standardise_lets_out() -> None:
 def test_an_upload_is_one_header_and_chunks_that_a_slow_line_carries_in_seconds() -> None:
     data = bytes(range(256)) * 4096 + bytes(8)  # a mebibyte and a word
     released = Released(KEY, MODEL, TASK, data, Disclosure(row_count=5, fraud_rate=0.2), "")
-    first, *chunks = released.requests(3)
+    first, *chunks = map(Request.FromString, released.requests(3))
     header = first.header
     assert round_key_from_proto(header.key) == KEY
     assert (header.fencing_number, header.model_sha256, header.word_count) == (3, MODEL, len(data) // 8)
@@ -120,13 +123,13 @@ def test_an_upload_is_one_header_and_chunks_that_a_slow_line_carries_in_seconds(
 @pytest.mark.parametrize(("mebibytes", "chunk"), [(4, 2**14), (16, 2**16), (300, 2**20)])
 def test_a_large_upload_goes_in_256_chunks_of_a_mebibyte_at_most(mebibytes: int, chunk: int) -> None:
     released = Released(KEY, MODEL, TASK, bytes(mebibytes << 20), None, "")
-    _, *chunks = released.requests(3)
+    _, *chunks = map(Request.FromString, released.requests(3))
     assert {len(request.chunk) for request in chunks} == {chunk}
     assert sum(len(request.chunk) for request in chunks) == mebibytes << 20
 
 
 def test_a_bank_that_discloses_nothing_sends_no_disclosure() -> None:
-    first = next(Released(KEY, MODEL, TASK, b"", None, "").requests(1))
+    first = Request.FromString(next(Released(KEY, MODEL, TASK, b"", None, "").requests(1)))
     assert not first.header.HasField("disclosure")
 
 
