@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedfraud import enrolment, fixed_point
 from fedfraud.channel import mutual_channel
+from fedfraud.chunks import federation_stub
 from fedfraud.enrolment import JoinFolder
 from fedfraud.fixed_point import EvaluateCodec, Segment, TrainCodec
 from fedfraud.identity import new_key
@@ -128,7 +129,7 @@ class StandIn:
     @property
     def stub(self) -> "federation_pb2_grpc.FederationServiceAsyncStub":
         """The rpcs."""
-        return federation_pb2_grpc.FederationServiceStub(self.channel)
+        return federation_stub(self.channel)
 
     async def join(self) -> None:
         """Takes the seat's lease."""
@@ -148,7 +149,9 @@ class StandIn:
         await task_of(instruction, self.seat, self.manifest, self.stub, time.monotonic() + PATIENCE)
         released = self._released(instruction)
         size, began = len(released.data), time.monotonic()
-        requests = released.requests(self.fencing_number, self.line.piece_bytes(size))
+        requests: Any = released.requests(
+            self.fencing_number, self.line.piece_bytes(size)
+        )  # written already, which federation_stub takes
         await self.stub.SubmitContribution(requests, timeout=PATIENCE)
         self.line.took(size, time.monotonic() - began)
 

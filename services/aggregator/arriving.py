@@ -5,35 +5,27 @@ import hashlib
 import os
 import threading
 from contextlib import suppress
-from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from fedfraud import fixed_point
+from fedfraud.chunks import Part
 from fedfraud.fixed_point import Words
 from fedfraud.layout import Layout
 from fedfraud.wire import RoundKey
 from services.aggregator import stored_words
+from services.aggregator.memory import Room
 from services.aggregator.stored_words import Extremes
 from services.aggregator.vectors import Vectors
 from services.aggregator.writer import Writer
 
 MEMORY_BYTES = 1 << 20
 """What a contribution may have at most to wait in memory until it is whole."""
-
-
 _WAITING_BYTES, _LEAST_WRITE_BYTES, _MOST_WRITE_BYTES = 8 << 20, 1 << 16, 1 << 18
 
 
-class Room:
-    """What all large contributions that arrive now have in memory together does not grow with their number."""
-
-    def __init__(self) -> None:
-        self.arriving = 0
-
-    @property
-    def write_bytes(self) -> int:
-        """What of each may wait until it is written."""
-        return min(max(_WAITING_BYTES // max(self.arriving, 1), _LEAST_WRITE_BYTES), _MOST_WRITE_BYTES)
+def room() -> Room:
+    """For what of all large contributions together waits until it is written."""
+    return Room(_WAITING_BYTES, _LEAST_WRITE_BYTES, _MOST_WRITE_BYTES)
 
 
 class Arriving(Protocol):
@@ -42,7 +34,7 @@ class Arriving(Protocol):
     size: int
     received: int
 
-    async def take(self, chunk: bytes) -> None:
+    async def take(self, chunk: Part) -> None:
         """The next bytes."""
 
     async def end(self) -> bytes:
@@ -65,7 +57,7 @@ class InMemory:
         self.size, self.received = size, 0
         self._data = bytearray()
 
-    async def take(self, chunk: bytes) -> None:
+    async def take(self, chunk: Part) -> None:
         """See Arriving."""
         self._data += chunk
         self.received += len(chunk)
@@ -94,23 +86,24 @@ class InMemory:
 class InFile:
     """A large one: no more of it is in memory than its room and a chunk."""
 
-    def __init__(self, size: int, path: Path, writer: Writer, room: Room, update: slice) -> None:
-        """`path` is this contribution's alone, `room` is all of theirs; `update` is where its coordinates are."""
+    def __init__(self, size: int, vectors: Vectors, writer: Writer, room: Room, update: slice) -> None:
+        """`room` is that of all of them; `update` is where its coordinates are."""
         self.size, self.received = size, 0
-        self._path, self._writer, self._room = path, writer, room
-        room.arriving += 1
+        self._vectors, self._writer, self._room = vectors, writer, room
+        self._path = vectors.arriving()
+        room.transfers += 1
         self._file: BinaryIO | None = None
         self._digest, self._extremes = hashlib.sha256(), Extremes(update)
-        self._waiting: list[bytes] = []
+        self._waiting: list[Part] = []
         self._waiting_bytes = 0
         self._lock, self._dropped = threading.Lock(), False
 
-    async def take(self, chunk: bytes) -> None:
+    async def take(self, chunk: Part) -> None:
         """See Arriving; returns when memory has room for the next one."""
         self._waiting.append(chunk)
         self._waiting_bytes += len(chunk)
         self.received += len(chunk)
-        if self._waiting_bytes >= self._room.write_bytes:
+        if self._waiting_bytes >= self._room.share:
             await self._writer.beside(self._write, self._taken())
 
     async def end(self) -> bytes:
@@ -128,28 +121,29 @@ class InFile:
 
     def drop(self) -> None:
         """See Arriving; a thread may still write, and is not waited for."""
-        self._room.arriving -= 1
+        self._room.transfers -= 1
         asyncio.get_running_loop().run_in_executor(None, self._drop)
 
-    def _taken(self) -> list[bytes]:
+    def _taken(self) -> list[Part]:
         taken, self._waiting, self._waiting_bytes = self._waiting, [], 0
         return taken
 
-    def _write(self, chunks: list[bytes]) -> None:
+    def _write(self, chunks: list[Part]) -> None:
         with self._lock:
             if self._dropped:
                 return
             if self._file is None:
-                self._file = self._path.open("xb")
+                self._file = self._vectors.open_arriving(self._path)
             for chunk in chunks:
                 self._digest.update(chunk)
                 self._extremes.take(chunk)
                 self._file.write(chunk)
 
-    def _finish(self, chunks: list[bytes]) -> None:
+    def _finish(self, chunks: list[Part]) -> None:
         self._write(chunks)
         with self._lock:
             if self._file is not None and not self._dropped:
+                self._file.truncate()  # it may have been a longer one
                 self._file.flush()
                 os.fsync(self._file.fileno())
                 self._file.close()

@@ -5,6 +5,7 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator
 
+from fedfraud.chunks import Upload
 from fedfraud.errors import FedfraudError, Invalid, NotStored, Stale, Stalled, TooLarge
 from fedfraud.identity import Credential
 from fedfraud.logs import Log
@@ -12,7 +13,7 @@ from fedfraud.masking import Masked
 from fedfraud.v1 import federation_pb2, history_pb2
 from fedfraud.wire import disclosure_from_proto, disclosure_to_proto, round_key_from_proto, round_key_to_proto
 from services.aggregator import stored_words
-from services.aggregator.arriving import MEMORY_BYTES, Arriving, InFile, InMemory, Room
+from services.aggregator.arriving import MEMORY_BYTES, Arriving, InFile, InMemory, room
 from services.aggregator.journal import Journal
 from services.aggregator.open_round import OpenRound
 from services.aggregator.participants import Participants
@@ -48,7 +49,7 @@ class Intake:
         self._journal = journal
         self._writer = writer
         self._vectors = vectors
-        self._room = Room()
+        self._room = room()
         self._uploads: Counter[str] = Counter()
         self._stall_timeout = stall_timeout
         self._log = log
@@ -59,16 +60,14 @@ class Intake:
         if open_round.masked is None and open_round.state.complete:
             open_round.answered.set()
 
-    async def receive(
-        self, credential: Credential, requests: AsyncIterator[federation_pb2.SubmitContributionRequest]
-    ) -> federation_pb2.Receipt:
+    async def receive(self, credential: Credential, requests: AsyncIterator[Upload]) -> federation_pb2.Receipt:
         """The receipt of a contribution that is durable and counts; refusals are journalled."""
         seat = credential.identity.seat
         header = federation_pb2.ContributionHeader()
         self._participants.spoke(seat)
         try:
             first = await self._next(requests)
-            if first is None or first.WhichOneof("message") != "header":
+            if not isinstance(first, federation_pb2.SubmitContributionRequest) or not first.HasField("header"):
                 raise Invalid(f"a contribution must begin with its header, got {_what(first)}")
             header = first.header
             return await self._receive(credential, header, requests)
@@ -80,7 +79,7 @@ class Intake:
         self,
         credential: Credential,
         header: federation_pb2.ContributionHeader,
-        requests: AsyncIterator[federation_pb2.SubmitContributionRequest],
+        requests: AsyncIterator[Upload],
     ) -> federation_pb2.Receipt:
         if self.round is None:
             raise Stale(f"a contribution must answer the open round, none is, got {round_key_from_proto(header.key)}")
@@ -102,7 +101,7 @@ class Intake:
         open_round: OpenRound,
         seat: str,
         header: federation_pb2.ContributionHeader,
-        requests: AsyncIterator[federation_pb2.SubmitContributionRequest],
+        requests: AsyncIterator[Upload],
     ) -> Arriving:
         """All of a contribution, checked as far as it can be."""
         if self._uploads[seat] >= _UPLOADS:
@@ -130,7 +129,7 @@ class Intake:
         if open_round.masked or size <= MEMORY_BYTES:
             return InMemory(size)
         update = stored_words.update_place(open_round.layout)
-        return InFile(size, self._vectors.arriving(), self._writer, self._room, update)
+        return InFile(size, self._vectors, self._writer, self._room, update)
 
     def _counts_already(self, former: OpenRound, seat: str, header: federation_pb2.ContributionHeader) -> bool:
         """Whether the former round has it: it closed before the bank had its answer."""
@@ -210,25 +209,20 @@ class Intake:
         elif open_round.state.complete:
             open_round.answered.set()
 
-    async def _body(
-        self, requests: AsyncIterator[federation_pb2.SubmitContributionRequest], arriving: Arriving
-    ) -> None:
+    async def _body(self, requests: AsyncIterator[Upload], arriving: Arriving) -> None:
         size = arriving.size
         while (request := await self._next(requests)) is not None:
-            if request.WhichOneof("message") != "chunk":
+            if not isinstance(request, memoryview):
                 raise Invalid(f"a contribution must be chunks after its header, got {_what(request)}")
-            chunk = request.chunk  # protobuf copies it each time that it is asked for
-            if not chunk:
+            if not request:
                 raise Invalid("a chunk must have at least 1 byte, got 0")
-            if arriving.received + len(chunk) > size:
+            if arriving.received + len(request) > size:
                 raise TooLarge(f"a contribution must have the {size} bytes it announced, got more")
-            await arriving.take(chunk)
+            await arriving.take(request)
         if arriving.received != size:
             raise Invalid(f"a contribution must have the {size} bytes it announced, got {arriving.received}")
 
-    async def _next(
-        self, requests: AsyncIterator[federation_pb2.SubmitContributionRequest]
-    ) -> federation_pb2.SubmitContributionRequest | None:
+    async def _next(self, requests: AsyncIterator[Upload]) -> Upload | None:
         try:
             async with asyncio.timeout(self._stall_timeout):
                 return await anext(requests, None)
@@ -252,9 +246,11 @@ class Intake:
             await self._journal.append(refused)
 
 
-def _what(request: federation_pb2.SubmitContributionRequest | None) -> str:
+def _what(request: Upload | None) -> str:
     """In words, for a sentence."""
     if request is None:
         return "nothing"
+    if isinstance(request, memoryview):
+        return "a chunk"
     kind = request.WhichOneof("message")
     return f"a {kind}" if kind else "an empty message"

@@ -201,8 +201,10 @@ class RoundDrive:
         await forget(around, plan.key)
 
 
-async def forget(around: Surroundings, key: RoundKey) -> None:
-    """Takes a round's contributions away, unless they are kept for a while."""
+async def forget(around: Surroundings, key: RoundKey, *, recycle: bool = False) -> None:
+    """Takes a round's contributions away, unless they are kept for a while; with `recycle` their files wait for the
+    next round's."""
     if not around.keep_contributions:
         with suppress(NotStored):  # the next start takes away what is left
-            await around.writer.run(around.vectors.remove_contributions, key)
+            vectors = around.vectors
+            await around.writer.run(vectors.recycle_contributions if recycle else vectors.remove_contributions, key)

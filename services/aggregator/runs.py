@@ -5,6 +5,7 @@ A run knows where it stands from its progress, which follows the journal: begun 
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from secrets import token_hex
@@ -87,6 +88,8 @@ class Run:
         except Exception as error:  # whatever it was, the banks and the reporter must hear that the run is over
             self._around.log.error("a run failed", exc_info=True, run=self.progress.run_id, error=repr(error))
             outcome, reason = history_pb2.RUN_OUTCOME_FAILED, f"the aggregator failed: {error}"
+        with suppress(NotStored):  # the next start takes away what is left
+            await self._around.writer.run(self._around.vectors.forget_spares)
         sha256 = self._model.reference.model_sha256 if self._model else b""
         finished = history_pb2.RunFinished(
             run_id=self.progress.run_id, outcome=outcome, reason=reason, model_sha256=sha256
@@ -250,7 +253,8 @@ class Run:
         )
         await around.journal.insist(entry)
         self._model = produced
-        await forget(around, plan.key)
+        # Masked words are added in memory as they come, and nothing would write over them: they go at once.
+        await forget(around, plan.key, recycle=not self.progress.secure)
         precision = scores.holdout.average_precision if scores.holdout else None
         around.log.info(
             "round committed",

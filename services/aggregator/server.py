@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from fedfraud.channel import bind_enrolment, bind_mutual, enrolment_server, mutual_server
+from fedfraud.chunks import ChunkMessages
 from fedfraud.errors import Misconfigured, NotStored, Stale
 from fedfraud.feature_plan import plan_of
 from fedfraud.health import HealthServer
@@ -26,6 +27,7 @@ from services.aggregator.holdout import Holdout
 from services.aggregator.intake import Intake
 from services.aggregator.journal import Journal
 from services.aggregator.journal_file import NAME
+from services.aggregator.memory import share_arenas
 from services.aggregator.participants import Participants
 from services.aggregator.recovery import NamedVectors
 from services.aggregator.round_drive import Surroundings
@@ -50,6 +52,7 @@ _SWEEP_SECONDS = 60.0
 
 async def serve(settings: Settings, stop: asyncio.Event, ready: Callable[[int, int], None] = lambda *_: None) -> None:
     """Serves until `stop`; `ready` is told the mutual-TLS port and the enrolment port."""
+    share_arenas()
     log = Log("aggregator")
     manifest = manifest_of(settings)
     check_settings(settings, manifest)
@@ -111,7 +114,7 @@ async def _serve(
     final_models = FinalModels()
     await journal.replay(final_models.apply)
 
-    server, enrolment = mutual_server([Guard(seats, log)]), enrolment_server([ErrorMapper(log)])
+    server, enrolment = mutual_server([Guard(seats, log), ChunkMessages()]), enrolment_server([ErrorMapper(log)])
     federation_pb2_grpc.add_FederationServiceServicer_to_server(
         FederationServicer(
             manifest,
@@ -174,6 +177,8 @@ async def _serve(
     if traces:
         await asyncio.to_thread(traces.close)
     await conductor.close()
+    with contextlib.suppress(NotStored):
+        await writer.run(vectors.forget_spares)
     await asyncio.gather(server.stop(_GRACE_SECONDS), enrolment.stop(_GRACE_SECONDS))
     if health:
         await health.stop()

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fedfraud.chunks import Part
 from fedfraud.errors import Invalid
 from fedfraud.fixed_point import Segment, TrainCodec, Words
 from fedfraud.layout import Layout
@@ -55,7 +56,7 @@ class Extremes:
         """The two, or 0 where the place has none beyond it."""
         return self._found.view(np.uint64)
 
-    def take(self, piece: bytes) -> None:
+    def take(self, piece: Part) -> None:
         """The next bytes; a word may begin in one piece and end in a later one."""
         missing = -len(self._begun) % 8
         self._begun += piece[:missing]
@@ -65,7 +66,7 @@ class Extremes:
         if not self._begun:
             count, rest = divmod(max(len(piece) - missing, 0), 8)
             self._look(np.frombuffer(piece, "<i8", count, missing) if count else np.empty(0, np.int64))
-            self._begun = piece[len(piece) - rest :] if rest else b""
+            self._begun = bytes(piece[len(piece) - rest :]) if rest else b""
 
     def _look(self, words: NDArray[np.int64]) -> None:
         start, stop = (max(edge - self._passed, 0) for edge in (self._place.start, self._place.stop))

@@ -8,15 +8,18 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from secrets import token_hex
+from typing import BinaryIO
 
 from fedfraud.errors import NotFound
 from fedfraud.identity import make_folder, sync_folder, write_durably, write_pieces_durably
 from fedfraud.wire import RoundKey
 from services.aggregator import stored_words
+from services.aggregator.spares import Spares
 
 NAME = "vectors"
 """Of the folder in the aggregator's data folder."""
+_LEAST_SPARE_BYTES = 1 << 20
+"""Of a contribution whose file is worth writing over."""
 
 
 class Vectors:
@@ -24,6 +27,7 @@ class Vectors:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._spares = Spares(folder / "arriving")
 
     def prepare(self) -> None:
         """Makes the folder, and takes away what a process that was killed had half written."""
@@ -58,7 +62,11 @@ class Vectors:
 
     def arriving(self) -> Path:
         """Where a contribution may be written while it arrives: another name each time."""
-        return self._folder / "arriving" / f".{token_hex(8)}"
+        return self._spares.path()
+
+    def open_arriving(self, path: Path) -> BinaryIO:
+        """The file there, to be written from its start and cut off where the contribution ends."""
+        return self._spares.open(path)
 
     def keep_contribution(self, key: RoundKey, seat: str, arrived: Path) -> None:
         """Lets a file that is whole and on disk be the seat's contribution."""
@@ -117,7 +125,18 @@ class Vectors:
 
     def remove_contributions(self, key: RoundKey) -> None:
         """Forgets the round's contributions; its sum stays."""
+        self.forget_spares()
         shutil.rmtree(self._round(key), ignore_errors=True)
+
+    def recycle_contributions(self, key: RoundKey) -> None:
+        """The same, but that the next round's contributions are written over the files of large ones."""
+        folder = self._round(key)
+        self._spares.fill([path for path in folder.glob("*.u64") if path.stat().st_size >= _LEAST_SPARE_BYTES])
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def forget_spares(self) -> None:
+        """No round follows soon that would write over them."""
+        self._spares.clear()
 
     def sweep(self, retention: float, besides: RoundKey | None) -> None:
         """Forgets the contributions of rounds that began `retention` seconds ago and more, but for the open one's."""

@@ -10,6 +10,7 @@ from typing import BinaryIO
 import grpc
 
 from fedfraud.channel import KeyPair, mutual_channel
+from fedfraud.chunks import federation_stub
 from fedfraud.contract import Contract, contract_named
 from fedfraud.enrolment import JoinFolder
 from fedfraud.errors import Invalid, Misconfigured, Stale
@@ -138,7 +139,7 @@ class BankClient:
         self._connected = False
         join = JoinFolder.read(self._settings.join_dir)
         async with mutual_channel(self._settings.aggregator, join.ca_pem, self._pair) as channel:
-            stub = federation_pb2_grpc.FederationServiceStub(channel)
+            stub = federation_stub(channel)
             await asyncio.to_thread(self._receipts.load, join.ca_pem)
             newest = self._receipts.newest
             request = federation_pb2.ParticipateRequest(

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from fedfraud import fixed_point
+from fedfraud.chunks import write_upload
 from fedfraud.errors import Invalid
 from fedfraud.fixed_point import CountCodec, EvaluateCodec, Segment, TrainCodec, Words
 from fedfraud.layout import Layout
@@ -65,11 +66,12 @@ class Released:
         data = fixed_point.to_bytes(words)
         return replace(self, data=data, record=f"masked: {self.record}", masked_signature=signature)
 
-    def requests(self, fencing_number: int, piece_bytes: int) -> Iterator[federation_pb2.SubmitContributionRequest]:
-        """The messages of one upload: the header, then the integers in chunks of so many bytes."""
-        yield federation_pb2.SubmitContributionRequest(header=self._header(fencing_number))
-        for start in range(0, len(self.data), piece_bytes):
-            yield federation_pb2.SubmitContributionRequest(chunk=self.data[start : start + piece_bytes])
+    def requests(self, fencing_number: int, piece_bytes: int) -> Iterator[bytes]:
+        """The messages of one upload, written: the header, then the integers in chunks of so many bytes."""
+        yield federation_pb2.SubmitContributionRequest(header=self._header(fencing_number)).SerializeToString()
+        data = memoryview(self.data)
+        for start in range(0, len(data), piece_bytes):
+            yield write_upload(data[start : start + piece_bytes])
 
     def to_bytes(self) -> bytes:
         """For the bank's own disk: Inputs.sha256, the length of the upload's header and that, the SHA-256 of all this;

@@ -129,7 +129,7 @@ class Bank:
         model_sha256, inputs_sha256 = self.instruction.model.model_sha256, self._inputs().sha256
         released = Released(key, model_sha256, inputs_sha256, upload.data, None, "by hand")
         masked = self.attempts.mask(told, released).requests(self.welcome.fencing_number, 1 << 14)
-        return Told(_RPCS["SubmitContribution"], tuple(one.SerializeToString() for one in masked))
+        return Told(_RPCS["SubmitContribution"], tuple(masked))
 
     def _inputs(self) -> Inputs:
         """Other figures in each round, as if the bank had trained."""

@@ -10,6 +10,7 @@ import grpc
 from cryptography import x509
 
 from fedfraud.channel import CHUNK_BYTES
+from fedfraud.chunks import Upload
 from fedfraud.contract import contract_named
 from fedfraud.errors import Stale
 from fedfraud.identity import requested_key
@@ -21,6 +22,7 @@ from services.aggregator.conductor import Conductor
 from services.aggregator.guard import caller, caller_credential
 from services.aggregator.intake import Intake
 from services.aggregator.journal import Journal
+from services.aggregator.memory import Room
 from services.aggregator.participants import Participants
 from services.aggregator.servicers.enrolment import Registrar
 from services.aggregator.vectors import Vectors
@@ -28,14 +30,8 @@ from services.aggregator.writer import Writer
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-
-_PIECES_BYTES = 8 << 20
-_LEAST_PIECE_BYTES = 1 << 14
-
-
-def _piece_bytes(readers: int) -> int:
-    """Of a vector at a time, when so many read one: what all have in hand together does not grow with their number."""
-    return min(max(_PIECES_BYTES // readers, _LEAST_PIECE_BYTES), CHUNK_BYTES)
+_PIECES_BYTES, _LEAST_PIECE_BYTES = 8 << 20, 1 << 14
+"""Of vectors that are read: what all have in hand together, and the least of one."""
 
 
 class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
@@ -64,7 +60,7 @@ class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
         self._writer = writer
         self._vectors = vectors
         self._log = log
-        self._readers = 0
+        self._reading = Room(_PIECES_BYTES, _LEAST_PIECE_BYTES, CHUNK_BYTES)
 
     async def Participate(  # the name is the proto's
         self, request: federation_pb2.ParticipateRequest, context: Context
@@ -103,25 +99,25 @@ class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
             self._log.warning("bank turned away: was DATA_DIR put back to an older state?", seat=seat, reason=reason)
             raise Stale(reason)
 
-    async def GetVector(
+    async def GetVector(  # type: ignore[override]  # ChunkMessages writes what it yields
         self, request: federation_pb2.GetVectorRequest, context: Context
-    ) -> AsyncIterator[federation_pb2.GetVectorResponse]:
+    ) -> AsyncIterator[bytes]:
         """See federation.proto."""
         self._participants.spoke(caller().seat)
         path = await self._writer.run(self._vectors.find, request.vector_sha256)
-        self._readers += 1
+        self._reading.transfers += 1
         try:
-            file, chunk = await asyncio.to_thread(_begun, path, size := _piece_bytes(self._readers))
+            file, chunk = await asyncio.to_thread(_begun, path, size := self._reading.share)
             with file:  # a vector may be large: a piece at a time, whoever asks
                 while chunk:
-                    yield federation_pb2.GetVectorResponse(chunk=chunk)
-                    whole, size = len(chunk) == size, _piece_bytes(self._readers)
+                    yield chunk
+                    whole, size = len(chunk) == size, self._reading.share
                     chunk = await asyncio.to_thread(file.read, size) if whole else b""
         finally:
-            self._readers -= 1
+            self._reading.transfers -= 1
 
     async def SubmitContribution(
-        self, request_iterator: AsyncIterator[federation_pb2.SubmitContributionRequest], context: Context
+        self, request_iterator: AsyncIterator[Upload], context: Context
     ) -> federation_pb2.SubmitContributionResponse:
         """See federation.proto."""
         receipt = await self._intake.receive(caller_credential(), aiter(request_iterator))

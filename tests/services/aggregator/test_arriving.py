@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from fedfraud.errors import NotStored
 from fedfraud.wire import RoundKey
-from services.aggregator.arriving import Arriving, InFile, InMemory, Room
+from services.aggregator.arriving import Arriving, InFile, InMemory, room
 from services.aggregator.vectors import Vectors
 from services.aggregator.writer import Writer
 from tests.federation.waiting import until
@@ -37,8 +37,8 @@ async def writer() -> AsyncIterator[Writer]:
 def make(request: pytest.FixtureRequest, vectors: Vectors, writer: Writer) -> Callable[[], Arriving]:
     if request.param == "in memory":
         return lambda: InMemory(len(DATA))
-    room = Room()
-    return lambda: InFile(len(DATA), vectors.arriving(), writer, room, slice(0, 0))
+    shared = room()
+    return lambda: InFile(len(DATA), vectors, writer, shared, slice(0, 0))
 
 
 def left(vectors: Vectors, tmp_path: Path) -> list[str]:
@@ -77,14 +77,14 @@ async def test_what_is_dropped_half_way_leaves_nothing(
 async def test_a_write_that_comes_after_the_drop_makes_no_file(
     vectors: Vectors, writer: Writer, tmp_path: Path
 ) -> None:
-    arriving = InFile(len(DATA), vectors.arriving(), writer, Room(), slice(0, 0))
+    arriving = InFile(len(DATA), vectors, writer, room(), slice(0, 0))
     arriving._drop()
     arriving._write([DATA])
     assert left(vectors, tmp_path) == []
 
 
 async def test_a_disk_that_fails_is_said_so_and_noted(vectors: Vectors, writer: Writer, tmp_path: Path) -> None:
-    arriving = InFile(len(DATA), tmp_path / "gone" / "file", writer, Room(), slice(0, 0))
+    arriving = InFile(len(DATA), Vectors(tmp_path / "gone"), writer, room(), slice(0, 0))
     with pytest.raises(NotStored, match=r"^what arrives must be made durable, the disk said: .*No such file"):
         await filled(arriving)
     assert "No such file" in writer.failure
@@ -94,10 +94,3 @@ async def test_a_start_takes_away_what_a_killed_process_left(vectors: Vectors, t
     await asyncio.to_thread(vectors.arriving().write_bytes, DATA)
     vectors.prepare()
     assert left(vectors, tmp_path) == []
-
-
-def test_the_room_of_each_falls_with_their_number_and_not_to_nothing() -> None:
-    room, found = Room(), []
-    for room.arriving in (1, 32, 64, 128, 4096):
-        found.append(room.write_bytes)
-    assert found == [2**18, 2**18, 2**17, 2**16, 2**16]

@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from fedfraud import fixed_point, model
+from fedfraud.chunks import federation_stub
 from fedfraud.fixed_point import Segment
 from fedfraud.layout import Layout, count_codec
 from fedfraud.manifest import Manifest
@@ -160,7 +161,7 @@ class Bank:
     def session(self) -> Session:
         """On a channel of its own."""
         self._channels.append(grpc.aio.insecure_channel(f"127.0.0.1:{self._port}"))
-        return Session(federation_pb2_grpc.FederationServiceStub(self._channels[-1]), len(self._channels))
+        return Session(federation_stub(self._channels[-1]), len(self._channels))
 
     async def end_session(self) -> None:
         """As when the line is cut: nothing more is sent under it, and its channel closes."""

@@ -13,8 +13,11 @@ from fedfraud.manifest import Manifest
 from fedfraud.recipe import Recipe
 from fedfraud.standardise_codec import StandardiseCodec
 from fedfraud.transactions import Feature
+from fedfraud.v1 import federation_pb2
 from fedfraud.wire import Disclosure, RoundKey, disclosure_from_proto, round_key_from_proto
 from services.bank_client.release import PROTECTIONS, Released, ReleaseDoor
+
+Request = federation_pb2.SubmitContributionRequest
 
 MANIFEST = Manifest("two", (Feature("a", "euro", 0.01), Feature("b", "euro", 0.01)), (1,))
 PARAMETERS = 2 * 1 + 1 + 1 + 1
@@ -107,7 +110,7 @@ def test_sums_of_rows_are_what_standardise_lets_out() -> None:
 def test_an_upload_is_one_header_and_chunks_of_the_length_that_is_asked_for() -> None:
     data = bytes(range(256)) * 4096 + bytes(8)  # a mebibyte and a word
     released = Released(KEY, MODEL, TASK, data, Disclosure(row_count=5, fraud_rate=0.2), "")
-    first, *chunks = released.requests(3, 2**14)
+    first, *chunks = map(Request.FromString, released.requests(3, 2**14))
     header = first.header
     assert round_key_from_proto(header.key) == KEY
     assert (header.fencing_number, header.model_sha256, header.word_count) == (3, MODEL, len(data) // 8)
@@ -118,7 +121,7 @@ def test_an_upload_is_one_header_and_chunks_of_the_length_that_is_asked_for() ->
 
 
 def test_a_bank_that_discloses_nothing_sends_no_disclosure() -> None:
-    first = next(Released(KEY, MODEL, TASK, b"", None, "").requests(1, 2**14))
+    first = Request.FromString(next(Released(KEY, MODEL, TASK, b"", None, "").requests(1, 2**14)))
     assert not first.header.HasField("disclosure")
 
 

@@ -1,0 +1,52 @@
+"""Files of a round that is over, for the next round's large contributions to be written over.
+
+A file that is there already costs a quarter of the processor time of a new one, whose pages the system has to find
+first; databases keep their log's files for the same reason.
+"""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from secrets import token_hex
+from typing import BinaryIO
+
+from fedfraud.identity import sync_folder
+
+
+class Spares:
+    """Files without a name that counts; nothing reads what is in them."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` is for what is on its way in; a start takes away what is left there."""
+        self._folder = folder
+        self._files: list[Path] = []
+
+    def fill(self, files: Sequence[Path]) -> None:
+        """Takes these files, all of one folder, for those it had: no byte is kept for more than a round.
+
+        Only while the disk has as much free besides: where it runs full, files that nobody needs are in the way.
+        """
+        self.clear()
+        if not files or shutil.disk_usage(self._folder).free < sum(file.stat().st_size for file in files):
+            return
+        taken = [file.replace(self.path()) for file in files]
+        for folder in (self._folder, files[0].parent):  # after a loss of power no old name may show what comes in
+            sync_folder(folder)
+        self._files = taken
+
+    def open(self, path: Path) -> BinaryIO:
+        """A file of this name in the folder to write from its start, a spare one if there is one; what is behind the
+        end of what was written is to be cut off."""
+        try:
+            return self._files.pop().replace(path).open("r+b")
+        except IndexError:
+            return path.open("xb")
+
+    def path(self) -> Path:
+        """A name in the folder that does not count: another one each time."""
+        return self._folder / f".{token_hex(8)}"
+
+    def clear(self) -> None:
+        """Takes them off the disk."""
+        while self._files:
+            self._files.pop().unlink(missing_ok=True)
