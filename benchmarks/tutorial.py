@@ -7,9 +7,10 @@
 Everybody has the same shards, network, optimiser and batches (recipe `tutorial`), averages by rows and evaluates each
 round. Ours is the whole of `python -m services`, to its report: keys and certificates, mutual TLS, the scaler's round,
 journal, page, and `central`, a model of all rows for comparison, which the frameworks do not make; they get their
-shards standardised. A warm round is the median from the second on, as each tells it: ours by its journal, the others by
-the time between the ends of two rounds. CPU is of the whole process tree. Flower's deployment makes three rounds: ten
-take the better part of an hour; `end to end` of it is what ten would take at its warm round.
+shards standardised. Ours is a process for each bank; in `plain hosted` banks share a process for each core (`--hosts`),
+as the clients of Flower's simulation do. A warm round is the median from the second on, as each tells it: ours by its
+journal, the others by the time between the ends of two rounds. CPU is of the whole process tree. Flower's deployment
+makes three rounds: ten take the better part of an hour; `end to end` of it is what ten would take at its warm round.
 """
 
 import argparse
@@ -35,6 +36,7 @@ ROUNDS, DEPLOYMENT_ROUNDS = 10, 3
 _LIMIT = 900.0
 NETWORK = {
     "plain": ("--aggregation", "plain", "--recipe", "tutorial"),
+    "plain hosted": ("--aggregation", "plain", "--recipe", "tutorial", "--hosts", str(os.cpu_count() or 1)),
     "secure": ("--aggregation", "secure", "--recipe", "tutorial"),
     "plain, recipe default": ("--aggregation", "plain"),
     "secure, recipe default": ("--aggregation", "secure"),
@@ -46,6 +48,8 @@ FRAMEWORKS = {
     "Flower deployment": ("flower", 40.0, 100.0),
 }
 """Their environment, and how many times as fast we are to be: end to end, and in a warm round."""
+SHARES = "Flower simulation"
+"""Whose clients share a process for each core."""
 AIMS = {
     "plain": {"quorum to model s": 3.0, "wall s": 8.0, "CPU s": 12.0},
     "secure": {"quorum to model s": 5.0, "wall s": 10.0, "CPU s": 16.0},
@@ -180,10 +184,7 @@ def hold(report: Report, rows: dict[str, Row]) -> None:
 
 
 def compare(report: Report, rows: dict[str, Row]) -> None:
-    """Ours, plain, beside each of the others."""
-    own = rows.get("plain")
-    if own is None or "note" in own:
-        return
+    """Ours, plain, beside each of the others; beside the one whose clients share processes also with banks that do."""
     for name, (_, whole, warm) in FRAMEWORKS.items():
         theirs = rows.get(name)
         if theirs is None:
@@ -191,12 +192,16 @@ def compare(report: Report, rows: dict[str, Row]) -> None:
         if (wall := end_to_end(theirs)) is None:
             report.find(f"{name}: {theirs.get('note')}")
             continue
-        times = wall / float(own["wall s"] or 1)
-        rounds = float(theirs["warm round s"] or 0) / float(own["warm round s"] or 1)
-        report.find(
-            f"{name}: ours takes ten rounds {printed(times)} times as fast end to end (the aim: {printed(whole)}), "
-            f"a warm round {printed(rounds)} times (the aim: {printed(warm)})"
-        )
+        for own_name in ("plain", "plain hosted") if name == SHARES else ("plain",):
+            own = rows.get(own_name)
+            if own is None or "note" in own:
+                continue
+            times = wall / float(own["wall s"] or 1)
+            rounds = float(theirs["warm round s"] or 0) / float(own["warm round s"] or 1)
+            report.find(
+                f"{name}: ours, {own_name}, takes ten rounds {printed(times)} times as fast end to end "
+                f"(the aim: {printed(whole)}), a warm round {printed(rounds)} times (the aim: {printed(warm)})"
+            )
 
 
 def main() -> None:

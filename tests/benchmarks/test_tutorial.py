@@ -36,13 +36,28 @@ def test_fewer_rounds_are_stretched_to_ten_at_the_warm_round() -> None:
     assert tutorial.end_to_end({"wall s": 30.0, "note": "was not done in time"}) is None
 
 
+def test_flowers_simulation_is_compared_with_banks_that_share_processes_too() -> None:
+    report = Report("tutorial", "")
+    rows = {
+        "plain": OURS,
+        "plain hosted": {**OURS, "warm round s": 0.05},
+        "Flower simulation": {**OURS, "wall s": 80.0},
+    }
+    tutorial.compare(report, rows)
+    assert [found.partition(" takes ")[0] for found in report.findings] == [
+        "Flower simulation: ours, plain,",
+        "Flower simulation: ours, plain hosted,",
+    ]
+    assert report.findings[0] != report.findings[1]
+
+
 def test_ours_is_compared_with_each_that_ran() -> None:
     report = Report("tutorial", "", machine={})
     slow: Row = {"run": "NVFlare POC", "rounds": 10, "wall s": 120.0, "warm round s": 2.0}
     tutorial.compare(report, {"plain": OURS, "NVFlare POC": slow, "Flower simulation": {"note": "left out"}})
     assert report.findings == [
         "Flower simulation: left out",
-        "NVFlare POC: ours takes ten rounds 12.0 times as fast end to end (the aim: 12.0), "
+        "NVFlare POC: ours, plain, takes ten rounds 12.0 times as fast end to end (the aim: 12.0), "
         "a warm round 20.0 times (the aim: 10.0)",
     ]
 
