@@ -1,6 +1,7 @@
 """FederationService: what banks call."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from datetime import UTC
 from pathlib import Path
@@ -10,7 +11,7 @@ import grpc
 from cryptography import x509
 
 from fedfraud.channel import CHUNK_BYTES
-from fedfraud.chunks import Upload
+from fedfraud.chunks import Part, Upload
 from fedfraud.contract import contract_named
 from fedfraud.errors import Stale
 from fedfraud.identity import requested_key
@@ -32,6 +33,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 _PIECES_BYTES, _LEAST_PIECE_BYTES = 8 << 20, 1 << 14
 """Of vectors that are read: what all have in hand together, and the least of one."""
+_AT_ONCE = getattr(os, "RWF_NOWAIT", 0)  # Linux
 
 
 class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
@@ -101,18 +103,21 @@ class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
 
     async def GetVector(  # type: ignore[override]  # ChunkMessages writes what it yields
         self, request: federation_pb2.GetVectorRequest, context: Context
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncIterator[Part]:
         """See federation.proto."""
         self._participants.spoke(caller().seat)
         path = await self._writer.run(self._vectors.find, request.vector_sha256)
         self._reading.transfers += 1
         try:
-            file, chunk = await asyncio.to_thread(_begun, path, size := self._reading.share)
+            file, size, chunk = await asyncio.to_thread(_begun, path, self._reading.share)
             with file:  # a vector may be large: a piece at a time, whoever asks
-                while chunk:
-                    yield chunk
-                    whole, size = len(chunk) == size, self._reading.share
-                    chunk = await asyncio.to_thread(file.read, size) if whole else b""
+                yield chunk
+                offset = len(chunk)
+                while offset < size:
+                    share = self._reading.share
+                    piece: Part = _in_memory(file, share, offset) or await asyncio.to_thread(_read, file, share, offset)
+                    yield piece
+                    offset += len(piece)
         finally:
             self._reading.transfers -= 1
 
@@ -142,11 +147,30 @@ class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
         return response
 
 
-def _begun(path: Path, size: int) -> tuple[BinaryIO, bytes]:
-    """An open file and its first piece, which is all of a small one."""
-    file = path.open("rb")
+def _begun(path: Path, share: int) -> tuple[BinaryIO, int, bytes]:
+    """An open file, its size, and its first piece, which is all of a small one."""
+    file = path.open("rb", buffering=0)
     try:
-        return file, file.read(size)
+        return file, os.fstat(file.fileno()).st_size, _read(file, share, 0)
     except BaseException:
         file.close()
         raise
+
+
+def _read(file: BinaryIO, share: int, offset: int) -> bytes:
+    """The file's next piece."""
+    if piece := os.pread(file.fileno(), share, offset):
+        return piece
+    raise EOFError(f"a vector's file must stay as long as it is, {file.name} ends at {offset}")
+
+
+def _in_memory(file: BinaryIO, share: int, offset: int) -> Part:
+    """The same where the system has it in memory, as it mostly has a model that banks ask for: another thread is needed
+    for what waits for the disk alone. Nothing where it has not."""
+    if not _AT_ONCE:
+        return b""
+    piece = bytearray(share)
+    try:
+        return memoryview(piece)[: os.preadv(file.fileno(), [piece], offset, _AT_ONCE)]
+    except OSError:  # it is not in memory, or the file system cannot tell
+        return b""
