@@ -2,7 +2,7 @@
 
 from fedfraud.channel import CHUNK_BYTES
 
-LEAST_PIECE_BYTES = 1 << 14
+LEAST_PIECE_BYTES, FAST_PIECE_BYTES = 1 << 14, 3 << 16
 _PIECE_SECONDS = 0.25
 """What a message may take: the aggregator sees whole messages alone, and calls an upload stalled that shows none."""
 _MOST_PIECES = 256
@@ -21,8 +21,8 @@ class Line:
         is not, a large upload goes in 256 messages: a line that is fast enough for the round's deadline is no stalled
         upload while that is below 256 times the time to stall.
         """
-        piece = max(int(self._rate * _PIECE_SECONDS), size // _MOST_PIECES, LEAST_PIECE_BYTES)
-        return min(piece, CHUNK_BYTES)
+        fast = min(int(self._rate * _PIECE_SECONDS), FAST_PIECE_BYTES)  # the aggregator has one of every bank in memory
+        return min(max(fast, size // _MOST_PIECES, LEAST_PIECE_BYTES), CHUNK_BYTES)
 
     def took(self, size: int, seconds: float) -> None:
         """An upload of so many bytes was acknowledged after so many seconds."""

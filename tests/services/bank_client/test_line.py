@@ -3,7 +3,7 @@
 import pytest
 
 from fedfraud.channel import CHUNK_BYTES
-from services.bank_client.line import LEAST_PIECE_BYTES, Line
+from services.bank_client.line import FAST_PIECE_BYTES, LEAST_PIECE_BYTES, Line
 
 CONTRIBUTION = 164_000
 
@@ -18,7 +18,8 @@ def test_of_a_line_that_nothing_is_known_of_a_large_upload_asks_256_messages_of_
 def test_a_line_that_took_an_upload_in_a_hundredth_of_a_second_takes_the_next_in_one_message() -> None:
     line = Line()
     line.took(CONTRIBUTION, 0.01)
-    assert CONTRIBUTION < line.piece_bytes(CONTRIBUTION) <= CHUNK_BYTES
+    assert line.piece_bytes(CONTRIBUTION) == FAST_PIECE_BYTES > CONTRIBUTION
+    assert line.piece_bytes(300 << 20) == CHUNK_BYTES
 
 
 def test_a_message_takes_a_narrow_line_a_quarter_of_a_second() -> None:
