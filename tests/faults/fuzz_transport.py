@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn, Protocol
@@ -84,9 +85,11 @@ class _Door:
         async def found(details: grpc.HandlerCallDetails) -> Any:  # noqa: ANN401  # a handler, as above
             return next((one for each in self._handlers if (one := each.service(details))), None)
 
-        (interceptor,) = self._interceptors
+        within: Any = found
+        for interceptor in reversed(self._interceptors):
+            within = partial(interceptor.intercept_service, within)
         details: Any = SimpleNamespace(method=path, invocation_metadata=())
-        return await interceptor.intercept_service(found, details)
+        return await within(details)
 
 
 class _Context:
