@@ -62,6 +62,13 @@ def test_ours_is_compared_with_each_that_ran() -> None:
     ]
 
 
+def test_ours_run_again_and_again_with_the_frameworks_in_between() -> None:
+    names = ["plain", "bare loop", "Flower simulation", "NVFlare POC"]
+    once = ["plain", "bare loop"]
+    assert tutorial.in_turn(names, 3) == [*once, "Flower simulation", *once, "NVFlare POC", *once]
+    assert tutorial.in_turn(names, 1) == [*once, "Flower simulation", "NVFlare POC"]
+
+
 def test_of_several_runs_the_medians_count_and_a_failure_shows() -> None:
     runs = [{**OURS, "wall s": wall} for wall in (9.0, 30.0, 10.0)]
     assert tutorial.median_row(runs)["wall s"] == 10.0
