@@ -20,10 +20,11 @@ from typing import Any
 
 import grpc
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedfraud import enrolment, fixed_point
-from fedfraud.channel import mutual_channel
+from fedfraud.channel import KeyPair, mutual_channel
 from fedfraud.chunks import federation_stub
 from fedfraud.enrolment import JoinFolder
 from fedfraud.fixed_point import EvaluateCodec, Segment, TrainCodec
@@ -33,7 +34,7 @@ from fedfraud.manifest import Manifest
 from fedfraud.recipe import Recipe
 from fedfraud.standardise_codec import StandardiseCodec
 from fedfraud.transactions import TUTORIAL
-from fedfraud.v1 import federation_pb2, federation_pb2_grpc
+from fedfraud.v1 import enrolment_pb2, federation_pb2, federation_pb2_grpc
 from fedfraud.wire import PROTOCOL_VERSION, recipe_from_proto, round_key_from_proto, segments_from_proto
 from services.bank_client.line import Line
 from services.bank_client.release import Released
@@ -198,12 +199,23 @@ async def stand_ins(serving: Serving, count: int) -> AsyncIterator[list[StandIn]
         banks = []
         for _ in range(count):
             key = new_key()
-            response, own = await enrolment.enrol(
-                serving.enrolment_address, serving.join, key, Ed25519PrivateKey.generate(), PATIENCE
-            )
+            response, own = await _enrolled(serving, key)
             channel = await stack.enter_async_context(mutual_channel(serving.address, serving.join.ca_pem, own))
             banks.append(StandIn(response.seat, serving.manifest, channel, made))
         yield banks
+
+
+async def _enrolled(serving: Serving, key: ec.EllipticCurvePrivateKey) -> tuple[enrolment_pb2.EnrolResponse, KeyPair]:
+    """At the pace that the aggregator allows, as a bank does."""
+    while True:
+        try:
+            return await enrolment.enrol(
+                serving.enrolment_address, serving.join, key, Ed25519PrivateKey.generate(), PATIENCE
+            )
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+                raise
+        await asyncio.sleep(0.05)
 
 
 async def rounds(
