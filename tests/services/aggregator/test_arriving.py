@@ -2,11 +2,10 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from fedfraud.errors import NotStored
 from fedfraud.wire import RoundKey
@@ -17,20 +16,6 @@ from tests.federation.waiting import until
 
 KEY = RoundKey("run", 1, 1)
 DATA = bytes(range(256)) * 4096  # a MiB
-
-
-@pytest.fixture
-def vectors(tmp_path: Path) -> Vectors:
-    found = Vectors(tmp_path)
-    found.prepare()
-    return found
-
-
-@pytest_asyncio.fixture
-async def writer() -> AsyncIterator[Writer]:
-    found = Writer()
-    yield found
-    found.close()
 
 
 @pytest.fixture(params=["in memory", "in a file"])

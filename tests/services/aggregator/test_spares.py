@@ -2,12 +2,11 @@
 
 import hashlib
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import pytest_asyncio
 
 from fedfraud.wire import RoundKey
 from services.aggregator.arriving import InFile, room
@@ -17,20 +16,6 @@ from services.aggregator.writer import Writer
 
 KEY, NEXT = RoundKey("run", 1, 1), RoundKey("run", 2, 1)
 LONG, NEW = b"old!" * (1 << 19), bytes(range(256)) * 4096  # twice what comes after it
-
-
-@pytest.fixture
-def vectors(tmp_path: Path) -> Vectors:
-    found = Vectors(tmp_path)
-    found.prepare()
-    return found
-
-
-@pytest_asyncio.fixture
-async def writer() -> AsyncIterator[Writer]:
-    found = Writer()
-    yield found
-    found.close()
 
 
 def left(tmp_path: Path) -> list[Path]:
