@@ -37,10 +37,8 @@ class Spares:
     def open(self, path: Path) -> BinaryIO:
         """A file of this name in the folder to write from its start, a spare one if there is one; what is behind the
         end of what was written is to be cut off."""
-        try:
-            return self._files.pop().replace(path).open("r+b")
-        except IndexError:
-            return path.open("xb")
+        spare = self._take()
+        return path.open("xb") if spare is None else spare.replace(path).open("r+b")
 
     def path(self) -> Path:
         """A name in the folder that does not count: another one each time."""
@@ -48,5 +46,12 @@ class Spares:
 
     def clear(self) -> None:
         """Takes them off the disk."""
-        while self._files:
-            self._files.pop().unlink(missing_ok=True)
+        while (spare := self._take()) is not None:
+            spare.unlink(missing_ok=True)
+
+    def _take(self) -> Path | None:
+        """One of them, for the caller alone: threads that write what arrives ask while the round's end clears."""
+        try:
+            return self._files.pop()
+        except IndexError:
+            return None

@@ -20,6 +20,8 @@ class Outbox:
         self._path = folder / _FILE
         self._kept: tuple[RoundKey, bytes] | None = None
         """What the file is known to hold."""
+        self._named = False
+        """Whether the file's name is known to be on disk."""
 
     def keep(self, released: Released) -> None:
         """Durable when it returns; NotStored when the disk is full or fails."""
@@ -31,19 +33,19 @@ class Outbox:
         self._kept = released.key, released.inputs_sha256
 
     def _write(self, data: bytes) -> None:
-        fresh = not self._path.exists()
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.truncate()
             file.flush()
             os.fsync(descriptor)
-        if fresh:
+        if not self._named:
             sync_folder(self._path.parent)
+            self._named = True
 
     def erase(self) -> None:
         """The round is over."""
-        self._kept = None
+        self._kept, self._named = None, False
         self._path.unlink(missing_ok=True)
 
     def find(self, key: RoundKey, inputs_sha256: bytes) -> Released | None:

@@ -94,3 +94,18 @@ def test_no_file_that_is_there_already_is_opened_as_a_new_one(tmp_path: Path) ->
     (tmp_path / "there").write_bytes(b"whole")
     with pytest.raises(FileExistsError):
         Spares(tmp_path).open(tmp_path / "there")
+
+
+class Taken(list[Path]):
+    """The last file is seen, and another thread has it by the time that it is asked for."""
+
+    def __len__(self) -> int:
+        return 1
+
+
+def test_a_file_that_another_thread_takes_while_they_are_cleared_fails_nobody(tmp_path: Path) -> None:
+    spares = Spares(tmp_path)
+    spares._files = Taken()
+    spares.clear()
+    with spares.open(tmp_path / "fresh") as file:
+        assert file.write(b"new") == 3

@@ -1,16 +1,19 @@
 """What a bank keeps to hold the aggregator to its word: receipts in order, a rising epoch, its one contribution."""
 
 import asyncio
+import os
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedfraud.chain import next_head, sign
-from fedfraud.errors import Invalid, Misconfigured, Stale
+from fedfraud.errors import Invalid, Misconfigured, NotStored, Stale
 from fedfraud.v1 import federation_pb2, history_pb2
 from fedfraud.wire import RoundKey, round_key_to_proto
+from services.bank_client import outbox as outbox_module
 from services.bank_client.outbox import Outbox
 from services.bank_client.receipts import Receipts
 from services.bank_client.release import Released
@@ -189,6 +192,22 @@ def test_a_contribution_that_a_killed_process_had_half_written_over_the_former_i
     found = again.find(ROUND, b"t" * 32)
     assert found is None or found.data == former.data
     assert again.find(newer.key, b"t" * 32) is None
+
+
+def test_the_name_of_a_file_whose_first_write_failed_is_made_durable_with_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(outbox_module, "sync_folder", synced.append)
+    outbox, released = Outbox(tmp_path), Released(ROUND, b"m" * 32, b"t" * 32, bytes(80), None, "")
+    with monkeypatch.context() as failing:
+        failing.setattr(os, "fsync", Mock(side_effect=OSError(28, "No space left on device")))
+        with pytest.raises(NotStored, match="No space left on device"):
+            outbox.keep(released)
+    assert synced == []
+    for _ in range(2):
+        outbox.keep(released)
+    assert synced == [tmp_path]
 
 
 def test_what_was_kept_is_forgotten_when_it_is_erased(tmp_path: Path) -> None:
