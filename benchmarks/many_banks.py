@@ -24,9 +24,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import raw_grpc
 from benchmarks.measuring import Report, Row, add_json, cpu_seconds, fit, memory, printed
-from benchmarks.stand_in import aggregator, contribution, manifest_of_bytes, rounds, stand_ins
-from fedfraud.fixed_point import Segment
-from fedfraud.recipe import recipe_named
+from benchmarks.stand_in import aggregator, manifest_of_bytes, rounds, stand_ins, training_layout
+from fedfraud.packing import Packing
 
 MODEL_BYTES = 1 << 14
 
@@ -67,7 +66,7 @@ async def bare(folder: Path, channels: int) -> Row:
     """KB of a server for each channel with mutual TLS that holds a stream open, before and after it carries a round's
     bytes."""
     manifest = manifest_of_bytes(MODEL_BYTES)
-    up = bytes(len(contribution((Segment.EVALUATE, Segment.TRAIN), manifest, recipe_named("default"))))
+    up = bytes(Packing(training_layout(manifest)).size)
     async with (
         raw_grpc.serving(folder, 4 * manifest.parameter_count, tls=True) as (pid, line),
         AsyncExitStack() as stack,

@@ -23,7 +23,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fedfraud import enrolment, fixed_point
+from fedfraud import enrolment
 from fedfraud.channel import KeyPair, mutual_channel
 from fedfraud.chunks import federation_stub
 from fedfraud.enrolment import JoinFolder
@@ -31,7 +31,8 @@ from fedfraud.fixed_point import EvaluateCodec, Segment, TrainCodec
 from fedfraud.identity import new_key
 from fedfraud.layout import Layout
 from fedfraud.manifest import Manifest
-from fedfraud.recipe import Recipe
+from fedfraud.packing import Packing
+from fedfraud.recipe import recipe_named
 from fedfraud.standardise_codec import StandardiseCodec
 from fedfraud.transactions import TUTORIAL
 from fedfraud.v1 import enrolment_pb2, federation_pb2, federation_pb2_grpc
@@ -159,8 +160,9 @@ class StandIn:
     def _released(self, instruction: federation_pb2.RoundInstruction) -> Released:
         segments, key = segments_from_proto(list(instruction.segments)), round_key_from_proto(instruction.key)
         if segments not in self.made:
-            data = contribution(segments, self.manifest, recipe_from_proto(instruction.recipe))
-            self.made[segments] = Released(key, b"", bytes(32), data, None, "made beforehand")
+            layout = Layout(segments, self.manifest, recipe_from_proto(instruction.recipe))
+            data = contribution(layout)
+            self.made[segments] = Released(key, b"", bytes(32), data, layout.length, None, "made beforehand")
         made = self.made[segments]
         released = replace(made, key=key, model_sha256=instruction.model.model_sha256)
         vars(released)["sha256"] = made.sha256  # cached: it was made beforehand too
@@ -173,10 +175,15 @@ class StandIn:
         return message  # type: ignore[no-any-return]  # grpc's call is generic
 
 
-def contribution(segments: tuple[Segment, ...], manifest: Manifest, recipe: Recipe) -> bytes:
-    """A bank's bytes whose model came back as it went: an update of 0, by the codecs."""
+def training_layout(manifest: Manifest) -> Layout:
+    """That of a training round under recipe `default`."""
+    return Layout((Segment.EVALUATE, Segment.TRAIN), manifest, recipe_named("default"))
+
+
+def contribution(layout: Layout) -> bytes:
+    """A bank's bytes in a plain round whose model came back as it went: an update of 0, by the codecs."""
     parts = []
-    for codec in Layout(segments, manifest, recipe).codecs.values():
+    for codec in layout.codecs.values():
         match codec:
             case StandardiseCodec():
                 parts.append(codec.encode(np.ones((2, len(codec.resolutions))), np.array([False, True])))
@@ -188,7 +195,7 @@ def contribution(segments: tuple[Segment, ...], manifest: Manifest, recipe: Reci
                 parts.append(words.view(np.uint64))
             case _:
                 raise ValueError(f"a stand-in must have no payments, it was asked for {codec}")
-    return fixed_point.to_bytes(np.concatenate(parts))
+    return Packing(layout).pack(np.concatenate(parts))
 
 
 @asynccontextmanager

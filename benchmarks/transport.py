@@ -4,12 +4,13 @@
     .venv/bin/python benchmarks/transport.py --gigabyte            # and 1 GB with two banks: 25 GB of disk, minutes
     .venv/bin/python benchmarks/transport.py --sizes 100M --banks 30
 
-A size is the model's as float32; a contribution is twice that, and the histograms of 128 KB that every round has
-beside it. The aggregator is a process of the product, over mutual TLS, with its journal and files; the banks stand in
-(benchmarks/stand_in.py). A round lasts from the moment when all have one instruction to the moment when all have the
-next: download, hashes, upload, file and fsync, checks, sum, the new model. Raw gRPC moves the same bytes down and up on
-as many connections, writes and fsyncs them, in the clear and under the project's own TLS; addition is numpy's of
-contributions that are in memory. CPU is of both ends. A rate is bytes of models and contributions a second.
+A size is the model's as float32; a plain contribution is as long (fedfraud/packing.py), and the histograms of 128 KB
+that every round has beside it. The aggregator is a process of the product, over mutual TLS, with its journal and files;
+the banks stand in (benchmarks/stand_in.py). A round lasts from the moment when all have one instruction to the moment
+when all have the next: download, hashes, upload, file and fsync, checks, sum, the new model. Raw gRPC moves the same
+bytes down and up on as many connections, writes and fsyncs them, in the clear and under the project's own TLS, and once
+more in the clear with the words of 8 bytes that are added; addition is numpy's of such words in memory. CPU is of both
+ends. A rate is bytes of models and contributions a second.
 """
 
 import argparse
@@ -29,10 +30,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks import raw_grpc
 from benchmarks.measuring import Report, add_json, cpu_seconds, memory
 from benchmarks.raw_grpc import Cost
-from benchmarks.stand_in import aggregator, contribution, manifest_of_bytes, rounds, stand_ins
-from fedfraud.fixed_point import Segment
+from benchmarks.stand_in import aggregator, manifest_of_bytes, rounds, stand_ins, training_layout
 from fedfraud.manifest import Manifest
-from fedfraud.recipe import recipe_named
+from fedfraud.packing import WORD_BYTES, Packing
 
 SIZES = {"16K": 1 << 14, "1M": 10**6, "10M": 10**7, "100M": 10**8, "1G": 1 << 30}
 _RESERVE_BYTES = 10**10
@@ -68,7 +68,7 @@ def addition(manifest: Manifest, banks: int) -> float:
 def disk_bytes(manifest: Manifest, banks: int, count: int) -> int:
     """What the rounds leave on the disk, and what one of them needs besides."""
     model = 4 * manifest.parameter_count  # a sum is twice that, and so is the momentum
-    return 5 * model * (count + 1) + 2 * model * banks
+    return 5 * model * (count + 1) + model * banks
 
 
 async def measure(report: Report, folder: Path, name: str, banks: int, count: int) -> None:
@@ -79,14 +79,17 @@ async def measure(report: Report, folder: Path, name: str, banks: int, count: in
         report.find(f"{name} was left out: it must have {needed / 1e9:.0f} GB of disk, there are {free / 1e9:.0f}")
         return
     down = 4 * manifest.parameter_count
-    up = len(contribution((Segment.EVALUATE, Segment.TRAIN), manifest, recipe_named("default")))
+    layout = training_layout(manifest)
+    up = Packing(layout).size
     with tempfile.TemporaryDirectory(dir=folder, prefix="transport-") as scratch:
         ours, peak = await federation(Path(scratch) / "ours", manifest, banks, count)
         shutil.rmtree(Path(scratch) / "ours")
         clear, _ = await raw_grpc.exchange(Path(scratch) / "raw", banks, down, up, count, tls=False)
         tls, _ = await raw_grpc.exchange(Path(scratch) / "tls", banks, down, up, count, tls=True)
+        words = WORD_BYTES * layout.length
+        whole, _ = await raw_grpc.exchange(Path(scratch) / "words", banks, down, words, count, tls=False)
     moved = banks * (down + up)
-    seconds, raw, raw_tls = (median(costs, lambda cost: cost.seconds) for costs in (ours, clear, tls))
+    seconds, raw, raw_tls, raw_words = (median(costs, lambda cost: cost.seconds) for costs in (ours, clear, tls, whole))
     server, own = (median(ours, part) for part in (lambda c: c.server, lambda c: c.callers))
     report.add(
         "rounds",
@@ -104,8 +107,10 @@ async def measure(report: Report, folder: Path, name: str, banks: int, count: in
             "raw CPU s": median(clear, lambda c: c.server + c.callers),
             "raw TLS s": raw_tls,
             "raw TLS CPU s": median(tls, lambda c: c.server + c.callers),
+            "raw words s": raw_words,
             "share of raw rate": raw / seconds,
             "share of raw TLS rate": raw_tls / seconds,
+            "share of raw words rate": raw_words / seconds,
             "addition s": addition(manifest, banks),
         },
     )

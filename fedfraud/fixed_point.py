@@ -157,7 +157,7 @@ class TrainCodec:
         weight, _ = self.opened_counts(counts)
         if weight < 1:
             raise Invalid(f"a sum of weights must be at least 1, got {weight}")
-        return (piece.view(np.int64).astype(np.float64) / weight / 2**FRACTION_BITS for piece in coordinates)
+        return (_average(piece, weight) for piece in coordinates)
 
     @staticmethod
     def opened_counts(counts: Words) -> tuple[int, int]:
@@ -188,6 +188,13 @@ class TrainCodec:
             start += len(fixed)
         if not 0 <= clipped <= most:
             raise Invalid(f"clipped coordinates must be 0 to {most}, got {clipped}")
+
+
+def _average(coordinates: Words, weight: int) -> NDArray[np.float64]:
+    average = coordinates.view(np.int64).astype(np.float64)
+    average /= weight
+    average /= 2**FRACTION_BITS
+    return average
 
 
 @dataclass(frozen=True)
@@ -254,7 +261,7 @@ def to_bytes(words: Words) -> bytes:
     return words.astype("<u8", copy=False).tobytes()
 
 
-def from_bytes(data: bytes | bytearray) -> Words:
+def from_bytes(data: bytes | bytearray | memoryview) -> Words:
     """Words of bytes that were received or stored."""
     if len(data) % 8:
         raise Invalid(f"a contribution must be a multiple of 8 bytes, got {len(data)}")

@@ -70,7 +70,7 @@ def as_bytes(vector: Vector) -> memoryview:
     return np.ascontiguousarray(vector, "<f4").data.cast("B")
 
 
-def from_bytes(data: bytes | bytearray, manifest: Manifest) -> Vector:
+def from_bytes(data: bytes | bytearray | memoryview, manifest: Manifest) -> Vector:
     """Checks length and finiteness of what was received or stored."""
     if len(data) != 4 * manifest.parameter_count:
         raise Invalid(f"a model vector must have {4 * manifest.parameter_count} bytes, got {len(data)}")

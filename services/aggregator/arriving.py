@@ -11,6 +11,7 @@ from fedfraud import fixed_point
 from fedfraud.chunks import Part
 from fedfraud.fixed_point import Words
 from fedfraud.layout import Layout
+from fedfraud.packing import Packing
 from fedfraud.wire import RoundKey
 from services.aggregator import stored_words
 from services.aggregator.memory import Room
@@ -40,8 +41,8 @@ class Arriving(Protocol):
     async def end(self) -> bytes:
         """All are here: the SHA-256 of what came."""
 
-    async def check(self, layout: Layout) -> None:
-        """Holds them to the length and the bounds of every segment."""
+    async def check(self, layout: Layout, packing: Packing) -> None:
+        """Holds a plain one to the length and the bounds of every segment."""
 
     def keep(self, vectors: Vectors, key: RoundKey, seat: str) -> None:
         """Makes them the seat's contribution, durably."""
@@ -66,9 +67,9 @@ class InMemory:
         """See Arriving."""
         return hashlib.sha256(self._data).digest()
 
-    async def check(self, layout: Layout) -> None:
+    async def check(self, layout: Layout, packing: Packing) -> None:
         """See Arriving; a small one is looked at here: it takes less than to ask another thread."""
-        layout.check(self.words)
+        layout.check(packing.unpack(self._data))
 
     def keep(self, vectors: Vectors, key: RoundKey, seat: str) -> None:
         """See Arriving."""
@@ -79,21 +80,21 @@ class InMemory:
 
     @property
     def words(self) -> Words:
-        """All of them."""
+        """All of them, of a masked one."""
         return fixed_point.from_bytes(self._data)
 
 
 class InFile:
     """A large one: no more of it is in memory than its room and a chunk."""
 
-    def __init__(self, size: int, vectors: Vectors, writer: Writer, room: Room, update: slice) -> None:
-        """`room` is that of all of them; `update` is where its coordinates are."""
+    def __init__(self, size: int, vectors: Vectors, writer: Writer, room: Room, head_bytes: int) -> None:
+        """`room` is that of all of them; so many bytes come before the first coordinate."""
         self.size, self.received = size, 0
         self._vectors, self._writer, self._room = vectors, writer, room
         self._path = vectors.arriving()
         room.transfers += 1
         self._file: BinaryIO | None = None
-        self._digest, self._extremes = hashlib.sha256(), Extremes(update)
+        self._digest, self._extremes = hashlib.sha256(), Extremes(head_bytes)
         self._waiting: list[Part] = []
         self._waiting_bytes = 0
         self._lock, self._dropped = threading.Lock(), False
@@ -111,9 +112,9 @@ class InFile:
         await self._writer.beside(self._finish, self._taken())
         return self._digest.digest()
 
-    async def check(self, layout: Layout) -> None:
+    async def check(self, layout: Layout, packing: Packing) -> None:
         """See Arriving."""
-        await asyncio.to_thread(stored_words.check, self._path, layout, self._extremes)
+        await asyncio.to_thread(stored_words.check, self._path, layout, packing, self._extremes)
 
     def keep(self, vectors: Vectors, key: RoundKey, seat: str) -> None:
         """See Arriving."""

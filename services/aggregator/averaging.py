@@ -49,5 +49,8 @@ def server_step(
     vector: Vector, velocity: NDArray[np.float64], average: NDArray[np.float64], momentum: float
 ) -> tuple[Vector, NDArray[np.float64]]:
     """The next model (parameters,) float32 and velocity float64: v' = momentum v + average, x' = x + v'."""
-    velocity = momentum * velocity + average
-    return (vector.astype(np.float64) + velocity).astype(np.float32), velocity
+    velocity = momentum * velocity
+    velocity += average  # in place: fresh memory takes longer than to add
+    moved = vector.astype(np.float64)
+    moved += velocity
+    return moved.astype(np.float32), velocity

@@ -12,7 +12,6 @@ from fedfraud.logs import Log
 from fedfraud.masking import Masked
 from fedfraud.v1 import federation_pb2, history_pb2
 from fedfraud.wire import disclosure_from_proto, disclosure_to_proto, round_key_from_proto, round_key_to_proto
-from services.aggregator import stored_words
 from services.aggregator.arriving import MEMORY_BYTES, Arriving, InFile, InMemory, room
 from services.aggregator.journal import Journal
 from services.aggregator.open_round import OpenRound
@@ -107,7 +106,7 @@ class Intake:
         if self._uploads[seat] >= _UPLOADS:
             raise TooLarge(f"a seat must have at most {_UPLOADS} uploads under way, {seat} has {self._uploads[seat]}")
         self._uploads[seat] += 1
-        arriving = self._arriving(open_round, 8 * header.word_count)
+        arriving = self._arriving(open_round, header.word_count)
         try:
             await self._body(requests, arriving)
             if (sha256 := await arriving.end()) != header.vector_sha256:
@@ -116,7 +115,7 @@ class Intake:
                     f"got {sha256.hex()[:12]}"
                 )
             if open_round.masked is None:  # masked words cannot be looked at: their opened sum is
-                await arriving.check(open_round.layout)
+                await arriving.check(open_round.layout, open_round.packing)
         except BaseException:
             arriving.drop()
             raise
@@ -124,12 +123,14 @@ class Intake:
             self._uploads[seat] -= 1
         return arriving
 
-    def _arriving(self, open_round: OpenRound, size: int) -> Arriving:
+    def _arriving(self, open_round: OpenRound, word_count: int) -> Arriving:
         """Masked words are added in memory, and small ones are written in one piece: these wait there."""
-        if open_round.masked or size <= MEMORY_BYTES:
-            return InMemory(size)
-        update = stored_words.update_place(open_round.layout)
-        return InFile(size, self._vectors, self._writer, self._room, update)
+        packing = open_round.packing
+        if open_round.masked:
+            return InMemory(8 * word_count)
+        if packing.size <= MEMORY_BYTES:
+            return InMemory(packing.size)
+        return InFile(packing.size, self._vectors, self._writer, self._room, packing.head_bytes)
 
     def _counts_already(self, former: OpenRound, seat: str, header: federation_pb2.ContributionHeader) -> bool:
         """Whether the former round has it: it closed before the bank had its answer."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from fedfraud.layout import Layout
+from fedfraud.packing import Packing
 from fedfraud.v1 import federation_pb2
 from services.aggregator.masked import MaskedRound
 from services.aggregator.progress import Accepted
@@ -26,6 +27,8 @@ class OpenRound:
     ) -> None:
         self.state = state
         self.layout = layout
+        self.packing = Packing(layout)
+        """Of a plain round's contributions."""
         self.masked = masked
         self._instruction = instruction
         self._time_left = time_left

@@ -13,6 +13,7 @@ from fedfraud.fixed_point import Segment, Words
 from fedfraud.layout import Layout, standardise_codec, train_codec
 from fedfraud.masking_wire import task_sha256
 from fedfraud.model import RunState, Vector
+from fedfraud.packing import Packing
 from fedfraud.v1 import history_pb2, model_pb2
 from fedfraud.wire import RoundKey, round_key_from_proto, run_state_from_proto, segments_from_proto
 from services.aggregator import averaging, messages
@@ -156,14 +157,15 @@ class Recomputation:
         kept = {seat: self._vectors.contribution(key, seat) for seat in committed.seats}
         there = {seat: path for seat, path in kept.items() if path.exists()}
         try:
-            self._check_contributions(key, there, words, depth, whole=len(there) == len(kept))
+            layout = self._layout(committed)
+            self._check_contributions(key, there, words, layout, depth, whole=len(there) == len(kept))
         except (Invalid, OSError):
             if all(path.exists() for path in there.values()):
                 raise
             depth.contributions = "not kept"  # their retention ended while they were read
 
     def _check_contributions(
-        self, key: RoundKey, there: dict[str, Path], words: Words, depth: Depth, *, whole: bool
+        self, key: RoundKey, there: dict[str, Path], words: Words, layout: Layout, depth: Depth, *, whole: bool
     ) -> None:
         """Holds what is kept to the receipts and, if that is `whole`, the sum to it."""
         if not there:
@@ -172,7 +174,7 @@ class Recomputation:
         for seat, path in there.items():
             _hashed(f"the contribution of {seat} to {key}", path, self.progress.accepted[seat].vector_sha256)
         if whole:
-            again = self._opened_again(there) if self.progress.secure else _added_again(there, len(words))
+            again = self._opened_again(there) if self.progress.secure else _added_again(there, Packing(layout))
             if not np.array_equal(again, words):
                 raise Invalid(f"a sum must be that of its contributions, {key}'s is not")
             depth.contributions = "opened again" if self.progress.secure else "added again"
@@ -220,9 +222,8 @@ class Recomputation:
 
     def _recomputed(self, key: RoundKey, committed: history_pb2.RoundCommitted, vector: Vector) -> str:
         """In words, what the model was computed again from; Invalid when something else comes out."""
-        segments = segments_from_proto(list(committed.segments))
-        layout = Layout(segments, self.progress.manifest, self.progress.recipe, self.progress.terms)
-        words = self._sum(key, committed)
+        layout, words = self._layout(committed), self._sum(key, committed)
+        segments = tuple(layout.codecs)
         if Segment.EVALUATE in segments:
             check_scores(key, committed, layout, words, self.progress.terms)
         if Segment.STANDARDISE in segments:
@@ -251,12 +252,16 @@ class Recomputation:
             _same(f"the momentum after {key}", momentum.hex(), committed.velocity_sha256.hex())
         return _equal(key, expected, vector, "from sum")
 
+    def _layout(self, committed: history_pb2.RoundCommitted) -> Layout:
+        segments = segments_from_proto(list(committed.segments))
+        return Layout(segments, self.progress.manifest, self.progress.recipe, self.progress.terms)
+
     def _sum(self, key: RoundKey, committed: history_pb2.RoundCommitted) -> Words:
         return fixed_point.from_bytes(_hashed(f"the sum of {key}", self._vectors.sum(key), committed.sum_sha256))
 
 
-def _added_again(there: dict[str, Path], word_count: int) -> Words:
-    return averaging.exact_sum((fixed_point.from_bytes(path.read_bytes()) for path in there.values()), word_count)
+def _added_again(there: dict[str, Path], packing: Packing) -> Words:
+    return averaging.exact_sum((packing.unpack(path.read_bytes()) for path in there.values()), packing.word_count)
 
 
 def _hashed(what: str, path: Path, sha256: bytes) -> bytes:

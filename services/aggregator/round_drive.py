@@ -120,7 +120,7 @@ class RoundDrive:
             banks = "bank" if len(seats) == 1 else "banks"
             await self.void(seats, f"{len(seats)} {banks} answered in time, the quorum is {plan.quorum}")
             return None
-        sha256 = await around.writer.insist(around.vectors.add_up, plan.key, seats, plan.word_count)
+        sha256 = await around.writer.insist(around.vectors.add_up, plan.key, seats, open_round.packing)
         return Closed(plan, self._layout, seats, around.vectors.sum(plan.key), sha256, self._opened_at)
 
     async def _masked(self) -> MaskedRound:

@@ -289,7 +289,8 @@ class Run:
 
 async def store_model(around: Surroundings, vector: Vector, state: RunState) -> Model:
     """The model, once its vector is on disk."""
-    sha256 = await around.writer.insist(around.vectors.write_model, model.as_bytes(vector))
-    model_sha256 = await asyncio.to_thread(model.model_sha256, around.manifest, state, vector)
+    writing = around.writer.insist(around.vectors.write_model, model.as_bytes(vector))
+    naming = asyncio.to_thread(model.model_sha256, around.manifest, state, vector)
+    sha256, model_sha256 = await asyncio.gather(writing, naming)
     reference = model_pb2.ModelReference(model_sha256=model_sha256, vector_sha256=sha256, parameter_count=len(vector))
     return Model(vector, state, reference)

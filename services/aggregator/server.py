@@ -27,7 +27,7 @@ from services.aggregator.holdout import Holdout
 from services.aggregator.intake import Intake
 from services.aggregator.journal import Journal
 from services.aggregator.journal_file import NAME
-from services.aggregator.memory import share_arenas
+from services.aggregator.memory import share_memory
 from services.aggregator.participants import Participants
 from services.aggregator.recovery import NamedVectors
 from services.aggregator.round_drive import Surroundings
@@ -52,7 +52,7 @@ _SWEEP_SECONDS = 60.0
 
 async def serve(settings: Settings, stop: asyncio.Event, ready: Callable[[int, int], None] = lambda *_: None) -> None:
     """Serves until `stop`; `ready` is told the mutual-TLS port and the enrolment port."""
-    share_arenas()
+    share_memory()
     log = Log("aggregator")
     manifest = manifest_of(settings)
     check_settings(settings, manifest)

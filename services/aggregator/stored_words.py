@@ -5,16 +5,18 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fedfraud.chunks import Part
 from fedfraud.errors import Invalid
-from fedfraud.fixed_point import Segment, TrainCodec, Words
+from fedfraud.fixed_point import TrainCodec, Words
 from fedfraud.layout import Layout
+from fedfraud.packing import NARROW_BYTES, Narrow, Packing, multiplied
 from services.aggregator.averaging import exact_sum
 
 BLOCK_WORDS = 1 << 17
 """One MiB."""
+_WHOLE_BYTES = 1 << 20
+"""Of a contribution that is read at once: a file is opened once for each piece."""
 
 
 def read(path: Path, place: slice) -> Words:
@@ -37,65 +39,99 @@ def places(whole: slice) -> Iterator[slice]:
     return (slice(*edge) for edge in pairwise(edges))
 
 
-def added(paths: Sequence[Path], word_count: int) -> Iterator[Words]:
-    """The exact sum of contributions in files, in pieces."""
-    for block in places(slice(0, word_count)):
+def added(paths: Sequence[Path], packing: Packing) -> Iterator[Words]:
+    """The exact sum of plain contributions in files, in pieces."""
+    if packing.size <= _WHOLE_BYTES:
+        yield exact_sum((packing.unpack(path.read_bytes()) for path in paths), packing.word_count)
+        return
+    before = packing.coordinates.start
+    for block in places(slice(0, before)):
+        yield exact_sum((read(path, block) for path in paths), block.stop - block.start)
+    narrow = Coordinates(packing)
+    weights = {path: weight_of(path, packing) for path in paths} if packing.narrow_count else {}
+    for block in places(packing.coordinates):
+        pieces = (narrow.read(path, block, weight) for path, weight in weights.items())
+        yield exact_sum(pieces, block.stop - block.start)
+    for block in places(slice(before, packing.head_words)):
         yield exact_sum((read(path, block) for path in paths), block.stop - block.start)
 
 
+def weight_of(path: Path, packing: Packing) -> int:
+    """What the coordinates of a plain contribution are multiplied by."""
+    after = packing.coordinates.stop
+    (weight,) = read(path, packing.head_place(slice(after, after + 1))).view(np.int64)
+    return int(weight)
+
+
+class Coordinates:
+    """Reads coordinates of plain contributions, each time into the same memory: fresh one takes longer than to add."""
+
+    def __init__(self, packing: Packing) -> None:
+        self._packing = packing
+        self._narrow, self._words = np.empty(BLOCK_WORDS, "<i4"), np.empty(BLOCK_WORDS, np.int64)
+
+    def read(self, path: Path, block: slice, weight: int) -> Words:
+        """The words of a block, by their places among all words; until the next one is read."""
+        offset, count = self._packing.narrow_place(block)
+        narrow, words = self._narrow[:count], self._words[:count]
+        with path.open("rb", buffering=0) as file:
+            file.seek(offset)
+            if file.readinto(narrow.data) != narrow.nbytes:
+                size = path.stat().st_size
+                raise Invalid(f"a contribution must have {self._packing.size} bytes, {path.name} has {size}")
+        words[:] = narrow
+        words *= weight
+        return words.view(np.uint64)
+
+
 class Extremes:
-    """The least and the largest word of a place, signed, while a file's bytes pass in pieces of any length."""
+    """The least and the largest coordinate of a plain contribution, before its weight, while its bytes pass in pieces
+    of any length."""
 
-    def __init__(self, place: slice) -> None:
-        self._place = place
-        self._found = np.zeros(2, np.int64)
-        self._passed, self._begun = 0, b""
-
-    @property
-    def words(self) -> Words:
-        """The two, or 0 where the place has none beyond it."""
-        return self._found.view(np.uint64)
+    def __init__(self, head_bytes: int) -> None:
+        """So many come before the first coordinate."""
+        self._ahead = head_bytes
+        self._begun = b""
+        self.found = np.zeros(2, np.int32)
+        """The two, or 0 where the contribution has none beyond it."""
 
     def take(self, piece: Part) -> None:
-        """The next bytes; a word may begin in one piece and end in a later one."""
-        missing = -len(self._begun) % 8
-        self._begun += piece[:missing]
-        if len(self._begun) == 8:
-            self._look(np.frombuffer(self._begun, "<i8"))
+        """The next bytes; a coordinate may begin in one piece and end in a later one."""
+        head = min(self._ahead, len(piece))
+        self._ahead -= head
+        missing = -len(self._begun) % NARROW_BYTES
+        self._begun += piece[head : head + missing]
+        if len(self._begun) == NARROW_BYTES:
+            self._look(np.frombuffer(self._begun, "<i4"))
             self._begun = b""
-        if not self._begun:
-            count, rest = divmod(max(len(piece) - missing, 0), 8)
-            self._look(np.frombuffer(piece, "<i8", count, missing) if count else np.empty(0, np.int64))
-            self._begun = bytes(piece[len(piece) - rest :]) if rest else b""
+        if not self._begun and (rest := len(piece) - head - missing) > 0:
+            count, over = divmod(rest, NARROW_BYTES)
+            self._look(np.frombuffer(piece, "<i4", count, head + missing) if count else np.empty(0, np.int32))
+            self._begun = bytes(piece[len(piece) - over :]) if over else b""
 
-    def _look(self, words: NDArray[np.int64]) -> None:
-        start, stop = (max(edge - self._passed, 0) for edge in (self._place.start, self._place.stop))
-        inside, least, largest = words[start:stop], *self._found
-        if len(inside):
-            self._found[:] = min(least, inside.min()), max(largest, inside.max())
-        self._passed += len(words)
+    def _look(self, narrow: Narrow) -> None:
+        if len(narrow):
+            least, largest = self.found
+            self.found[:] = min(least, narrow.min()), max(largest, narrow.max())
 
 
-def check(path: Path, layout: Layout, extremes: Extremes) -> None:
+def check(path: Path, layout: Layout, packing: Packing, extremes: Extremes) -> None:
     """Holds one bank's stored contribution to the length and the bounds of every segment. `extremes` are those of the
     update's coordinates, as they passed."""
     length = path.stat().st_size
-    if length != 8 * layout.length:
-        raise Invalid(f"a contribution must have {layout.length} words, got {length / 8:g}")
+    if length != packing.size:
+        raise Invalid(f"a contribution must have {packing.size} bytes, got {length}")
     for segment, codec in layout.codecs.items():
         place = layout.place(segment)
         if isinstance(codec, TrainCodec):
-            counts = read(path, codec.counts(place.start))
+            counts = read(path, packing.head_place(codec.counts(place.start)))
+            weight, _ = codec.opened_counts(counts)
             try:
-                codec.check_pieces([extremes.words], counts)
+                codec.check_pieces([multiplied(extremes.found, weight)], counts)
             except Invalid:  # what is beyond its bounds is looked for, so that the refusal names it
-                codec.check_pieces(blocks(path, codec.coordinates(place.start)), counts)
+                narrow = Coordinates(packing)
+                blocks = (narrow.read(path, block, weight) for block in places(packing.coordinates))
+                codec.check_pieces(blocks, counts)
                 raise
         else:
-            codec.check(read(path, place))
-
-
-def update_place(layout: Layout) -> slice:
-    """Where the coordinates of an update are in a contribution; an empty place where it has no update."""
-    codec = layout.codecs.get(Segment.TRAIN)
-    return codec.coordinates(layout.place(Segment.TRAIN).start) if isinstance(codec, TrainCodec) else slice(0, 0)
+            codec.check(read(path, packing.head_place(place)))

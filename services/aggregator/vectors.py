@@ -6,12 +6,14 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from fedfraud.errors import NotFound
 from fedfraud.identity import make_folder, sync_folder, write_durably, write_pieces_durably
+from fedfraud.packing import Packing
 from fedfraud.wire import RoundKey
 from services.aggregator import stored_words
 from services.aggregator.spares import Spares
@@ -57,7 +59,7 @@ class Vectors:
         return self.find(sha256).read_bytes()
 
     def write_contribution(self, key: RoundKey, seat: str, data: bytes | bytearray) -> None:
-        """Stores a contribution, little-endian uint64."""
+        """Stores a contribution: masked ones little-endian uint64, plain ones packed (fedfraud/packing.py)."""
         self._write(self.contribution(key, seat), data)
 
     def arriving(self) -> Path:
@@ -84,10 +86,10 @@ class Vectors:
         self._write(self.sum(key), data)
         return hashlib.sha256(data).digest()
 
-    def add_up(self, key: RoundKey, seats: Sequence[str], word_count: int) -> bytes:
-        """Stores the exact sum of what these seats contributed; returns its SHA-256."""
+    def add_up(self, key: RoundKey, seats: Sequence[str], packing: Packing) -> bytes:
+        """Stores the exact sum of what these seats contributed in a plain round; returns its SHA-256."""
         paths = [self.contribution(key, seat) for seat in seats]
-        pieces = (words.data.cast("B") for words in stored_words.added(paths, word_count))
+        pieces = (words.data.cast("B") for words in stored_words.added(paths, packing))
         return self._write_pieces(self.sum(key), pieces)
 
     def write_velocity(self, key: RoundKey, pieces: Iterable[memoryview]) -> bytes:
@@ -156,7 +158,7 @@ class Vectors:
         digest = hashlib.sha256()
 
         def hashed() -> Iterator[memoryview]:
-            for piece in pieces:
+            for piece in _ahead(pieces):
                 digest.update(piece)
                 yield piece
 
@@ -178,6 +180,16 @@ class Vectors:
 
     def _round(self, key: RoundKey) -> Path:
         return self._folder / key.run_id / f"{key.round:05d}-{key.attempt}"
+
+
+def _ahead(pieces: Iterable[memoryview]) -> Iterator[memoryview]:
+    """The same pieces; the next one is made by another thread while this one is hashed and written."""
+    making = iter(pieces)
+    with ThreadPoolExecutor(1, "pieces") as thread:
+        coming = thread.submit(next, making, None)
+        while (piece := coming.result()) is not None:
+            coming = thread.submit(next, making, None)
+            yield piece
 
 
 def _once(place: Callable[[bytes], Path], data: bytes | memoryview) -> bytes:

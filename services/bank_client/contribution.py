@@ -153,7 +153,7 @@ class Contributor:
 
     def _contribute(self, task: Task, cancelled: Callable[[], bool]) -> Released:
         layout = Layout(task.segments, self._manifest, task.recipe, task.terms)
-        door = ReleaseDoor(layout, task.key, task.model_sha256, self.inputs(task).sha256)
+        door = ReleaseDoor(layout, task.key, task.model_sha256, self.inputs(task).sha256, masked=task.masked)
         for segment in task.segments:
             if segment is Segment.COUNT:
                 door.count(self._dataset.counts())

@@ -19,6 +19,7 @@ from fedfraud.errors import Invalid
 from fedfraud.fixed_point import CountCodec, EvaluateCodec, Segment, TrainCodec, Words
 from fedfraud.layout import Layout
 from fedfraud.model import Vector
+from fedfraud.packing import WORD_BYTES, Packing
 from fedfraud.standardise_codec import StandardiseCodec
 from fedfraud.trade import Trade
 from fedfraud.trade_codec import TradeCodec
@@ -52,6 +53,8 @@ class Released:
     model_sha256: bytes
     inputs_sha256: bytes
     data: bytes
+    word_count: int
+    """Of its integers; see fedfraud/packing.py for how they are in the bytes of a plain one."""
     disclosure: Disclosure | None
     record: str
     masked_signature: bytes = b""
@@ -64,10 +67,12 @@ class Released:
     def masked(self, words: Words, signature: bytes) -> "Released":
         """The same contribution under its masks: uniformly random words to whoever cannot take these off."""
         data = fixed_point.to_bytes(words)
-        return replace(self, data=data, record=f"masked: {self.record}", masked_signature=signature)
+        return replace(
+            self, data=data, word_count=len(words), record=f"masked: {self.record}", masked_signature=signature
+        )
 
     def requests(self, fencing_number: int, piece_bytes: int) -> Iterator[bytes]:
-        """The messages of one upload, written: the header, then the integers in chunks of so many bytes."""
+        """The messages of one upload, written: the header, then the bytes in chunks of so many."""
         yield federation_pb2.SubmitContributionRequest(header=self._header(fencing_number)).SerializeToString()
         data = memoryview(self.data)
         for start in range(0, len(data), piece_bytes):
@@ -75,7 +80,7 @@ class Released:
 
     def to_bytes(self) -> bytes:
         """For the bank's own disk: Inputs.sha256, the length of the upload's header and that, the SHA-256 of all this;
-        the integers, whose SHA-256 is in the header."""
+        the contribution's bytes, whose SHA-256 is in the header."""
         header = self._header(0).SerializeToString()
         head = self.inputs_sha256 + struct.pack("<q", len(header)) + header
         return head + hashlib.sha256(head).digest() + self.data
@@ -96,7 +101,9 @@ class Released:
             raise Invalid(f"a stored contribution must have its hash, {header.vector_sha256.hex()[:12]}")
         disclosure = disclosure_from_proto(header.disclosure) if header.HasField("disclosure") else None
         key = round_key_from_proto(header.key)
-        return cls(key, header.model_sha256, stored[:_HASH_BYTES], data, disclosure, "as it was kept")
+        return cls(
+            key, header.model_sha256, stored[:_HASH_BYTES], data, header.word_count, disclosure, "as it was kept"
+        )
 
     def _header(self, fencing_number: int) -> federation_pb2.ContributionHeader:
         return federation_pb2.ContributionHeader(
@@ -104,7 +111,7 @@ class Released:
             fencing_number=fencing_number,
             model_sha256=self.model_sha256,
             vector_sha256=self.sha256,
-            word_count=len(self.data) // 8,
+            word_count=self.word_count,
             disclosure=disclosure_to_proto(self.disclosure) if self.disclosure else None,
             masked_signature=self.masked_signature,
         )
@@ -117,8 +124,11 @@ class ReleaseDoor:
     bounds that are the schema's; scores and updates, which follow from a model that somebody else chose, are saturated.
     """
 
-    def __init__(self, layout: Layout, key: RoundKey, model_sha256: bytes, inputs_sha256: bytes) -> None:
-        self._layout = layout
+    def __init__(
+        self, layout: Layout, key: RoundKey, model_sha256: bytes, inputs_sha256: bytes, *, masked: bool = False
+    ) -> None:
+        """`masked`: the words are to be masked, and are not packed."""
+        self._layout, self._packing = layout, None if masked else Packing(layout)
         self._key, self._model_sha256, self._inputs_sha256 = key, model_sha256, inputs_sha256
         self._parts: dict[Segment, Words] = {}
 
@@ -159,7 +169,16 @@ class ReleaseDoor:
             raise Invalid(f"a contribution must have all its segments, {', '.join(missing)} is missing")
         words = np.concatenate([self._parts[segment] for segment in self._layout.codecs])
         self._layout.check(words)
-        data = fixed_point.to_bytes(words)
-        record = [f"{s.value}, {8 * codec.length} bytes: {PROTECTIONS[s]}" for s, codec in self._layout.codecs.items()]
+        data = self._packing.pack(words) if self._packing else fixed_point.to_bytes(words)
+        record = [
+            f"{segment.value}, {self._size_of(segment)} bytes: {PROTECTIONS[segment]}"
+            for segment in self._layout.codecs
+        ]
         record += ["disclosure: figures by choice, in the bank's own name"] if disclosure else []
-        return Released(self._key, self._model_sha256, self._inputs_sha256, data, disclosure, "; ".join(record))
+        return Released(
+            self._key, self._model_sha256, self._inputs_sha256, data, len(words), disclosure, "; ".join(record)
+        )
+
+    def _size_of(self, segment: Segment) -> int:
+        """In bytes, as it leaves."""
+        return self._packing.size_of(segment) if self._packing else WORD_BYTES * self._layout.codecs[segment].length

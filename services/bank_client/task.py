@@ -35,6 +35,8 @@ class Task:
     """Of all that a contribution follows from besides the bank's own rows."""
     terms: TradeTerms = USUAL_TERMS
     """What the run's figures of the trade are for."""
+    masked: bool = False
+    """Whether the contribution is to be masked."""
 
     @property
     def training_seed(self) -> bytes:

@@ -4,8 +4,9 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
+import numpy as np
 from google.protobuf.duration_pb2 import Duration
 
 from fedfraud import fixed_point, model
@@ -83,6 +84,7 @@ async def task_of(
         counters_sha256=instruction.counters_sha256,
         task_sha256=task_sha256(instruction, manifest),
         terms=terms_from_proto(instruction),
+        masked=instruction.HasField("masking"),
     )
 
 
@@ -91,7 +93,7 @@ async def counters_of(
 ) -> Words:
     """The summed counters of this hash, a word a bucket and day."""
     length = count_codec(manifest).length
-    data = await _fetched(sha256, 8 * length, stub, ends)
+    data = await _fetched("vector of counters", sha256, 8 * length, stub, ends)
     if await asyncio.to_thread(_sha256, data) != sha256:
         raise Invalid(f"counters must have the hash they were asked by, {sha256.hex()[:12]}")
     words = fixed_point.from_bytes(data)
@@ -119,24 +121,28 @@ async def _vector(
 ) -> model.Vector:
     """A short one came with the instruction."""
     sha256, size = instruction.model.vector_sha256, 4 * manifest.parameter_count
-    data = instruction.vector or await _fetched(sha256, size, stub, ends)
+    data = instruction.vector or await _fetched("model vector", sha256, size, stub, ends)
     return await _beside(len(data), model.from_bytes, data, manifest)
 
 
 async def _fetched(
-    sha256: bytes, size: int, stub: "federation_pb2_grpc.FederationServiceAsyncStub", ends: float
-) -> bytearray:
-    """The bytes that came for this hash, which nobody has checked; little more than `size`."""
-    data = bytearray()
+    what: str, sha256: bytes, size: int, stub: "federation_pb2_grpc.FederationServiceAsyncStub", ends: float
+) -> memoryview:
+    """The bytes that came for this hash, which nobody has checked: so many, or it is refused."""
+    data, count = np.empty(size, np.uint8).data, 0  # numpy asks for large pages, which are quicker to have
     request = federation_pb2.GetVectorRequest(vector_sha256=sha256)
-    async for chunk in stub.GetVector(request, timeout=call_seconds(ends)):
-        data += chunk  # type: ignore[arg-type]  # federation_stub's are chunks
-        if len(data) > size:
-            break
+    async for answer in stub.GetVector(request, timeout=call_seconds(ends)):
+        chunk: Any = answer  # federation_stub's are chunks
+        if count + len(chunk) > size:
+            raise Invalid(f"a {what} must have {size} bytes, got more")
+        data[count : count + len(chunk)] = chunk
+        count += len(chunk)
+    if count != size:
+        raise Invalid(f"a {what} must have {size} bytes, got {count}")
     return data
 
 
-def _sha256(data: bytes | bytearray) -> bytes:
+def _sha256(data: bytes | memoryview) -> bytes:
     return hashlib.sha256(data).digest()
 
 

@@ -8,10 +8,10 @@ from typing import Literal
 from fedfraud import chain, wire
 from fedfraud.build import build
 from fedfraud.fixed_point import Segment
-from fedfraud.layout import codec_for
+from fedfraud.layout import Layout
 from fedfraud.manifest import Manifest
+from fedfraud.packing import WORD_BYTES, Packing
 from fedfraud.recipe import Recipe
-from fedfraud.trade import TradeTerms
 from fedfraud.trade_wire import terms_from_proto, trade_from_proto
 from fedfraud.v1 import history_pb2, model_pb2
 from services.reporter import summary
@@ -114,7 +114,9 @@ class Facts:
         of_payments = {Segment.COUNT, Segment.TRADE}
         asked = [segment for segment in Segment if segment not in of_payments or manifest.feature_plan]
         terms = terms_from_proto(started)
-        segments = [_segment(segment, manifest, recipe, terms) for segment in asked]
+        layouts = [Layout((segment,), manifest, recipe, terms) for segment in asked]
+        masked = started.aggregation == model_pb2.AGGREGATION_SECURE
+        segments = [_segment(layout, masked=masked) for layout in layouts]
         self.current = RunFacts(
             run=RunIdentity(
                 id=started.run_id,
@@ -321,9 +323,11 @@ class Facts:
                 self.seats[entry.certificate_revoked.seat] = "revoked"
 
 
-def _segment(segment: Segment, manifest: Manifest, recipe: Recipe, terms: TradeTerms) -> SegmentFacts:
-    words = codec_for(segment, manifest, recipe, terms).length
-    return SegmentFacts(name=segment.value, words=words, bytes=8 * words, content=CONTENT[segment])
+def _segment(layout: Layout, *, masked: bool) -> SegmentFacts:
+    """Of a layout of this segment alone."""
+    (segment,) = layout.codecs
+    size = WORD_BYTES * layout.length if masked else Packing(layout).size
+    return SegmentFacts(name=segment.value, words=layout.length, bytes=size, content=CONTENT[segment])
 
 
 def _segments(kinds: "Iterable[model_pb2.SegmentKind.ValueType]") -> list[str]:

@@ -8,7 +8,8 @@ from services.reporter.part import Part
 
 
 class SegmentFacts(Part):
-    """A segment of this run's contributions: `words` integers of 64 bits, and what they are."""
+    """A segment of this run's contributions: `words` integers of 64 bits, in how many bytes they leave, and their
+    content."""
 
     name: str
     words: int

@@ -8,9 +8,9 @@ import pytest
 
 from benchmarks import raw_grpc, transport
 from benchmarks.stand_in import contribution, manifest_of_bytes
-from fedfraud import fixed_point
 from fedfraud.fixed_point import Segment
 from fedfraud.layout import Layout
+from fedfraud.packing import Packing
 from fedfraud.recipe import recipe_named
 
 TRAINING = (Segment.EVALUATE, Segment.TRAIN)
@@ -33,14 +33,14 @@ def test_a_size_below_the_least_model_is_refused() -> None:
 def test_what_a_stand_in_sends_is_within_the_bounds(segments: tuple[Segment, ...]) -> None:
     manifest, recipe = manifest_of_bytes(1 << 14), recipe_named("default")
     layout = Layout(segments, manifest, recipe)
-    words = fixed_point.from_bytes(contribution(segments, manifest, recipe))
+    words = Packing(layout).unpack(contribution(layout))
     layout.check(words)
     if Segment.TRAIN in segments:
         assert not layout.part(words, Segment.TRAIN)[:-2].any()  # the vector comes back as it went
 
 
 async def test_rounds_go_through_the_product_and_through_raw_grpc(tmp_path: Path) -> None:
-    manifest = manifest_of_bytes(1 << 21)  # a contribution of 4 MB: by file
+    manifest = manifest_of_bytes(1 << 21)  # a contribution of 2 MB: by file
     costs, peak = await transport.federation(tmp_path / "ours", manifest, 2, 2)
     assert len(costs) == 2
     assert peak > 50
@@ -50,7 +50,7 @@ async def test_rounds_go_through_the_product_and_through_raw_grpc(tmp_path: Path
     assert coordinates[-2] == 2000  # both banks weigh 1000
     assert not coordinates[:-2].any()
     for tls in (False, True):
-        raw, _ = await raw_grpc.exchange(tmp_path / f"raw-{tls}", 2, 1 << 21, 1 << 22, 2, tls=tls)
+        raw, _ = await raw_grpc.exchange(tmp_path / f"raw-{tls}", 2, 1 << 21, 1 << 21, 2, tls=tls)
         assert len(raw) == 2
         left = await asyncio.to_thread(lambda: list(tmp_path.glob("raw-*/contribution*")))
         assert left == []
@@ -59,4 +59,4 @@ async def test_rounds_go_through_the_product_and_through_raw_grpc(tmp_path: Path
 def test_the_disk_that_rounds_need_is_counted() -> None:
     model = 4 * manifest_of_bytes(10**6).parameter_count
     # A round leaves a sum of two models, a momentum of two and a model; while it is open there are ten contributions.
-    assert transport.disk_bytes(manifest_of_bytes(10**6), 10, 3) == model * (5 * 4 + 2 * 10)
+    assert transport.disk_bytes(manifest_of_bytes(10**6), 10, 3) == model * (5 * 4 + 10)

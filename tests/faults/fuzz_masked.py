@@ -127,7 +127,7 @@ class Bank:
         upload, key = good_upload(self.welcome, self.instruction, 0.5, self.number), round_key_from_proto(told.key)
         self.words[key] = upload.words
         model_sha256, inputs_sha256 = self.instruction.model.model_sha256, self._inputs().sha256
-        released = Released(key, model_sha256, inputs_sha256, upload.data, None, "by hand")
+        released = Released(key, model_sha256, inputs_sha256, upload.data, upload.word_count, None, "by hand")
         masked = self.attempts.mask(told, released).requests(self.welcome.fencing_number, 1 << 14)
         return Told(_RPCS["SubmitContribution"], tuple(masked))
 

@@ -13,10 +13,13 @@ from google.protobuf.message import Message
 
 from fedfraud import fixed_point
 from fedfraud.channel import KeyPair
+from fedfraud.fixed_point import Words
 from fedfraud.identity import Identity, Role, certificate_request, key_pem, new_key, prove_signing_key
 from fedfraud.layout import Layout
+from fedfraud.packing import Packing
 from fedfraud.v1 import enrolment_pb2, federation_pb2, history_pb2, model_pb2, operation_pb2
 from fedfraud.wire import (
+    PROTOCOL_VERSION,
     RoundKey,
     disclosure_from_proto,
     manifest_from_proto,
@@ -91,7 +94,7 @@ class Network:
         garbled = KeyPair(b"", b"-----BEGIN CERTIFICATE-----\nAAAA")
         self.peers["garbled"] = Peer("garbled", garbled, None)
         for member in self.members:
-            request = federation_pb2.ParticipateRequest(protocol_version=1).SerializeToString()
+            request = federation_pb2.ParticipateRequest(protocol_version=PROTOCOL_VERSION).SerializeToString()
             self._streams[member.seat] = self.transport.listen(self.rpcs["Participate"], member.own, [request])
             self._welcomes[member.seat] = (await self._heard(member)).welcome
         self.look()
@@ -136,10 +139,12 @@ class Network:
             await self.ask("SubmitContribution", peers[seat], *upload.messages)
             self.look()
         assert accepted.keys() == set(opened.cohort)
-        for one in accepted.values():
-            layout.check(fixed_point.from_bytes(self.bodies[one.vector_sha256]))
+        packing = Packing(layout)
+        words = [packing.unpack(self.bodies[one.vector_sha256]) for one in accepted.values()]
+        for one in words:
+            layout.check(one)
         await self.hear()
-        self._check_sum(round_key_from_proto(opened.key), accepted)
+        self._check_sum(round_key_from_proto(opened.key), sorted(accepted), words)
         self.bodies.clear()
 
     def upload(self, seat: str) -> Upload:
@@ -232,11 +237,10 @@ class Network:
                     if event.seat and peer.seat == event.seat:
                         peer.role = None
 
-    def _check_sum(self, key: RoundKey, accepted: dict[str, history_pb2.ContributionAccepted]) -> None:
-        vectors = [fixed_point.from_bytes(self.bodies[one.vector_sha256]) for one in accepted.values()]
-        expected = fixed_point.to_bytes(np.sum(vectors, axis=0, dtype=np.uint64))
+    def _check_sum(self, key: RoundKey, seats: list[str], words: list[Words]) -> None:
+        expected = fixed_point.to_bytes(np.sum(words, axis=0, dtype=np.uint64))
         path = self.data_dir / "vectors" / key.run_id / f"{key.round:05d}-{key.attempt}.sum.u64"
         assert path.read_bytes() == expected, "the sum is of what was accepted, exactly"
         events = journals.events(self.data_dir, "round_committed")
         (committed,) = [event for event in events if round_key_from_proto(event.key) == key]
-        assert (committed.sum_sha256, list(committed.seats)) == (hashlib.sha256(expected).digest(), sorted(accepted))
+        assert (committed.sum_sha256, list(committed.seats)) == (hashlib.sha256(expected).digest(), seats)

@@ -7,7 +7,6 @@ from functools import cache
 from random import Random
 from typing import Any
 
-import numpy as np
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -114,10 +113,13 @@ class Gun:
 
     def _other_words(self, upload: Upload, rng: Random) -> Upload:
         """Announced as they are: length and hash are right, the values or the number may be wrong."""
-        words = upload.words
+        data = bytearray(upload.data)
         for _ in range(rng.choice((1, 1, 5))):
-            words[rng.randrange(-3, len(words))] = np.int64(rng.choice(_EXTREMES)).view(np.uint64)
-        upload = upload.of(words[: rng.choice((None, None, None, -1, 1))])
+            length = rng.choice((4, 8))
+            start = length * rng.randrange(len(data) // length)
+            data[start : start + length] = (rng.choice(_EXTREMES) % 2 ** (8 * length)).to_bytes(length, "little")
+        upload = upload.sent_as(bytes(data[: rng.choice((None, None, None, -8, 8))]))
+        upload = replace(upload, word_count=upload.word_count + rng.choice((0, 0, 0, -1, 1)))
         self._network.bodies[upload.vector_sha256] = upload.data
         return upload
 
@@ -152,7 +154,7 @@ class Gun:
             "model_sha256": [network.opened.model_sha256],
             "vector_sha256": [bytes(32)],
             "word_count": [1],
-            "protocol_version": [1],
+            "protocol_version": [PROTOCOL_VERSION],
             "receipt_sequence": [0],
             "receipt_head": [b""],
             "after_sequence": [0, network.head - 1, network.head],

@@ -20,10 +20,11 @@ from fedfraud.enrolment import JoinFolder
 from fedfraud.fixed_point import CountCodec, EvaluateCodec, TrainCodec, Words
 from fedfraud.identity import certificate_request, key_pem, new_key, public_key_sha256
 from fedfraud.layout import Codec, Layout
+from fedfraud.packing import Packing
 from fedfraud.standardise_codec import StandardiseCodec
 from fedfraud.trade_codec import TradeCodec
 from fedfraud.v1 import enrolment_pb2, federation_pb2, federation_pb2_grpc, model_pb2
-from fedfraud.wire import manifest_from_proto, recipe_from_proto, segments_from_proto
+from fedfraud.wire import PROTOCOL_VERSION, manifest_from_proto, recipe_from_proto, segments_from_proto
 from services.aggregator.server import serve
 from services.aggregator.settings import Settings
 from services.bank_client.trade import Judged, trade_of
@@ -126,18 +127,25 @@ class Upload:
     data: bytes
     vector_sha256: bytes
     word_count: int
+    packing: Packing | None = None
+    """None where it is to be masked."""
     disclosure: model_pb2.Disclosure | None = None
     masked_signature: bytes = b""
 
     def of(self, words: Words) -> "Upload":
-        """The same with other words, hashed and counted as they are."""
-        data = fixed_point.to_bytes(words)
-        return replace(self, data=data, vector_sha256=hashlib.sha256(data).digest(), word_count=len(words))
+        """The same with other words, hashed and counted as they are; packed where it is the right number."""
+        packed = self.packing is not None and len(words) == self.packing.word_count
+        data = self.packing.pack(words) if self.packing and packed else fixed_point.to_bytes(words)
+        return replace(self.sent_as(data), word_count=len(words))
+
+    def sent_as(self, data: bytes) -> "Upload":
+        """The same with other bytes, hashed as they are."""
+        return replace(self, data=data, vector_sha256=hashlib.sha256(data).digest())
 
     @property
     def words(self) -> Words:
-        """A copy, to be changed."""
-        return fixed_point.from_bytes(self.data).copy()
+        """What they are that are added; a copy, to be changed."""
+        return self.packing.unpack(self.data) if self.packing else fixed_point.from_bytes(self.data).copy()
 
     @property
     def header(self) -> Request:
@@ -173,7 +181,8 @@ def good_upload(
     manifest, recipe = manifest_from_proto(welcome.manifest), recipe_from_proto(instruction.recipe)
     layout = Layout(segments_from_proto(list(instruction.segments)), manifest, recipe)
     parts = [_good(codec, value, weight) for codec in layout.codecs.values()]
-    upload = Upload(instruction.key, welcome.fencing_number, instruction.model.model_sha256, b"", b"", 0)
+    packing = None if instruction.HasField("masking") else Packing(layout)
+    upload = Upload(instruction.key, welcome.fencing_number, instruction.model.model_sha256, b"", b"", 0, packing)
     return upload.of(np.concatenate(parts))
 
 
@@ -194,7 +203,7 @@ class HandBank:
 
     async def join(self) -> federation_pb2.Welcome:
         """Takes the seat's next lease."""
-        self.call = self.stub.Participate(federation_pb2.ParticipateRequest(protocol_version=1))
+        self.call = self.stub.Participate(federation_pb2.ParticipateRequest(protocol_version=PROTOCOL_VERSION))
         self.welcome = (await self.next()).welcome
         return self.welcome
 

@@ -26,6 +26,7 @@ from fedfraud.v1 import (
     operation_pb2_grpc,
     scoring_pb2,
 )
+from fedfraud.wire import PROTOCOL_VERSION
 from services.aggregator.authority import Authority
 from tests.federation.hands import DEADLINE, Aggregator, HandBank, Request, aggregator, end_of, pair, soon
 from tests.fedfraud.certificates import SmallCa, uri
@@ -53,7 +54,9 @@ class Rpc(NamedTuple):
 KINDS = {False: "unary", True: "stream"}
 BANK, REPORTER, OPERATOR = {"bank"}, {"reporter"}, {"operator"}
 MUTUAL = {
-    "FederationService/Participate": Rpc(BANK, federation_pb2.ParticipateRequest(protocol_version=1), OK),
+    "FederationService/Participate": Rpc(
+        BANK, federation_pb2.ParticipateRequest(protocol_version=PROTOCOL_VERSION), OK
+    ),
     "FederationService/GetVector": Rpc(BANK, federation_pb2.GetVectorRequest(vector_sha256=bytes(32)), NOT_FOUND),
     "FederationService/SubmitContribution": Rpc(
         BANK, Request(header=federation_pb2.ContributionHeader(fencing_number=0)), STALE

@@ -20,11 +20,11 @@ from tests.federation.waiting import until
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 STALE = grpc.StatusCode.FAILED_PRECONDITION
-BINS = 2 * 8192  # the histograms come first, then 4,097 coordinates, the weight and the clipped ones
-WORDS = BINS + 4097 + 2
-BYTES = 8 * WORDS
+BINS = 2 * 8192  # the histograms come first, then the weight and the clipped ones, then 4,097 coordinates
+WEIGHT, CLIPPED, HEAD = BINS, BINS + 1, BINS + 2
+WORDS = HEAD + 4097
+BYTES = 8 * HEAD + 4 * 4097
 BOUND = 3 * 4 * 2**24  # of bank-02: its weight times the clip
-COORDINATE, WEIGHT, CLIPPED = BINS, WORDS - 2, WORDS - 1
 
 
 @pytest.fixture(autouse=True, params=["in memory", "in a file"])
@@ -44,12 +44,24 @@ class Case(NamedTuple):
 
 
 def with_word(place: int, value: int) -> Callable[[Upload], list[Request]]:
-    """One word is another, and the hash is right."""
+    """One of the first words is another, and the hash is right."""
 
     def messages(upload: Upload) -> list[Request]:
-        words = upload.words
-        words[place] = np.int64(value).view(np.uint64)
-        return upload.of(words).messages
+        data = bytearray(upload.data)
+        start = place % (len(data) // 8) * 8
+        data[start : start + 8] = value.to_bytes(8, "little", signed=True)
+        return upload.sent_as(bytes(data)).messages
+
+    return messages
+
+
+def with_coordinate(place: int, value: int) -> Callable[[Upload], list[Request]]:
+    """One coordinate, before its weight, is another, and the hash is right."""
+
+    def messages(upload: Upload) -> list[Request]:
+        data, start = bytearray(upload.data), 8 * HEAD + 4 * place
+        data[start : start + 4] = value.to_bytes(4, "little", signed=True)
+        return upload.sent_as(bytes(data)).messages
 
     return messages
 
@@ -77,6 +89,12 @@ CASES = [
         INVALID,
         f"a contribution must have {WORDS} words, got {WORDS + 1}",
     ),
+    Case(
+        "the longer form of masked words",
+        lambda u: u.sent_as(fixed_point.to_bytes(u.words)).messages,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        f"a contribution must have the {BYTES} bytes it announced, got more",
+    ),
     Case("no words", lambda u: u.of(u.words[:0]).messages, INVALID, f"must have {WORDS} words, got 0"),
     Case("a negative length", lambda u: replace(u, word_count=-1).messages, INVALID, f"{WORDS} words, got -1"),
     Case("a length beyond memory", lambda u: replace(u, word_count=2**62).messages, INVALID, f"got {2**62}"),
@@ -94,15 +112,15 @@ CASES = [
     ),
     Case(
         "a coordinate above its bound",
-        with_word(COORDINATE, BOUND + 1),
+        with_coordinate(0, 4 * 2**24 + 1),
         INVALID,
-        f"a coordinate must lie within the weight times the clip, ±{BOUND}, got {BOUND + 1} at coordinate 0",
+        f"a coordinate must lie within the weight times the clip, ±{BOUND}, got {BOUND + 3} at coordinate 0",
     ),
     Case(
         "a coordinate below its bound",
-        with_word(COORDINATE + 4096, -BOUND - 1),
+        with_coordinate(4096, -4 * 2**24 - 1),
         INVALID,
-        f"±{BOUND}, got {-BOUND - 1} at coordinate 4096",
+        f"±{BOUND}, got {-BOUND - 3} at coordinate 4096",
     ),
     Case("the weight 0", with_word(WEIGHT, 0), INVALID, "a weight must be 1 to 1048576, got 0"),
     Case("a weight too large", with_word(WEIGHT, 2**20 + 1), INVALID, "a weight must be 1 to 1048576, got 1048577"),

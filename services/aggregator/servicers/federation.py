@@ -112,10 +112,11 @@ class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
             file, size, chunk = await asyncio.to_thread(_begun, path, self._reading.share)
             with file:  # a vector may be large: a piece at a time, whoever asks
                 yield chunk
-                offset = len(chunk)
+                offset, place = len(chunk), memoryview(b"")
                 while offset < size:
-                    share = self._reading.share
-                    piece: Part = _in_memory(file, share, offset) or await asyncio.to_thread(_read, file, share, offset)
+                    if len(place) != (share := self._reading.share):
+                        place = memoryview(bytearray(share))  # written over by each piece: what was yielded is sent
+                    piece: Part = _in_memory(file, place, offset) or await asyncio.to_thread(_read, file, share, offset)
                     yield piece
                     offset += len(piece)
         finally:
@@ -164,13 +165,12 @@ def _read(file: BinaryIO, share: int, offset: int) -> bytes:
     raise EOFError(f"a vector's file must stay as long as it is, {file.name} ends at {offset}")
 
 
-def _in_memory(file: BinaryIO, share: int, offset: int) -> Part:
-    """The same where the system has it in memory, as it mostly has a model that banks ask for: another thread is needed
-    for what waits for the disk alone. Nothing where it has not."""
+def _in_memory(file: BinaryIO, place: memoryview, offset: int) -> Part:
+    """The same, read into `place`, where the system has it in memory, as it mostly has a model that banks ask for:
+    another thread is needed for what waits for the disk alone. Nothing where it has not."""
     if not _AT_ONCE:
         return b""
-    piece = bytearray(share)
     try:
-        return memoryview(piece)[: os.preadv(file.fileno(), [piece], offset, _AT_ONCE)]
+        return place[: os.preadv(file.fileno(), [place], offset, _AT_ONCE)]
     except OSError:  # it is not in memory, or the file system cannot tell
         return b""

@@ -23,7 +23,7 @@ def make(request: pytest.FixtureRequest, vectors: Vectors, writer: Writer) -> Ca
     if request.param == "in memory":
         return lambda: InMemory(len(DATA))
     shared = room()
-    return lambda: InFile(len(DATA), vectors, writer, shared, slice(0, 0))
+    return lambda: InFile(len(DATA), vectors, writer, shared, len(DATA))
 
 
 def left(vectors: Vectors, tmp_path: Path) -> list[str]:
@@ -62,14 +62,14 @@ async def test_what_is_dropped_half_way_leaves_nothing(
 async def test_a_write_that_comes_after_the_drop_makes_no_file(
     vectors: Vectors, writer: Writer, tmp_path: Path
 ) -> None:
-    arriving = InFile(len(DATA), vectors, writer, room(), slice(0, 0))
+    arriving = InFile(len(DATA), vectors, writer, room(), len(DATA))
     arriving._drop()
     arriving._write([DATA])
     assert left(vectors, tmp_path) == []
 
 
 async def test_a_disk_that_fails_is_said_so_and_noted(vectors: Vectors, writer: Writer, tmp_path: Path) -> None:
-    arriving = InFile(len(DATA), Vectors(tmp_path / "gone"), writer, room(), slice(0, 0))
+    arriving = InFile(len(DATA), Vectors(tmp_path / "gone"), writer, room(), len(DATA))
     with pytest.raises(NotStored, match=r"^what arrives must be made durable, the disk said: .*No such file"):
         await filled(arriving)
     assert "No such file" in writer.failure

@@ -37,4 +37,4 @@ def test_threads_share_two_arenas() -> None:
         return int(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
 
     assert arenas("") > 2
-    assert arenas("from services.aggregator.memory import share_arenas; share_arenas()") <= 2
+    assert arenas("from services.aggregator.memory import share_memory; share_memory()") <= 2

@@ -23,7 +23,7 @@ def left(tmp_path: Path) -> list[Path]:
 
 
 async def given_in_a_file(vectors: Vectors, writer: Writer, seat: str) -> None:
-    arriving = InFile(len(NEW), vectors, writer, room(), slice(0, 0))
+    arriving = InFile(len(NEW), vectors, writer, room(), len(NEW))
     await arriving.take(NEW)
     assert await arriving.end() == hashlib.sha256(NEW).digest()
     arriving.keep(vectors, NEXT, seat)

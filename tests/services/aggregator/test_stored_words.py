@@ -6,15 +6,18 @@ import numpy as np
 import pytest
 
 from fedfraud.errors import Invalid
-from fedfraud.fixed_point import Segment, TrainCodec, Words, to_bytes
-from fedfraud.layout import Layout
+from fedfraud.fixed_point import Segment, Words, to_bytes
+from fedfraud.layout import Layout, train_codec
 from fedfraud.manifest import Manifest
+from fedfraud.packing import Packing
 from fedfraud.recipe import recipe_named
 from fedfraud.transactions import TUTORIAL
 from services.aggregator import stored_words
 
 MANIFEST = Manifest("tutorial", TUTORIAL, (1,))  # 33 parameters
 LAYOUT = Layout((Segment.EVALUATE, Segment.TRAIN), MANIFEST, recipe_named("default"))
+PACKING = Packing(LAYOUT)
+TRAIN = train_codec(MANIFEST, recipe_named("default"))
 
 
 @pytest.fixture(autouse=True)
@@ -27,22 +30,21 @@ def stored(path: Path, words: Words) -> Path:
     return path
 
 
-def passed(words: Words, place: slice, length: int = 8) -> stored_words.Extremes:
-    extremes, data = stored_words.Extremes(place), to_bytes(words)
+def passed(data: bytes, head_bytes: int, length: int) -> stored_words.Extremes:
+    extremes = stored_words.Extremes(head_bytes)
     for start in range(0, len(data), length):
         extremes.take(data[start : start + length])
     return extremes
 
 
-def checked(path: Path, words: Words, length: int = 8) -> None:
-    stored_words.check(stored(path, words), LAYOUT, passed(words, stored_words.update_place(LAYOUT), length))
+def checked(path: Path, data: bytes, length: int = 8) -> None:
+    path.write_bytes(data)
+    stored_words.check(path, LAYOUT, PACKING, passed(data, PACKING.head_bytes, length))
 
 
 def contribution(value: float, weight: int) -> Words:
-    codec = LAYOUT.codecs[Segment.TRAIN]
-    assert isinstance(codec, TrainCodec)
-    scores = np.zeros(LAYOUT.length - codec.length, np.uint64)
-    return np.concatenate([scores, codec.encode(np.full(33, value, np.float32), weight)])
+    scores = np.zeros(LAYOUT.length - TRAIN.length, np.uint64)
+    return np.concatenate([scores, TRAIN.encode(np.full(33, value, np.float32), weight)])
 
 
 def test_blocks_are_the_words_and_the_last_one_is_shorter(tmp_path: Path) -> None:
@@ -58,52 +60,83 @@ def test_a_file_that_ends_too_early_is_refused(tmp_path: Path) -> None:
         stored_words.read(path, slice(2, 4))
 
 
-def test_a_sum_of_files_is_exact_modulo_2_to_the_64(tmp_path: Path) -> None:
-    paths = [
-        stored(tmp_path / "one", np.array([1, 2, 2**64 - 1], np.uint64)),
-        stored(tmp_path / "two", np.array([4, 0, 2], np.uint64)),
-    ]
-    assert np.concatenate(list(stored_words.added(paths, 3))).tolist() == [5, 2, 1]
+@pytest.mark.parametrize("segments", [(Segment.EVALUATE, Segment.TRAIN), (Segment.TRAIN, Segment.EVALUATE)])
+@pytest.mark.parametrize("whole_bytes", [0, 1 << 20])
+def test_a_sum_of_files_is_that_of_their_words(
+    tmp_path: Path, segments: tuple[Segment, ...], whole_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored_words, "_WHOLE_BYTES", whole_bytes)
+    monkeypatch.setattr(stored_words, "BLOCK_WORDS", 7)
+    packing, draws = Packing(Layout(segments, MANIFEST, recipe_named("default"))), np.random.default_rng(7)
+    paths, expected = [], np.zeros(packing.word_count, np.uint64)
+    for weight in (1, 3, 2**20):
+        scores = draws.integers(0, 9, 2 * 8192).astype(np.uint64)
+        update = TRAIN.encode(draws.normal(0, 3, 33).astype(np.float32), weight)
+        words = np.concatenate([scores if segment is Segment.EVALUATE else update for segment in segments])
+        expected += words
+        paths.append(tmp_path / str(weight))
+        paths[-1].write_bytes(packing.pack(words))
+    assert np.concatenate(list(stored_words.added(paths, packing))).tolist() == expected.tolist()
+
+
+def test_a_sum_of_words_without_an_update_is_exact_modulo_2_to_the_64(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packing = Packing(Layout((Segment.EVALUATE,), MANIFEST, recipe_named("default")))
+    one, two = (np.full(packing.word_count, word, np.uint64) for word in (2**64 - 1, 3))
+    paths = [stored(tmp_path / "one", one), stored(tmp_path / "two", two)]
+    for whole_bytes in (0, 1 << 20):
+        monkeypatch.setattr(stored_words, "_WHOLE_BYTES", whole_bytes)
+        monkeypatch.setattr(stored_words, "BLOCK_WORDS", 10_000)
+        assert set(np.concatenate(list(stored_words.added(paths, packing))).tolist()) == {2}
+
+
+def test_a_contribution_s_file_that_ends_too_early_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "short"
+    path.write_bytes(PACKING.pack(contribution(1.0, 3))[:-4])
+    for whole_bytes in (0, 1 << 20):
+        monkeypatch.setattr(stored_words, "_WHOLE_BYTES", whole_bytes)
+        with pytest.raises(Invalid, match=rf"^a contribution must have {PACKING.size} bytes, "):
+            list(stored_words.added([path], PACKING))
 
 
 def test_a_stored_contribution_within_its_bounds_is_taken(tmp_path: Path) -> None:
-    checked(tmp_path / "good", contribution(4.0, 3))
+    checked(tmp_path / "good", PACKING.pack(contribution(4.0, 3)))
 
 
 @pytest.mark.parametrize(
-    ("place", "word", "sentence"),
+    ("start", "length", "value", "sentence"),
     [
-        (-3, 3 * 4 * 2**24 + 1, "a coordinate must lie within the weight times the clip, .* at coordinate 32"),
-        (-35, 2**64 - 3 * 4 * 2**24 - 1, "a coordinate must lie within the weight times the clip, .* at coordinate 0"),
-        (-2, 0, "a weight must be 1 to 1048576, got 0"),
-        (-1, 34, "clipped coordinates must be 0 to 33, got 34"),
-        (0, 2**35, "a histogram count must be at most 17179869184, got 34359738368"),
+        (-4, 4, 4 * 2**24 + 1, "a coordinate must lie within the weight times the clip, .* at coordinate 32"),
+        (-132, 4, -4 * 2**24 - 1, "a coordinate must lie within the weight times the clip, .* at coordinate 0"),
+        (-148, 8, 0, "a weight must be 1 to 1048576, got 0"),
+        (-140, 8, 34, "clipped coordinates must be 0 to 33, got 34"),
+        (0, 8, 2**35, "a histogram count must be at most 17179869184, got 34359738368"),
     ],
 )
 def test_a_stored_contribution_beyond_its_bounds_is_refused(
-    tmp_path: Path, place: int, word: int, sentence: str
+    tmp_path: Path, start: int, length: int, value: int, sentence: str
 ) -> None:
-    words = contribution(1.0, 3)
-    words[place] = word
-    for length in (1, 5, 8, 100_001, 200_000):
+    data = bytearray(PACKING.pack(contribution(1.0, 3)))
+    start %= len(data)
+    data[start : start + length] = value.to_bytes(length, "little", signed=True)
+    for piece in (1, 5, 8, 100_001, 200_000):
         with pytest.raises(Invalid, match=f"^{sentence}"):
-            checked(tmp_path / "bad", words, length)
+            checked(tmp_path / "bad", bytes(data), piece)
     with pytest.raises(Invalid, match=f"^{sentence}"):
-        LAYOUT.check(words)
+        LAYOUT.check(PACKING.unpack(data))
 
 
 def test_a_stored_contribution_of_another_length_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Invalid, match=rf"^a contribution must have {LAYOUT.length} words, got {LAYOUT.length - 1}$"):
-        checked(tmp_path / "short", contribution(1.0, 3)[1:])
+    sentence = rf"^a contribution must have {PACKING.size} bytes, got {PACKING.size - 4}$"
+    with pytest.raises(Invalid, match=sentence):
+        checked(tmp_path / "short", PACKING.pack(contribution(1.0, 3))[:-4])
 
 
-@pytest.mark.parametrize("length", [1, 3, 7, 8, 9, 16, 27, 100])
-def test_the_extremes_of_a_place_are_found_whatever_the_pieces(length: int) -> None:
-    words = np.array([-9, 9, 3, -4, 5, -9, 9], np.int64).view(np.uint64)
-    assert passed(words, slice(2, 5), length).words.view(np.int64).tolist() == [-4, 5]
-    assert passed(words, slice(1, 2), length).words.view(np.int64).tolist() == [0, 9]
-    assert passed(words, slice(0, 0), length).words.tolist() == [0, 0]
-
-
-def test_a_contribution_without_an_update_has_an_empty_place_for_it() -> None:
-    assert stored_words.update_place(Layout((Segment.EVALUATE,), MANIFEST, recipe_named("default"))) == slice(0, 0)
+@pytest.mark.parametrize("length", [1, 3, 4, 7, 8, 9, 16, 27, 100])
+@pytest.mark.parametrize("head_bytes", [0, 8, 16])
+def test_the_extremes_of_the_coordinates_are_found_whatever_the_pieces(length: int, head_bytes: int) -> None:
+    data = np.full(head_bytes // 4, -99, np.int32).tobytes() + np.array([3, -4, 5, -1], np.int32).tobytes()
+    assert passed(data, head_bytes, length).found.tolist() == [-4, 5]
+    assert passed(data[: head_bytes + 4], head_bytes, length).found.tolist() == [0, 3]
+    assert passed(data[:head_bytes], head_bytes, length).found.tolist() == [0, 0]

@@ -84,7 +84,8 @@ class Others:
 
     def released(self) -> Released:
         inputs = inputs_of(self.attempt.parameters).sha256
-        return Released(RoundKey("run-1", 1, 0), P.model_sha256, inputs, fixed_point.to_bytes(self.words), None, "said")
+        data = fixed_point.to_bytes(self.words)
+        return Released(RoundKey("run-1", 1, 0), P.model_sha256, inputs, data, len(self.words), None, "said")
 
     def answer(self, bank: Attempts) -> bytes:
         """This bank's answer to the present stage goes in; its bytes."""

@@ -12,9 +12,10 @@ from fedfraud import fixed_point
 from fedfraud.errors import Invalid
 from fedfraud.feature_plan import FeaturePlan
 from fedfraud.fixed_point import EvaluateCodec, Segment, TrainCodec
-from fedfraud.layout import count_codec
+from fedfraud.layout import Layout, count_codec
 from fedfraud.manifest import Manifest
 from fedfraud.model import RunState, initial_vector, model_sha256
+from fedfraud.packing import Packing
 from fedfraud.recipe import Recipe
 from fedfraud.standardise_codec import StandardiseCodec
 from fedfraud.trade import DayField
@@ -63,8 +64,10 @@ def task(
     )
 
 
-def words(released: Released) -> fixed_point.Words:
-    return fixed_point.from_bytes(released.data)
+def words(released: Released, *segments: Segment) -> fixed_point.Words:
+    """Of a plain contribution; without a segment named, one that trains nothing."""
+    layout = Layout(segments, MANIFEST, RECIPE) if segments else None
+    return Packing(layout).unpack(released.data) if layout else fixed_point.from_bytes(released.data)
 
 
 def test_the_training_rows_alone_are_summed(tmp_path: Path) -> None:
@@ -84,7 +87,7 @@ def test_the_validation_rows_alone_are_scored(tmp_path: Path) -> None:
 def test_training_gives_an_update_with_the_banks_weight_and_the_same_bits_again(tmp_path: Path) -> None:
     contributor = bank(tmp_path)
     released = contributor.contribute(task(Segment.TRAIN), never)
-    summed = TrainCodec(MANIFEST.parameter_count, RECIPE.clip).decode(words(released))
+    summed = TrainCodec(MANIFEST.parameter_count, RECIPE.clip).decode(words(released, Segment.TRAIN))
     assert summed.weight == 85 * 1000
     assert 0 < np.abs(summed.average).max() < 1
     others = [
@@ -113,12 +116,22 @@ def test_a_contribution_that_was_made_is_sent_again_and_not_made_again(tmp_path:
 def test_what_was_kept_is_no_answer_to_a_round_that_asks_for_another_segment(tmp_path: Path) -> None:
     contributor = bank(tmp_path)
     kept = contributor.contribute(task(Segment.EVALUATE), never)
-    assert len(words(contributor.contribute(task(Segment.TRAIN), never))) != len(words(kept))
+    assert len(contributor.contribute(task(Segment.TRAIN), never).data) != len(kept.data)
 
 
 def test_a_round_of_two_segments_is_one_contribution(tmp_path: Path) -> None:
-    released = bank(tmp_path).contribute(task(Segment.EVALUATE, Segment.TRAIN), never)
-    assert len(words(released)) == 2 * 8192 + MANIFEST.parameter_count + 2
+    contributor, segments = bank(tmp_path), (Segment.EVALUATE, Segment.TRAIN)
+    released = contributor.contribute(task(*segments), never)
+    assert len(words(released, *segments)) == 2 * 8192 + MANIFEST.parameter_count + 2
+
+
+def test_what_is_to_be_masked_leaves_the_trainer_as_words_and_is_the_same_contribution(tmp_path: Path) -> None:
+    contributor, segments = bank(tmp_path), (Segment.EVALUATE, Segment.TRAIN)
+    plain = contributor.contribute(task(*segments), never)
+    masked = contributor.contribute(replace(task(*segments, number=3), masked=True), never)
+    assert fixed_point.from_bytes(masked.data).tolist() == words(plain, *segments).tolist()
+    assert len(masked.data) - len(plain.data) == 4 * MANIFEST.parameter_count
+    assert plain.word_count == masked.word_count
 
 
 def test_a_model_is_needed_to_train_or_evaluate(tmp_path: Path) -> None:

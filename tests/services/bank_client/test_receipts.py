@@ -156,7 +156,7 @@ def test_a_journal_key_that_is_not_the_aggregators_is_refused(tmp_path: Path) ->
 
 
 def test_the_outbox_gives_back_its_one_contribution_to_that_rounds_task_alone(tmp_path: Path) -> None:
-    outbox, released = Outbox(tmp_path), Released(ROUND, b"m" * 32, b"t" * 32, bytes(80), None, "")
+    outbox, released = Outbox(tmp_path), Released(ROUND, b"m" * 32, b"t" * 32, bytes(80), 10, None, "")
     assert outbox.find(ROUND, b"t" * 32) is None
     outbox.keep(released)
     found = Outbox(tmp_path).find(ROUND, b"t" * 32)
@@ -170,7 +170,7 @@ def test_the_outbox_gives_back_its_one_contribution_to_that_rounds_task_alone(tm
 
 
 def test_a_shorter_contribution_leaves_nothing_of_the_longer_one_that_it_is_written_over(tmp_path: Path) -> None:
-    outbox, released = Outbox(tmp_path), Released(ROUND, b"m" * 32, b"t" * 32, bytes(8000), None, "")
+    outbox, released = Outbox(tmp_path), Released(ROUND, b"m" * 32, b"t" * 32, bytes(8000), 1000, None, "")
     for kept in (released, replace(released, key=RoundKey("run", 3, 1), data=b"8 bytes!")):
         outbox.keep(kept)
         (path,) = tmp_path.iterdir()
@@ -182,7 +182,7 @@ def test_a_shorter_contribution_leaves_nothing_of_the_longer_one_that_it_is_writ
 def test_a_contribution_that_a_killed_process_had_half_written_over_the_former_is_neither(
     tmp_path: Path, written: int
 ) -> None:
-    outbox, former = Outbox(tmp_path), Released(ROUND, b"m" * 32, b"t" * 32, bytes(80), None, "")
+    outbox, former = Outbox(tmp_path), Released(ROUND, b"m" * 32, b"t" * 32, bytes(80), 10, None, "")
     outbox.keep(former)
     newer = replace(former, key=RoundKey("run", 3, 1), data=b"another!" * 10)
     begun, before = newer.to_bytes(), former.to_bytes()
@@ -199,7 +199,7 @@ def test_the_name_of_a_file_whose_first_write_failed_is_made_durable_with_the_ne
 ) -> None:
     synced: list[Path] = []
     monkeypatch.setattr(outbox_module, "sync_folder", synced.append)
-    outbox, released = Outbox(tmp_path), Released(ROUND, b"m" * 32, b"t" * 32, bytes(80), None, "")
+    outbox, released = Outbox(tmp_path), Released(ROUND, b"m" * 32, b"t" * 32, bytes(80), 10, None, "")
     with monkeypatch.context() as failing:
         failing.setattr(os, "fsync", Mock(side_effect=OSError(28, "No space left on device")))
         with pytest.raises(NotStored, match="No space left on device"):
@@ -211,7 +211,7 @@ def test_the_name_of_a_file_whose_first_write_failed_is_made_durable_with_the_ne
 
 
 def test_what_was_kept_is_forgotten_when_it_is_erased(tmp_path: Path) -> None:
-    outbox, released = Outbox(tmp_path), Released(ROUND, b"m" * 32, b"t" * 32, bytes(80), None, "")
+    outbox, released = Outbox(tmp_path), Released(ROUND, b"m" * 32, b"t" * 32, bytes(80), 10, None, "")
     outbox.keep(released)
     outbox.erase()
     assert outbox.find(ROUND, b"t" * 32) is None

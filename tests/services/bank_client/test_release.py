@@ -10,6 +10,7 @@ from fedfraud.errors import Invalid
 from fedfraud.fixed_point import EvaluateCodec, Segment, TrainCodec
 from fedfraud.layout import Layout
 from fedfraud.manifest import Manifest
+from fedfraud.packing import Packing
 from fedfraud.recipe import Recipe
 from fedfraud.standardise_codec import StandardiseCodec
 from fedfraud.transactions import Feature
@@ -25,6 +26,10 @@ RECIPE = Recipe("r", 0.1, 8, clip=4.0)
 KEY, MODEL, TASK = RoundKey("run", 2, 1), b"m" * 32, b"t" * 32
 LABELS = np.array([False, True])
 NOT_FINITE = [float("nan"), float("inf"), -float("inf")]
+
+
+def words_of(released: Released, *segments: Segment) -> fixed_point.Words:
+    return Packing(Layout(segments, MANIFEST, RECIPE)).unpack(released.data)
 
 
 def door(*segments: Segment) -> ReleaseDoor:
@@ -49,7 +54,7 @@ def test_whether_scores_and_updates_leave_does_not_tell_on_which_rows_a_model_ov
     opened.evaluate(np.array([0.0, value]), LABELS)
     opened.train(update, 3)
     layout = Layout((Segment.EVALUATE, Segment.TRAIN), MANIFEST, RECIPE)
-    words = fixed_point.from_bytes(opened.release(None).data)
+    words = words_of(opened.release(None), *layout.codecs)
     layout.check(words)
     legitimate, frauds = EvaluateCodec().decode(layout.part(words, Segment.EVALUATE))
     assert (legitimate.sum(), frauds.sum()) == (1, 1)
@@ -72,7 +77,7 @@ def test_a_weight_out_of_bounds_stays_in_the_bank() -> None:
 def test_every_coordinate_is_clipped_and_counted() -> None:
     opened = door(Segment.TRAIN)
     opened.train(np.array([5, -5, 4, -4, 0], np.float32), 3)
-    summed = TrainCodec(PARAMETERS, 4.0).decode(fixed_point.from_bytes(opened.release(None).data))
+    summed = TrainCodec(PARAMETERS, 4.0).decode(words_of(opened.release(None), Segment.TRAIN))
     assert summed.average.tolist() == [4.0, -4.0, 4.0, -4.0, 0.0]
     assert (summed.weight, summed.clipped) == (3, 2)
 
@@ -82,7 +87,7 @@ def test_the_segments_leave_in_the_layouts_order_whatever_order_they_came_in() -
     opened.train(np.ones(PARAMETERS, np.float32), 1)
     opened.evaluate(np.array([-1.0, 1.0]), LABELS)
     released = opened.release(None)
-    words = fixed_point.from_bytes(released.data)
+    words = words_of(released, Segment.EVALUATE, Segment.TRAIN)
     legitimate, fraud = EvaluateCodec().decode(words[: EvaluateCodec().length])
     assert (legitimate.sum(), fraud.sum(), len(words)) == (1, 1, 2 * 8192 + PARAMETERS + 2)
     assert released.sha256 == hashlib.sha256(released.data).digest()
@@ -109,11 +114,11 @@ def test_sums_of_rows_are_what_standardise_lets_out() -> None:
 
 def test_an_upload_is_one_header_and_chunks_of_the_length_that_is_asked_for() -> None:
     data = bytes(range(256)) * 4096 + bytes(8)  # a mebibyte and a word
-    released = Released(KEY, MODEL, TASK, data, Disclosure(row_count=5, fraud_rate=0.2), "")
+    released = Released(KEY, MODEL, TASK, data, 7, Disclosure(row_count=5, fraud_rate=0.2), "")
     first, *chunks = map(Request.FromString, released.requests(3, 2**14))
     header = first.header
     assert round_key_from_proto(header.key) == KEY
-    assert (header.fencing_number, header.model_sha256, header.word_count) == (3, MODEL, len(data) // 8)
+    assert (header.fencing_number, header.model_sha256, header.word_count) == (3, MODEL, 7)
     assert header.vector_sha256 == released.sha256
     assert disclosure_from_proto(header.disclosure) == released.disclosure
     assert [len(request.chunk) for request in chunks] == [2**14] * 64 + [8]
@@ -121,7 +126,7 @@ def test_an_upload_is_one_header_and_chunks_of_the_length_that_is_asked_for() ->
 
 
 def test_a_bank_that_discloses_nothing_sends_no_disclosure() -> None:
-    first = Request.FromString(next(Released(KEY, MODEL, TASK, b"", None, "").requests(1, 2**14)))
+    first = Request.FromString(next(Released(KEY, MODEL, TASK, b"", 0, None, "").requests(1, 2**14)))
     assert not first.header.HasField("disclosure")
 
 
@@ -139,16 +144,25 @@ def test_a_release_says_what_left_how_large_it_is_and_what_protects_it() -> None
     assert opened.release(Disclosure(row_count=2)).record == f"{alone}; {named}"
 
 
+@pytest.mark.parametrize(("masked", "size"), [(False, 4 * PARAMETERS + 16), (True, 8 * PARAMETERS + 16)])
+def test_a_release_names_the_bytes_that_leave_packed_or_to_be_masked(masked: bool, size: int) -> None:
+    opened = ReleaseDoor(Layout((Segment.TRAIN,), MANIFEST, RECIPE), KEY, MODEL, TASK, masked=masked)
+    opened.train(np.ones(PARAMETERS, np.float32), 3)
+    released = opened.release(None)
+    assert len(released.data) == size
+    assert released.record.startswith(f"train, {size} bytes: ")
+
+
 @pytest.mark.parametrize("disclosure", [None, Disclosure(row_count=5, fraud_rate=0.2)])
 def test_a_contribution_that_was_stored_is_the_same_when_it_is_sent(disclosure: Disclosure | None) -> None:
-    released = Released(KEY, MODEL, TASK, b"8 bytes!", disclosure, "said when it was made")
+    released = Released(KEY, MODEL, TASK, b"8 bytes!", 1, disclosure, "said when it was made")
     again = Released.from_bytes(released.to_bytes())
     assert list(again.requests(3, 8)) == list(released.requests(3, 8))
     assert (again.key, again.model_sha256, again.inputs_sha256, again.disclosure) == (KEY, MODEL, TASK, disclosure)
 
 
 def test_a_stored_contribution_of_which_a_byte_is_lost_or_changed_is_not_sent() -> None:
-    stored = Released(KEY, MODEL, TASK, bytes(80), None, "").to_bytes()
+    stored = Released(KEY, MODEL, TASK, bytes(80), 10, None, "").to_bytes()
     for broken in (b"", stored[:4], stored[:-1], stored[:-1] + b"x", b"\xff" * 40):
         with pytest.raises(Invalid, match=r"^a stored contribution must "):
             Released.from_bytes(broken)
