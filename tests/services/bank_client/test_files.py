@@ -100,7 +100,7 @@ def test_little_of_a_file_is_held_at_a_time_however_the_file_is_written(tmp_path
     for chunk in sources.file_source(tmp_path / name, ",").chunks(["time", "amount"], Findings()):
         assert len(chunk) > 0
         most = max(most, pa.total_allocated_bytes() - before)
-    assert most < 40_000_000  # of CSV 32 blocks of 1 MiB are read ahead
+    assert most < 56_000_000  # of CSV 32 blocks of 1 MiB are read ahead, and what was made of some waits beside them
 
 
 @pytest.mark.parametrize("stored_as", ["text", "dictionary"])
