@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/peers/set_up.py     # once: environments for the frameworks; what is missing is left out
     .venv/bin/python benchmarks/tutorial.py
-    .venv/bin/python benchmarks/tutorial.py --only plain,secure,bare --runs 3
+    .venv/bin/python benchmarks/tutorial.py --only "plain,bare loop,Flower simulation"
 
 Everybody has the same shards, network, optimiser and batches (recipe `tutorial`), averages by rows and evaluates each
 round. Ours is the whole of `python -m services`, to its report: keys and certificates, mutual TLS, the scaler's round,
@@ -49,7 +49,7 @@ FRAMEWORKS = {
 }
 """Their environment, and how many times as fast we are to be: end to end, and in a warm round."""
 SHARES = "Flower simulation"
-"""Whose clients share a process for each core."""
+"""Whose clients share a process for each core. It is the quickest of them and runs as often as ours."""
 AIMS = {
     "plain": {"quorum to model s": 3.0, "wall s": 8.0, "CPU s": 12.0},
     "secure": {"quorum to model s": 5.0, "wall s": 10.0, "CPU s": 16.0},
@@ -210,13 +210,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(each.replace(",", "") for each in every), help="which, with commas")
     parser.add_argument("--banks", type=int, default=10)
-    parser.add_argument("--runs", type=int, default=3, help="of ours and of the bare loop; the frameworks run once")
+    parser.add_argument(
+        "--runs", type=int, default=3, help=f"of ours, of the bare loop and of {SHARES}; the others run once"
+    )
     add_json(parser)
     asked = parser.parse_args()
     report = Report("tutorial", f"{asked.banks} banks, {ROUNDS} rounds, the tutorial's recipe")
     report.begin()
     rows: dict[str, Row] = {}
-    turns = in_turn([name for name in every if name.replace(",", "") in asked.only.split(",")], asked.runs)
+    known = {name.replace(",", ""): name for name in every}
+    if unknown := [name for name in asked.only.split(",") if name not in known]:
+        parser.error(f"--only must be of {', '.join(known)}, got {unknown[0]!r}")
+    turns = in_turn([name for short, name in known.items() if short in asked.only.split(",")], asked.runs)
     found: dict[str, list[Row]] = {name: [] for name in turns}
     for name in turns:
         found[name].append(_run(_measure(name), asked.banks))
@@ -229,10 +234,11 @@ def main() -> None:
 
 
 def in_turn(names: Sequence[str], runs: int) -> list[str]:
-    """Ours and the bare loop again and again, each framework once in between: a machine that is slow for a while is so
-    for all."""
-    own, others = [name for name in names if name not in FRAMEWORKS], [name for name in names if name in FRAMEWORKS]
-    pairs = zip_longest([own] * runs, ([other] for other in others), fillvalue=())
+    """Ours, the bare loop and the framework that is the quickest again and again, each other one once in between: a
+    machine that is slow for a while is so for all."""
+    once = [name for name in names if name in FRAMEWORKS and name != SHARES]
+    often = [name for name in names if name not in once]
+    pairs = zip_longest([often] * runs, ([other] for other in once), fillvalue=())
     return [name for pair in pairs for part in pair for name in part]
 
 

@@ -65,8 +65,19 @@ def test_ours_is_compared_with_each_that_ran() -> None:
 def test_ours_run_again_and_again_with_the_frameworks_in_between() -> None:
     names = ["plain", "bare loop", "Flower simulation", "NVFlare POC"]
     once = ["plain", "bare loop"]
-    assert tutorial.in_turn(names, 3) == [*once, "Flower simulation", *once, "NVFlare POC", *once]
-    assert tutorial.in_turn(names, 1) == [*once, "Flower simulation", "NVFlare POC"]
+    often = [*once, "Flower simulation"]  # it runs as often as ours, for it is quick
+    assert tutorial.in_turn(names, 3) == [*often, "NVFlare POC", *often, *often]
+    assert tutorial.in_turn(names, 1) == [*often, "NVFlare POC"]
+
+
+def test_a_kind_that_there_is_not_is_refused_by_name(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["tutorial.py", "--only", "plain,bare"])
+    with pytest.raises(SystemExit):
+        tutorial.main()
+    assert "--only must be of plain, plain hosted, secure, " in (said := capsys.readouterr().err)
+    assert said.endswith("got 'bare'\n")
 
 
 def test_of_several_runs_the_medians_count_and_a_failure_shows() -> None:
