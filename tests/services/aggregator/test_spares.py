@@ -1,8 +1,11 @@
 """Files that are written over: nothing of the former round is in them or left beside them."""
 
 import hashlib
+import os
+import resource
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -94,6 +97,37 @@ def test_no_file_that_is_there_already_is_opened_as_a_new_one(tmp_path: Path) ->
     (tmp_path / "there").write_bytes(b"whole")
     with pytest.raises(FileExistsError):
         Spares(tmp_path).open(tmp_path / "there")
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """As with more banks than the process may have files open: names can be given, and nothing can be opened."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_spare_file_that_cannot_be_opened_is_not_left_behind(vectors: Vectors, tmp_path: Path) -> None:
+    given(vectors, "bank-01")
+    with no_descriptor_left(), pytest.raises(OSError, match="Too many open files"):
+        vectors.open_arriving(vectors.arriving())
+    assert not left(tmp_path)
+
+
+def test_files_whose_names_cannot_be_made_durable_are_not_left_behind(tmp_path: Path) -> None:
+    former = tmp_path / "former"
+    former.mkdir()
+    (former / "bank-01.u64").write_bytes(LONG)
+    folder = tmp_path / "arriving"
+    folder.mkdir()
+    with no_descriptor_left(), pytest.raises(OSError, match="Too many open files"):
+        Spares(folder).fill([former / "bank-01.u64"])
+    assert not left(tmp_path)
 
 
 class Taken(list[Path]):
