@@ -1,5 +1,6 @@
 """Files that are written over: nothing of the former round is in them or left beside them."""
 
+import asyncio
 import hashlib
 import os
 import resource
@@ -16,6 +17,7 @@ from services.aggregator.arriving import InFile, room
 from services.aggregator.spares import Spares
 from services.aggregator.vectors import Vectors
 from services.aggregator.writer import Writer
+from tests.faults.small_disk import fill, small_disk
 
 KEY, NEXT = RoundKey("run", 1, 1), RoundKey("run", 2, 1)
 LONG, NEW = b"old!" * (1 << 19), bytes(range(256)) * 4096  # twice what comes after it
@@ -91,6 +93,20 @@ def test_nothing_is_spare_on_a_disk_that_runs_full(
     given(vectors, "bank-01")
     assert not left(tmp_path)
     assert not vectors.contribution(KEY, "bank-01").exists()
+
+
+async def test_a_disk_that_is_full_gets_the_space_of_spare_files_back(tmp_path: Path, writer: Writer) -> None:
+    disk = tmp_path / "disk"
+    with small_disk(disk, 8):
+        vectors = Vectors(disk)
+        vectors.prepare()
+        given(vectors, "bank-01")
+        fill(disk)
+        probing = asyncio.create_task(writer.probe(disk, vectors.forget_spares, lambda: None))
+        async with asyncio.timeout(10):  # what nobody can send again, as a round's sum
+            await writer.insist((disk / "sum").write_bytes, LONG[: 1 << 20])
+        probing.cancel()
+        assert not list((disk / "arriving").iterdir())
 
 
 def test_no_file_that_is_there_already_is_opened_as_a_new_one(tmp_path: Path) -> None:
