@@ -22,6 +22,8 @@ from services.aggregator.writer import Writer
 MEMORY_BYTES = 1 << 20
 """What a contribution may have at most to wait in memory until it is whole."""
 _WAITING_BYTES, _LEAST_WRITE_BYTES, _MOST_WRITE_BYTES = 8 << 20, 1 << 16, 1 << 18
+_CHUNK_BYTES = 1 << 9
+"""What a chunk that waits takes besides its bytes; a caller may send chunks of one byte."""
 
 
 def room() -> Room:
@@ -102,7 +104,7 @@ class InFile:
     async def take(self, chunk: Part) -> None:
         """See Arriving; returns when memory has room for the next one."""
         self._waiting.append(chunk)
-        self._waiting_bytes += len(chunk)
+        self._waiting_bytes += len(chunk) + _CHUNK_BYTES
         self.received += len(chunk)
         if self._waiting_bytes >= self._room.share:
             await self._writer.beside(self._write, self._taken())

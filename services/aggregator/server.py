@@ -157,7 +157,7 @@ async def _serve(
     log.info("serving", port=port, enrolment_port=enrolment_port, expected_banks=settings.expected_banks)
     ready(port, enrolment_port)
     tasks = [
-        asyncio.create_task(writer.probe(settings.data_dir, journal.write_again)),
+        asyncio.create_task(writer.probe(settings.data_dir, vectors.forget_spares, journal.write_again)),
         asyncio.create_task(_sweep(settings.retention_hours * 3600, writer, vectors, conductor)),
     ]
     if settings.simulation:

@@ -6,6 +6,7 @@ first; databases keep their log's files for the same reason.
 
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
 from typing import BinaryIO
@@ -29,16 +30,28 @@ class Spares:
         self.clear()
         if not files or shutil.disk_usage(self._folder).free < sum(file.stat().st_size for file in files):
             return
-        taken = [file.replace(self.path()) for file in files]
-        for folder in (self._folder, files[0].parent):  # after a loss of power no old name may show what comes in
-            sync_folder(folder)
+        taken: list[Path] = []
+        try:
+            for file in files:
+                taken.append(file.replace(self.path()))  # those before one that fails are known
+            for folder in (self._folder, files[0].parent):  # after a loss of power no old name may show what comes in
+                sync_folder(folder)
+        except BaseException:
+            _remove(taken)
+            raise
         self._files = taken
 
     def open(self, path: Path) -> BinaryIO:
         """A file of this name in the folder to write from its start, a spare one if there is one; what is behind the
         end of what was written is to be cut off."""
         spare = self._take()
-        return path.open("xb") if spare is None else spare.replace(path).open("r+b")
+        if spare is None:
+            return path.open("xb")
+        try:
+            return spare.replace(path).open("r+b")
+        except BaseException:  # the process may have no descriptor left; nobody else would know of the file
+            _remove([spare, path])
+            raise
 
     def path(self) -> Path:
         """A name in the folder that does not count: another one each time."""
@@ -47,7 +60,7 @@ class Spares:
     def clear(self) -> None:
         """Takes them off the disk."""
         while (spare := self._take()) is not None:
-            spare.unlink(missing_ok=True)
+            _remove([spare])
 
     def _take(self) -> Path | None:
         """One of them, for the caller alone: threads that write what arrives ask while the round's end clears."""
@@ -55,3 +68,10 @@ class Spares:
             return self._files.pop()
         except IndexError:
             return None
+
+
+def _remove(files: Sequence[Path]) -> None:
+    """One that does not go keeps no other from going."""
+    for file in files:
+        with suppress(OSError):
+            file.unlink(missing_ok=True)

@@ -133,8 +133,10 @@ class Vectors:
     def recycle_contributions(self, key: RoundKey) -> None:
         """The same, but that the next round's contributions are written over the files of large ones."""
         folder = self._round(key)
-        self._spares.fill([path for path in folder.glob("*.u64") if path.stat().st_size >= _LEAST_SPARE_BYTES])
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            self._spares.fill([path for path in folder.glob("*.u64") if path.stat().st_size >= _LEAST_SPARE_BYTES])
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def forget_spares(self) -> None:
         """No round follows soon that would write over them."""

@@ -66,17 +66,18 @@ class Writer:
             self._note(str(error))
             raise _not_stored(error) from error
 
-    async def probe(self, folder: Path, also: Callable[[], object]) -> None:
+    async def probe(self, folder: Path, give_back: Callable[[], object], also: Callable[[], object]) -> None:
         """While the disk fails, tries it until it takes something again; then waits for the next failure. Endless.
 
-        It is tried with a file in the folder and with `also`: one may fail where the other does not.
+        Before each try `give_back` takes away what nobody needs. It is tried with a file in the folder and with `also`:
+        one may fail where the other does not.
         """
         while True:
             while not self.failure:
                 await self.changed.wait()
             await asyncio.sleep(_LONGEST_PAUSE / 2)
             with contextlib.suppress(NotStored):
-                await self.run(_try, folder / "probe", also)
+                await self.run(_try, folder / "probe", give_back, also)
 
     def close(self) -> None:
         """Finishes what was begun."""
@@ -115,7 +116,8 @@ def _name_this_thread() -> None:
         Path(f"/proc/self/task/{threading.get_native_id()}/comm").write_text("writer")
 
 
-def _try(path: Path, also: Callable[[], object]) -> None:
+def _try(path: Path, give_back: Callable[[], object], also: Callable[[], object]) -> None:
+    give_back()
     try:
         write_durably(path, bytes(_PROBE_BYTES))
         also()

@@ -180,7 +180,8 @@ class Answers:
         except BaseException:
             self._line.failed()
             raise
-        self._line.took(size, time.monotonic() - began)
+        if next(pieces, None) is None:  # one that counts already is acknowledged by its header: the rest never left
+            self._line.took(size, time.monotonic() - began)
         await asyncio.to_thread(self._receipts.keep, answer.receipt, work.key, self._seat, released.sha256)
         self._log.info("contributed", seat=self._seat, round=work.key, left=released.record)
 

@@ -20,7 +20,8 @@ from services.bank_client.seeds import training_seed
 
 torch.set_num_threads(1)
 
-_GATHERED_ROWS = 8_192
+_GATHERED_ROWS, _DRAWN_UNITS = 8_192, 1 << 20
+"""What is made at once: rows, and with dropout hidden units of these rows, 4 MiB; a batch at the least."""
 
 
 class Cancelled(Exception):
@@ -44,6 +45,7 @@ class Trainer:
         self._recipe = recipe
         self._device = device
         self._network = FraudNet(manifest, recipe.dropout, device)
+        self._units = sum(manifest.hidden_sizes) if recipe.dropout else 1  # a row's, that are drawn
         self._inputs = torch.from_numpy(run_state.standardise(training.features)).to(device)  # (rows, features)
         self._labels = torch.from_numpy(training.labels.astype(np.float32)).to(device)  # (rows,)
         self._log_odds = prior_log_odds(training.fraud_count, len(training)) if recipe.logit_adjustment else 0.0
@@ -87,7 +89,8 @@ class Trainer:
         """The rows in this order, a batch at a time, each with its dropout. Many batches' rows are gathered at once,
         and not all rows."""
         size = self._recipe.batch_size
-        for rows in torch.split(order, size * max(1, _GATHERED_ROWS // size)):
+        batches = max(1, min(_GATHERED_ROWS, _DRAWN_UNITS // self._units) // size)
+        for rows in torch.split(order, size * batches):
             inputs, labels = torch.split(self._inputs[rows], size), torch.split(self._labels[rows], size)
             yield from zip(inputs, labels, self._network.dropouts(len(rows), size, draws), strict=True)
 

@@ -2,11 +2,13 @@
 
 import asyncio
 import hashlib
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from fedfraud.chunks import read_upload, write_upload
 from fedfraud.errors import NotStored
 from fedfraud.wire import RoundKey
 from services.aggregator.arriving import Arriving, InFile, InMemory, room
@@ -66,6 +68,19 @@ async def test_a_write_that_comes_after_the_drop_makes_no_file(
     arriving._drop()
     arriving._write([DATA])
     assert left(vectors, tmp_path) == []
+
+
+async def test_chunks_of_one_byte_take_no_more_memory_than_large_ones(vectors: Vectors, writer: Writer) -> None:
+    arriving, message = InFile(len(DATA), vectors, writer, room(), len(DATA)), bytearray(write_upload(b"x"))
+    tracemalloc.start()
+    for _ in range(20_000):
+        chunk = read_upload(bytes(message))
+        assert isinstance(chunk, memoryview)
+        await arriving.take(chunk)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    arriving.drop()
+    assert held < 1 << 20
 
 
 async def test_a_disk_that_fails_is_said_so_and_noted(vectors: Vectors, writer: Writer, tmp_path: Path) -> None:

@@ -1,8 +1,12 @@
 """Files that are written over: nothing of the former round is in them or left beside them."""
 
+import asyncio
 import hashlib
+import os
+import resource
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +17,7 @@ from services.aggregator.arriving import InFile, room
 from services.aggregator.spares import Spares
 from services.aggregator.vectors import Vectors
 from services.aggregator.writer import Writer
+from tests.faults.small_disk import fill, small_disk
 
 KEY, NEXT = RoundKey("run", 1, 1), RoundKey("run", 2, 1)
 LONG, NEW = b"old!" * (1 << 19), bytes(range(256)) * 4096  # twice what comes after it
@@ -90,10 +95,55 @@ def test_nothing_is_spare_on_a_disk_that_runs_full(
     assert not vectors.contribution(KEY, "bank-01").exists()
 
 
+async def test_a_disk_that_is_full_gets_the_space_of_spare_files_back(tmp_path: Path, writer: Writer) -> None:
+    disk = tmp_path / "disk"
+    with small_disk(disk, 8):
+        vectors = Vectors(disk)
+        vectors.prepare()
+        given(vectors, "bank-01")
+        fill(disk)
+        probing = asyncio.create_task(writer.probe(disk, vectors.forget_spares, lambda: None))
+        async with asyncio.timeout(10):  # what nobody can send again, as a round's sum
+            await writer.insist((disk / "sum").write_bytes, LONG[: 1 << 20])
+        probing.cancel()
+        assert not list((disk / "arriving").iterdir())
+
+
 def test_no_file_that_is_there_already_is_opened_as_a_new_one(tmp_path: Path) -> None:
     (tmp_path / "there").write_bytes(b"whole")
     with pytest.raises(FileExistsError):
         Spares(tmp_path).open(tmp_path / "there")
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """As with more banks than the process may have files open: names can be given, and nothing can be opened."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_spare_file_that_cannot_be_opened_is_not_left_behind(vectors: Vectors, tmp_path: Path) -> None:
+    given(vectors, "bank-01")
+    with no_descriptor_left(), pytest.raises(OSError, match="Too many open files"):
+        vectors.open_arriving(vectors.arriving())
+    assert not left(tmp_path)
+
+
+def test_files_whose_names_cannot_be_made_durable_are_not_left_behind(tmp_path: Path) -> None:
+    former = tmp_path / "former"
+    former.mkdir()
+    (former / "bank-01.u64").write_bytes(LONG)
+    folder = tmp_path / "arriving"
+    folder.mkdir()
+    with no_descriptor_left(), pytest.raises(OSError, match="Too many open files"):
+        Spares(folder).fill([former / "bank-01.u64"])
+    assert not left(tmp_path)
 
 
 class Taken(list[Path]):

@@ -66,7 +66,7 @@ async def test_what_must_be_done_is_done_once_the_disk_takes_it(tmp_path: Path) 
 
 async def test_a_disk_that_comes_back_is_noticed_though_nobody_writes(tmp_path: Path) -> None:
     writer = Writer()
-    probing = asyncio.create_task(writer.probe(tmp_path, lambda: None))
+    probing = asyncio.create_task(writer.probe(tmp_path, lambda: None, lambda: None))
     with pytest.raises(NotStored):
         await writer.run(Disk().take, 1)
     async with asyncio.timeout(10):

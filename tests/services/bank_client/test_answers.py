@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import logging
 import threading
+import time
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -34,12 +35,14 @@ from fedfraud.model import RunState, initial_vector
 from fedfraud.recipe import Recipe
 from fedfraud.transactions import CARDS
 from fedfraud.v1 import federation_pb2, federation_pb2_grpc, masking_pb2
-from fedfraud.wire import recipe_to_proto, run_state_to_proto, segments_to_proto
-from services.bank_client.answers import Answers, Session
+from fedfraud.wire import RoundKey, recipe_to_proto, run_state_to_proto, segments_to_proto
+from services.bank_client.answers import Answers, Session, Work
 from services.bank_client.attempts import Attempts
 from services.bank_client.contribution import Contributor
 from services.bank_client.examples import Payments
+from services.bank_client.line import LEAST_PIECE_BYTES
 from services.bank_client.receipts import Receipts
+from services.bank_client.release import Released
 from services.bank_client.settings import Settings
 from tests.federation.waiting import until
 from tests.fedfraud.certificates import SmallCa
@@ -179,8 +182,10 @@ class Bank:
 
 
 @asynccontextmanager
-async def bank(folder: Path, training: Executor | None = None) -> AsyncIterator[tuple[MaskedLine, Bank]]:
-    line, server = MaskedLine(), grpc.aio.server()
+async def bank(
+    folder: Path, training: Executor | None = None, line: MaskedLine | None = None
+) -> AsyncIterator[tuple[MaskedLine, Bank]]:
+    line, server = line or MaskedLine(), grpc.aio.server()
     federation_pb2_grpc.add_FederationServiceServicer_to_server(line, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -337,3 +342,25 @@ async def test_a_stage_does_not_wait_for_an_advertisement_beyond_its_round(
             assert line.answers == []
             line.holding.set()
     assert "stage of a round that is over" in caplog.messages
+
+
+class KnowingLine(MaskedLine):
+    """The aggregator's end, which has every contribution already and gives its receipt for the header."""
+
+    async def SubmitContribution(
+        self,
+        request_iterator: AsyncIterator[federation_pb2.SubmitContributionRequest],
+        context: "grpc.aio.ServicerContext[Any, Any]",
+    ) -> federation_pb2.SubmitContributionResponse:
+        header = (await anext(request_iterator)).header
+        self.heard.append((header, b""))
+        return federation_pb2.SubmitContributionResponse(receipt=self.receipt(header))
+
+
+async def test_an_upload_that_is_acknowledged_by_its_header_says_nothing_of_the_line(tmp_path: Path) -> None:
+    released = Released(RoundKey("run", 1, 1), b"", b"", bytes(32 << 20), 4 << 20, None, "")
+    work = Work(released.key, threading.Event(), time.monotonic() + 60)
+    async with bank(tmp_path, line=KnowingLine()) as (line, present):
+        await present.answers._submit(released, work, present.session())
+        assert line.heard
+    assert present.answers._line.piece_bytes(164_000) == LEAST_PIECE_BYTES

@@ -55,6 +55,13 @@ def test_several_banks_in_one_process_do_not_disturb_each_other() -> None:
     assert first.train(start, SEED, meanwhile).tobytes() == alone.tobytes()
 
 
+def test_dropout_of_a_wide_model_is_drawn_for_no_more_rows_than_memory_is_for() -> None:
+    wide, recipe = replace(MANIFEST, hidden_sizes=(3_000, 2)), Recipe("r", 0.01, 128, dropout=0.1)
+    trainer = Trainer(wide, recipe, STATE, rows(8_192))
+    batches = trainer._batches(torch.arange(8_192), torch.Generator().manual_seed(1))
+    assert max(divisors[0].untyped_storage().nbytes() for _, _, divisors in batches) <= 4 << 20
+
+
 def test_training_reads_its_start_and_returns_something_new() -> None:
     start = initial_vector(MANIFEST, 7)
     start.flags.writeable = False
