@@ -19,8 +19,6 @@ from services.aggregator.stored_words import Extremes
 from services.aggregator.vectors import Vectors
 from services.aggregator.writer import Writer
 
-MEMORY_BYTES = 1 << 20
-"""What a contribution may have at most to wait in memory until it is whole."""
 _WAITING_BYTES, _LEAST_WRITE_BYTES, _MOST_WRITE_BYTES = 8 << 20, 1 << 16, 1 << 18
 _CHUNK_BYTES = 1 << 9
 """What a chunk that waits takes besides its bytes; a caller may send chunks of one byte."""

@@ -12,8 +12,9 @@ from fedfraud.logs import Log
 from fedfraud.masking import Masked
 from fedfraud.v1 import federation_pb2, history_pb2
 from fedfraud.wire import disclosure_from_proto, disclosure_to_proto, round_key_from_proto, round_key_to_proto
-from services.aggregator.arriving import MEMORY_BYTES, Arriving, InFile, InMemory, room
+from services.aggregator.arriving import Arriving, InFile, InMemory, room
 from services.aggregator.journal import Journal
+from services.aggregator.memory import MEMORY_BYTES
 from services.aggregator.open_round import OpenRound
 from services.aggregator.participants import Participants
 from services.aggregator.seats import Seats

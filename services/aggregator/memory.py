@@ -4,6 +4,8 @@ import ctypes
 import sys
 from contextlib import suppress
 
+MEMORY_BYTES = 1 << 20
+"""What a contribution may have at most to wait in memory until it is whole; a longer one waits in a file."""
 _M_ARENA_MAX, _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -8, -1, -3
 _ARENAS, _KEPT_BYTES, _OWN_BYTES = 2, 16 << 20, 4 << 20
 

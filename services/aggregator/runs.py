@@ -22,8 +22,8 @@ from fedfraud.trade_wire import trade_to_proto
 from fedfraud.v1 import history_pb2, model_pb2
 from fedfraud.wire import scores_to_proto, segments_from_proto
 from services.aggregator import averaging, central, messages, recovery
-from services.aggregator.arriving import MEMORY_BYTES
 from services.aggregator.averaging import Model
+from services.aggregator.memory import MEMORY_BYTES
 from services.aggregator.progress import Progress
 from services.aggregator.round_drive import Closed, RoundDrive, Surroundings, forget
 from services.aggregator.round_scores import RoundScores, pooled_scores, with_holdout

@@ -16,12 +16,11 @@ from fedfraud.identity import make_folder, sync_folder, write_durably, write_pie
 from fedfraud.packing import Packing
 from fedfraud.wire import RoundKey
 from services.aggregator import stored_words
+from services.aggregator.memory import MEMORY_BYTES
 from services.aggregator.spares import Spares
 
 NAME = "vectors"
 """Of the folder in the aggregator's data folder."""
-_LEAST_SPARE_BYTES = 1 << 20
-"""Of a contribution whose file is worth writing over."""
 
 
 class Vectors:
@@ -134,7 +133,7 @@ class Vectors:
         """The same, but that the next round's contributions are written over the files of large ones."""
         folder = self._round(key)
         try:
-            self._spares.fill([path for path in folder.glob("*.u64") if path.stat().st_size >= _LEAST_SPARE_BYTES])
+            self._spares.fill([path for path in folder.glob("*.u64") if path.stat().st_size > MEMORY_BYTES])
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
