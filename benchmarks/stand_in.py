@@ -39,6 +39,7 @@ from fedfraud.v1 import enrolment_pb2, federation_pb2, federation_pb2_grpc
 from fedfraud.wire import PROTOCOL_VERSION, recipe_from_proto, round_key_from_proto, segments_from_proto
 from services.bank_client.line import Line
 from services.bank_client.release import Released
+from services.bank_client.reused import Reused
 from services.bank_client.tasks import task_of
 
 PATIENCE = 900.0
@@ -127,6 +128,7 @@ class StandIn:
     call: Any = None
     fencing_number: int = 0
     line: Line = field(default_factory=Line)
+    memory: Reused = field(default_factory=Reused)
 
     @property
     def stub(self) -> "federation_pb2_grpc.FederationServiceAsyncStub":
@@ -148,7 +150,8 @@ class StandIn:
 
     async def answer(self, instruction: federation_pb2.RoundInstruction) -> None:
         """Fetches and checks the model as a bank does, and sends the contribution that was made beforehand."""
-        await task_of(instruction, self.seat, self.manifest, self.stub, time.monotonic() + PATIENCE)
+        ends = time.monotonic() + PATIENCE
+        await task_of(instruction, self.seat, self.manifest, self.stub, ends, self.memory)
         released = self._released(instruction)
         size, began = len(released.data), time.monotonic()
         requests: Any = released.requests(

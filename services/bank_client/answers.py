@@ -31,6 +31,7 @@ from services.bank_client.line import Line
 from services.bank_client.own_work import OwnWork
 from services.bank_client.receipts import Receipts
 from services.bank_client.release import Released
+from services.bank_client.reused import Reused
 from services.bank_client.task import Task
 from services.bank_client.tasks import CALL_SECONDS, call_seconds, counters_of, seconds_left, task_of
 
@@ -98,6 +99,7 @@ class Answers:
         self._tasks: set[asyncio.Task[None]] = set()
         self._own = OwnWork(seat, training)
         self._line = Line()
+        self._memory = Reused()
 
     def begin(self, instruction: federation_pb2.RoundInstruction, session: Session) -> None:
         """Answers a round; one that is being answered already goes on and is sent under the new lease."""
@@ -256,7 +258,9 @@ class Answers:
     ) -> asyncio.Task[Task]:
         """Begins to fetch what a round is about, unless that goes on or is done."""
         if work.task is None or _failed(work.task):
-            work.task = asyncio.create_task(task_of(instruction, self._seat, self.manifest, session.stub, work.ends))
+            work.task = asyncio.create_task(
+                task_of(instruction, self._seat, self.manifest, session.stub, work.ends, self._memory)
+            )
         return work.task
 
     def _prepare(self, asked: asyncio.Task[Task], work: Work, session: Session) -> asyncio.Task[Released]:
@@ -282,7 +286,7 @@ class Answers:
     async def forget(self, run_id: str) -> None:
         """The run is over: nothing of its last round stays on disk but receipts and openings."""
         self.drop()
-        self._work = None
+        self._work, self._memory = None, Reused()
         await asyncio.to_thread(self._attempts.erase)
         await asyncio.to_thread(self._contributor.erase)
         self._own.begin(run_id, self._contributor.after_run)

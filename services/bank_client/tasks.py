@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-import numpy as np
 from google.protobuf.duration_pb2 import Duration
 
 from fedfraud import fixed_point, model
@@ -25,6 +24,7 @@ from fedfraud.wire import (
     run_state_from_proto,
     segments_from_proto,
 )
+from services.bank_client.reused import Reused
 from services.bank_client.task import Task
 
 ALONE_SHARE = 0.8
@@ -44,12 +44,14 @@ async def task_of(
     manifest: Manifest,
     stub: "federation_pb2_grpc.FederationServiceAsyncStub",
     ends: float,
+    memory: Reused,
 ) -> Task:
-    """The task of this instruction, every number of it held to its range, with its model; `ends` is the deadline."""
+    """The task of this instruction, every number of it held to its range, with its model in `memory`; `ends` is the
+    deadline."""
     state, vector, began = None, None, time.monotonic()
     if instruction.HasField("model"):
         state = run_state_from_proto(instruction.run_state, manifest)
-        vector = await _vector(instruction, manifest, stub, ends)
+        vector = await _vector(instruction, manifest, stub, ends, memory)
         # This covers every byte that came: the vector's own hash, which it was asked by, would say nothing more.
         sha256 = await _beside(vector.nbytes, model.model_sha256, manifest, state, vector)
         if sha256 != instruction.model.model_sha256:
@@ -93,7 +95,7 @@ async def counters_of(
 ) -> Words:
     """The summed counters of this hash, a word a bucket and day."""
     length = count_codec(manifest).length
-    data = await _fetched("vector of counters", sha256, 8 * length, stub, ends)
+    data = await _fetched("vector of counters", sha256, Reused().lend(8 * length), stub, ends)
     if await asyncio.to_thread(_sha256, data) != sha256:
         raise Invalid(f"counters must have the hash they were asked by, {sha256.hex()[:12]}")
     words = fixed_point.from_bytes(data)
@@ -118,18 +120,19 @@ async def _vector(
     manifest: Manifest,
     stub: "federation_pb2_grpc.FederationServiceAsyncStub",
     ends: float,
+    memory: Reused,
 ) -> model.Vector:
     """A short one came with the instruction."""
     sha256, size = instruction.model.vector_sha256, 4 * manifest.parameter_count
-    data = instruction.vector or await _fetched("model vector", sha256, size, stub, ends)
+    data = instruction.vector or await _fetched("model vector", sha256, memory.lend(size), stub, ends)
     return await _beside(len(data), model.from_bytes, data, manifest)
 
 
 async def _fetched(
-    what: str, sha256: bytes, size: int, stub: "federation_pb2_grpc.FederationServiceAsyncStub", ends: float
+    what: str, sha256: bytes, data: memoryview, stub: "federation_pb2_grpc.FederationServiceAsyncStub", ends: float
 ) -> memoryview:
-    """The bytes that came for this hash, which nobody has checked: so many, or it is refused."""
-    data, count = np.empty(size, np.uint8).data, 0  # numpy asks for large pages, which are quicker to have
+    """`data`, filled with the bytes that came for this hash, which nobody has checked: so many, or it is refused."""
+    size, count = len(data), 0
     request = federation_pb2.GetVectorRequest(vector_sha256=sha256)
     async for answer in stub.GetVector(request, timeout=call_seconds(ends)):
         chunk: Any = answer  # federation_stub's are chunks

@@ -1,0 +1,23 @@
+"""Memory for one fetched vector after the other."""
+
+import weakref
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Reused:
+    """Lends the former vector's memory again once nobody has that any more, and other memory while somebody has: the
+    system clears fresh memory first, which takes about as long as to fetch what comes into it."""
+
+    def __init__(self) -> None:
+        self._block: NDArray[np.uint8] = np.empty(0, np.uint8)
+        self._lent: weakref.ref[NDArray[np.uint8]] | None = None
+
+    def lend(self, size: int) -> memoryview:
+        """So many bytes, with anything in them; whatever is made of them without a copy keeps them lent."""
+        if len(self._block) != size or (self._lent and self._lent() is not None):
+            self._block = np.empty(size, np.uint8)
+        view = self._block[:]
+        self._lent = weakref.ref(view)
+        return view.data
