@@ -5,9 +5,9 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -158,13 +158,14 @@ class Vectors:
     def _write_pieces(self, path: Path, pieces: Iterable[memoryview]) -> bytes:
         digest = hashlib.sha256()
 
-        def hashed() -> Iterator[memoryview]:
+        def hashed() -> Generator[memoryview, None, None]:
             for piece in _ahead(pieces):
                 digest.update(piece)
                 yield piece
 
         make_folder(path.parent)
-        write_pieces_durably(path, hashed())
+        with closing(hashed()) as whole:  # here, not where the disk's error is let go of: that would wait for a block
+            write_pieces_durably(path, whole)
         return digest.digest()
 
     def _write(self, path: Path, data: bytes | bytearray) -> None:

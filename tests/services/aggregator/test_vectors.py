@@ -1,6 +1,12 @@
 """Vectors on disk: under their hash or their round, whole, and gone when they are to be."""
 
+import errno
 import hashlib
+import resource
+import signal
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -89,3 +95,25 @@ def test_a_file_that_is_let_go_stays_as_it_is_and_one_that_is_gone_is_no_fault(t
     Vectors(tmp_path).let_go([gone, there])
     assert there.read_bytes() == b"four"
     assert not gone.exists()
+
+
+def test_a_full_disk_is_told_once_no_other_thread_makes_pieces_for_it_any_more(tmp_path: Path) -> None:
+    vectors, limit = Vectors(tmp_path), resource.getrlimit(resource.RLIMIT_FSIZE)
+    vectors.prepare()
+
+    def pieces() -> Iterator[memoryview]:
+        yield memoryview(bytes(1 << 20))
+        time.sleep(0.2)
+        yield memoryview(bytes(1 << 20))
+
+    former = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))  # as good as a full disk
+        with pytest.raises(OSError) as told:  # noqa: PT011  # which one is below
+            vectors.write_velocity(KEY, pieces())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, former)
+    assert told.value.errno == errno.EFBIG
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("pieces")] == []
+    assert files(tmp_path) == []
