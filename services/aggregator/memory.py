@@ -7,7 +7,7 @@ from contextlib import suppress
 MEMORY_BYTES = 1 << 20
 """What a contribution may have at most to wait in memory until it is whole; a longer one waits in a file."""
 _M_ARENA_MAX, _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -8, -1, -3
-_ARENAS, _KEPT_BYTES, _OWN_BYTES = 2, 16 << 20, 4 << 20
+_ARENAS, _KEPT_BYTES, _OWN_BYTES = 2, 6 << 20, 2 << 20
 
 
 class Room:
@@ -25,7 +25,7 @@ class Room:
 
 
 def share_memory() -> None:
-    """Lets all threads allocate from two arenas, and keeps 16 MB of what was freed in each; to be called before there
+    """Lets all threads allocate from two arenas, and keeps 6 MB of what was freed in each; to be called before there
     are threads.
 
     glibc makes up to eight arenas a core, and each keeps something: with gRPC's threads, a hundred transfers kept 70 MB
