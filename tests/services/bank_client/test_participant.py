@@ -212,6 +212,11 @@ def with_more_bytes(line: Line, instruction: Instruction) -> None:
     instruction.model.vector_sha256 = hashlib.sha256(line.vector).digest()
 
 
+def with_fewer_bytes(line: Line, instruction: Instruction) -> None:
+    line.vector = line.vector[:-4]
+    instruction.model.vector_sha256 = hashlib.sha256(line.vector).digest()
+
+
 def with_another_model_hash(line: Line, instruction: Instruction) -> None:
     instruction.model.model_sha256 = bytes(32)
 
@@ -240,6 +245,7 @@ def with_a_recipe_out_of_range(line: Line, instruction: Instruction) -> None:
         (with_infinity, "a model must be finite, got 2 NaN or infinite coordinates"),
         (with_other_bytes, "a model must have the hash it came with, "),
         (with_more_bytes, "a model vector must have 68 bytes, got "),
+        (with_fewer_bytes, "a model vector must have 68 bytes, got 64"),
         (with_another_model_hash, "a model must have the hash it came with, 000000000000, got "),
         (with_a_mean_that_is_no_number, "a mean must be finite, got nan"),
         (without_a_model, "a evaluate segment must come with a model and a run state, got none"),
