@@ -131,6 +131,10 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs"), help="on the disk that is measured (not a tmpfs)")
     add_json(parser)
     asked = parser.parse_args()
+    if unknown := [name for name in asked.sizes.split(",") if name not in SIZES]:
+        parser.error(f"--sizes must be of {', '.join(SIZES)}, got {unknown[0]!r}")
+    if min(asked.banks, asked.rounds) < 1:
+        parser.error(f"--banks and --rounds must be at least 1, got {asked.banks} and {asked.rounds}")
     asked.folder.mkdir(parents=True, exist_ok=True)
     report = Report("transport", f"{asked.banks} banks answer with their vector unchanged, plain")
     report.begin()

@@ -60,3 +60,20 @@ def test_the_disk_that_rounds_need_is_counted() -> None:
     model = 4 * manifest_of_bytes(10**6).parameter_count
     # A round leaves a sum of two models, a momentum of two and a model; while it is open there are ten contributions.
     assert transport.disk_bytes(manifest_of_bytes(10**6), 10, 3) == model * (5 * 4 + 10)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--sizes", "16K,100"], "--sizes must be of 16K, 1M, 10M, 100M, 1G, got '100'"),
+        (["--banks", "0"], "--banks and --rounds must be at least 1, got 0 and 5"),
+        (["--rounds", "-1"], "--banks and --rounds must be at least 1, got 10 and -1"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_by_name(
+    words: list[str], sentence: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["transport.py", *words])
+    with pytest.raises(SystemExit):
+        transport.main()
+    assert capsys.readouterr().err.endswith(f"{sentence}\n")
