@@ -215,13 +215,13 @@ def main() -> None:
     )
     add_json(parser)
     asked = parser.parse_args()
-    report = Report("tutorial", f"{asked.banks} banks, {ROUNDS} rounds, the tutorial's recipe")
-    report.begin()
-    rows: dict[str, Row] = {}
     known = {name.replace(",", ""): name for name in every}
     if unknown := [name for name in asked.only.split(",") if name not in known]:
         parser.error(f"--only must be of {', '.join(known)}, got {unknown[0]!r}")
     turns = in_turn([name for short, name in known.items() if short in asked.only.split(",")], asked.runs)
+    report = Report("tutorial", f"{asked.banks} banks, {ROUNDS} rounds, the tutorial's recipe")
+    report.begin()
+    rows: dict[str, Row] = {}
     found: dict[str, list[Row]] = {name: [] for name in turns}
     for name in turns:
         found[name].append(_run(_measure(name), asked.banks))

@@ -23,12 +23,13 @@ class Packing:
     update, little-endian uint64 in their order, then the coordinates, little-endian int32."""
 
     def __init__(self, layout: Layout) -> None:
+        """`coordinates` is their place among the words; their weight is the word behind them."""
+        self.layout = layout
         codec = layout.codecs.get(Segment.TRAIN)
         if isinstance(codec, TrainCodec):
             self.coordinates = codec.coordinates(layout.place(Segment.TRAIN).start)
         else:
-            self.coordinates = slice(layout.length, layout.length)
-        """Where they are among the words; an empty place where there is no update. Its weight is the next word."""
+            self.coordinates = slice(layout.length, layout.length)  # empty: there is no update
         self.word_count = layout.length
         self.narrow_count = self.coordinates.stop - self.coordinates.start
         self.head_words = self.word_count - self.narrow_count
@@ -36,11 +37,10 @@ class Packing:
         """Ahead of the coordinates."""
         self.size = self.head_bytes + NARROW_BYTES * self.narrow_count
         """In bytes."""
-        self._layout = layout
 
     def size_of(self, segment: Segment) -> int:
         """A segment's share of the bytes."""
-        words = self._layout.codecs[segment].length
+        words = self.layout.codecs[segment].length
         saved = self.narrow_count if segment is Segment.TRAIN else 0
         return WORD_BYTES * words - (WORD_BYTES - NARROW_BYTES) * saved
 

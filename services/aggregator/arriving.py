@@ -10,7 +10,6 @@ from typing import BinaryIO, Protocol
 from fedfraud import fixed_point
 from fedfraud.chunks import Part
 from fedfraud.fixed_point import Words
-from fedfraud.layout import Layout
 from fedfraud.packing import Packing
 from fedfraud.wire import RoundKey
 from services.aggregator import stored_words
@@ -41,7 +40,7 @@ class Arriving(Protocol):
     async def end(self) -> bytes:
         """All are here: the SHA-256 of what came."""
 
-    async def check(self, layout: Layout, packing: Packing) -> None:
+    async def check(self, packing: Packing) -> None:
         """Holds a plain one to the length and the bounds of every segment."""
 
     def keep(self, vectors: Vectors, key: RoundKey, seat: str) -> None:
@@ -67,9 +66,9 @@ class InMemory:
         """See Arriving."""
         return hashlib.sha256(self._data).digest()
 
-    async def check(self, layout: Layout, packing: Packing) -> None:
+    async def check(self, packing: Packing) -> None:
         """See Arriving; a small one is looked at here: it takes less than to ask another thread."""
-        layout.check(packing.unpack(self._data))
+        packing.layout.check(packing.unpack(self._data))
 
     def keep(self, vectors: Vectors, key: RoundKey, seat: str) -> None:
         """See Arriving."""
@@ -112,9 +111,9 @@ class InFile:
         await self._writer.beside(self._finish, self._taken())
         return self._digest.digest()
 
-    async def check(self, layout: Layout, packing: Packing) -> None:
+    async def check(self, packing: Packing) -> None:
         """See Arriving."""
-        await asyncio.to_thread(stored_words.check, self._path, layout, packing, self._extremes)
+        await asyncio.to_thread(stored_words.check, self._path, packing, self._extremes)
 
     def keep(self, vectors: Vectors, key: RoundKey, seat: str) -> None:
         """See Arriving."""

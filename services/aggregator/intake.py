@@ -10,6 +10,7 @@ from fedfraud.errors import FedfraudError, Invalid, NotStored, Stale, Stalled, T
 from fedfraud.identity import Credential
 from fedfraud.logs import Log
 from fedfraud.masking import Masked
+from fedfraud.packing import WORD_BYTES
 from fedfraud.v1 import federation_pb2, history_pb2
 from fedfraud.wire import disclosure_from_proto, disclosure_to_proto, round_key_from_proto, round_key_to_proto
 from services.aggregator.arriving import Arriving, InFile, InMemory, room
@@ -116,7 +117,7 @@ class Intake:
                     f"got {sha256.hex()[:12]}"
                 )
             if open_round.masked is None:  # masked words cannot be looked at: their opened sum is
-                await arriving.check(open_round.layout, open_round.packing)
+                await arriving.check(open_round.packing)
         except BaseException:
             arriving.drop()
             raise
@@ -128,7 +129,7 @@ class Intake:
         """Masked words are added in memory, and small ones are written in one piece: these wait there."""
         packing = open_round.packing
         if open_round.masked:
-            return InMemory(8 * word_count)
+            return InMemory(WORD_BYTES * word_count)
         if packing.size <= MEMORY_BYTES:
             return InMemory(packing.size)
         return InFile(packing.size, self._vectors, self._writer, self._room, packing.head_bytes)

@@ -26,7 +26,6 @@ class OpenRound:
         masked: MaskedRound | None = None,
     ) -> None:
         self.state = state
-        self.layout = layout
         self.packing = Packing(layout)
         """Of a plain round's contributions."""
         self.masked = masked

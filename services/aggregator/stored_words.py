@@ -9,7 +9,6 @@ import numpy as np
 from fedfraud.chunks import Part
 from fedfraud.errors import Invalid
 from fedfraud.fixed_point import TrainCodec, Words
-from fedfraud.layout import Layout
 from fedfraud.packing import NARROW_BYTES, Narrow, Packing, multiplied
 from services.aggregator.averaging import exact_sum
 
@@ -115,10 +114,10 @@ class Extremes:
             self.found[:] = min(least, narrow.min()), max(largest, narrow.max())
 
 
-def check(path: Path, layout: Layout, packing: Packing, extremes: Extremes) -> None:
+def check(path: Path, packing: Packing, extremes: Extremes) -> None:
     """Holds one bank's stored contribution to the length and the bounds of every segment. `extremes` are those of the
     update's coordinates, as they passed."""
-    length = path.stat().st_size
+    layout, length = packing.layout, path.stat().st_size
     if length != packing.size:
         raise Invalid(f"a contribution must have {packing.size} bytes, got {length}")
     for segment, codec in layout.codecs.items():

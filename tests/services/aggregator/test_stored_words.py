@@ -39,7 +39,7 @@ def passed(data: bytes, head_bytes: int, length: int) -> stored_words.Extremes:
 
 def checked(path: Path, data: bytes, length: int = 8) -> None:
     path.write_bytes(data)
-    stored_words.check(path, LAYOUT, PACKING, passed(data, PACKING.head_bytes, length))
+    stored_words.check(path, PACKING, passed(data, PACKING.head_bytes, length))
 
 
 def contribution(value: float, weight: int) -> Words:
