@@ -31,7 +31,7 @@ from services.bank_client.line import Line
 from services.bank_client.own_work import OwnWork
 from services.bank_client.receipts import Receipts
 from services.bank_client.release import Released
-from services.bank_client.reused import Reused
+from services.bank_client.reused import Reused, let_go
 from services.bank_client.task import Task
 from services.bank_client.tasks import CALL_SECONDS, call_seconds, counters_of, seconds_left, task_of
 
@@ -258,15 +258,15 @@ class Answers:
     ) -> asyncio.Task[Task]:
         """Begins to fetch what a round is about, unless that goes on or is done."""
         if work.task is None or _failed(work.task):
-            work.task = asyncio.create_task(
-                task_of(instruction, self._seat, self.manifest, session.stub, work.ends, self._memory)
-            )
+            asked = task_of(instruction, self._seat, self.manifest, session.stub, work.ends, self._memory)
+            work.task = asyncio.create_task(let_go(asked))
         return work.task
 
     def _prepare(self, asked: asyncio.Task[Task], work: Work, session: Session) -> asyncio.Task[Released]:
         """Begins to compute what a round asks for, unless that goes on or is done."""
         if work.prepared is None or _failed(work.prepared):
-            work.prepared = asyncio.create_task(self._prepared(asked, work, session))
+            prepared = let_go(self._prepared(asked, work, session))
+            work.prepared = asyncio.create_task(prepared, name=f"prepare {work.key}")
         return work.prepared
 
     async def _prepared(self, asked: asyncio.Task[Task], work: Work, session: Session) -> Released:
