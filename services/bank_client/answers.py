@@ -133,7 +133,7 @@ class Answers:
     async def _until_sent(self, work: Work, send: Callable[[], Awaitable[None]]) -> None:
         """Sends an answer, again and again while only the line or the aggregator fails and the deadline is ahead."""
         pause = _FIRST_PAUSE
-        while not await self._sent(work, send):
+        while not work.cancelled.is_set() and not await self._sent(work, send):  # it may be over after a pause too
             if time.monotonic() + pause > work.ends or work.cancelled.is_set():
                 return
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, no secret

@@ -406,3 +406,25 @@ async def test_a_contribution_that_the_disk_does_not_take_is_gone_before_it_is_m
         present.answers.begin(plain, present.session())
         await until(lambda: caplog.messages.count("disk fails") == 3, "it tries again and again")
         assert sum(isinstance(each, Released) for each in gc.get_objects()) <= 1
+
+
+class CutLine(MaskedLine):
+    """The aggregator's end, from which no vector comes."""
+
+    async def GetVector(
+        self, request: federation_pb2.GetVectorRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> AsyncIterator[federation_pb2.GetVectorResponse]:
+        self.asked += 1
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "the line is cut")
+        yield
+
+
+async def test_a_round_that_is_over_before_the_next_try_is_not_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with bank(tmp_path, line=CutLine()) as (line, present):
+        present.answers.begin(evaluate(), present.session())
+        await until(lambda: "not contributed" in caplog.messages, "the first try fails")
+        present.answers.drop()  # while it waits for the next
+        await until(lambda: not present.at_work("advertise"), "it is done with the round", 10)
+        assert line.asked == 1
