@@ -428,3 +428,29 @@ async def test_a_round_that_is_over_before_the_next_try_is_not_tried_again(
         present.answers.drop()  # while it waits for the next
         await until(lambda: not present.at_work("advertise"), "it is done with the round", 10)
         assert line.asked == 1
+
+
+@pytest.mark.parametrize(
+    ("vector", "rule"),
+    [
+        (COUNTERS[:-1], f"a vector of counters must have {len(COUNTERS)} bytes, got {len(COUNTERS) - 1}"),
+        (COUNTERS + b"1", f"a vector of counters must have {len(COUNTERS)} bytes, got more"),
+        (
+            bytes(len(COUNTERS)),
+            f"counters must have the hash they were asked by, {hashlib.sha256(COUNTERS).hexdigest()[:12]}, "
+            f"got {hashlib.sha256(bytes(len(COUNTERS))).hexdigest()[:12]}",
+        ),
+    ],
+    ids=["short", "long", "others"],
+)
+async def test_counters_that_are_not_those_asked_for_are_refused_by_rule_and_value(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, vector: bytes, rule: str
+) -> None:
+    plain = standardise()
+    plain.ClearField("masking")
+    async with bank(tmp_path, aggregation="plain") as (line, present):
+        line.vector = vector
+        present.answers.begin(plain, present.session())
+        await until(lambda: line.asked and not present.at_work("answer"), "it is done with the round", 10)
+    assert rule in reasons(caplog)
+    assert not line.heard
