@@ -65,6 +65,7 @@ class Work:
         for task in (self.task, self.prepared):
             if task is not None:
                 task.add_done_callback(_failed)  # looked at, so that asyncio does not complain
+        self.task = self.prepared = None  # an error that keeps the work alive does not keep the model
 
 
 @dataclass(frozen=True)
@@ -197,7 +198,8 @@ class Answers:
             wanted = functools.partial(self._is_wanted, work)
             answer = await asyncio.to_thread(self._attempts.advertise, parameters, roster, inputs, wanted)
         await self._answer(answer_to_proto(answer), work, session)
-        self._prepare(asked, work, session)
+        if self._is_wanted(work):
+            self._prepare(asked, work, session)
         work.advertised.set()
 
     def _is_wanted(self, work: Work) -> bool:

@@ -395,6 +395,39 @@ async def test_a_model_that_was_not_to_be_had_leaves_its_memory_to_the_next_fetc
         assert address(memory.lend(VECTOR.nbytes)) == lent
 
 
+class HeldLine(MaskedLine):
+    """The aggregator's end, which has the model and the counters."""
+
+    async def GetVector(
+        self, request: federation_pb2.GetVectorRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> AsyncIterator[federation_pb2.GetVectorResponse]:
+        model_asked = request.vector_sha256 == hashlib.sha256(VECTOR.tobytes()).digest()
+        yield federation_pb2.GetVectorResponse(chunk=VECTOR.tobytes() if model_asked else COUNTERS)
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("aggregation", ["plain", "secure"])
+async def test_a_round_that_is_over_unanswered_leaves_its_model_s_memory_to_the_next_fetch(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, aggregation: Literal["plain", "secure"]
+) -> None:
+    (tmp_path / "contribution.bin").mkdir()  # where no file can be written
+    asked = evaluate()
+    if aggregation == "plain":
+        asked.ClearField("masking")
+    async with bank(tmp_path, line=HeldLine(), aggregation=aggregation) as (line, present):
+        memory, session = present.answers._memory, present.session()
+        lent = address(memory.lend(VECTOR.nbytes))
+        present.answers.begin(asked, session)
+        if aggregation == "secure":
+            await until(lambda: line.answers, "the advertisement")
+            present.answers.stage(stage(masking_pb2.MASKING_STAGE_MASK), session)
+        await until(lambda: caplog.messages.count("disk fails") == 2, "it tries again")
+        present.answers.drop()
+        busy = ("answer", "stage", "prepare")
+        await until(lambda: not any(map(present.at_work, busy)), "it is done with the round", 10)
+        assert address(memory.lend(VECTOR.nbytes)) == lent
+
+
 @pytest.mark.usefixtures("no_collector")
 async def test_a_contribution_that_the_disk_does_not_take_is_gone_before_it_is_made_anew(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -454,3 +487,30 @@ async def test_counters_that_are_not_those_asked_for_are_refused_by_rule_and_val
         await until(lambda: line.asked and not present.at_work("answer"), "it is done with the round", 10)
     assert rule in reasons(caplog)
     assert not line.heard
+
+
+class PausingLine(MaskedLine):
+    """The aggregator's end, which acknowledges an answer when the test lets it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_acknowledge = asyncio.Event()
+
+    async def AnswerStage(
+        self, request: federation_pb2.AnswerStageRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> federation_pb2.AnswerStageResponse:
+        response = await super().AnswerStage(request, context)
+        await self.may_acknowledge.wait()
+        return response
+
+
+async def test_nothing_is_computed_for_a_round_that_is_over_when_the_bank_has_advertised(tmp_path: Path) -> None:
+    line = PausingLine()
+    async with bank(tmp_path, line=line) as (_, present):
+        present.answers.begin(standardise(), present.session())
+        await until(lambda: line.answers, "the advertisement")
+        present.answers.drop()
+        line.may_acknowledge.set()
+        await until(lambda: not present.at_work("advertise"), "it is done with the round", 10)
+        assert not present.prepares()
+        assert not present.payments.asked.is_set()
