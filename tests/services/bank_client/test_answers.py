@@ -438,7 +438,7 @@ async def test_a_contribution_that_the_disk_does_not_take_is_gone_before_it_is_m
     async with bank(tmp_path, aggregation="plain") as (_, present):
         present.answers.begin(plain, present.session())
         await until(lambda: caplog.messages.count("disk fails") == 3, "it tries again and again")
-        assert sum(isinstance(each, Released) for each in gc.get_objects()) <= 1
+        assert sum(type(each) is Released for each in gc.get_objects()) <= 1
 
 
 class CutLine(MaskedLine):
