@@ -31,7 +31,7 @@ from services.bank_client.line import Line
 from services.bank_client.own_work import OwnWork
 from services.bank_client.receipts import Receipts
 from services.bank_client.release import Released
-from services.bank_client.reused import Reused
+from services.bank_client.reused import Reused, let_go
 from services.bank_client.task import Task
 from services.bank_client.tasks import CALL_SECONDS, call_seconds, counters_of, seconds_left, task_of
 
@@ -65,6 +65,7 @@ class Work:
         for task in (self.task, self.prepared):
             if task is not None:
                 task.add_done_callback(_failed)  # looked at, so that asyncio does not complain
+        self.task = self.prepared = None  # an error that keeps the work alive does not keep the model
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class Answers:
     async def _until_sent(self, work: Work, send: Callable[[], Awaitable[None]]) -> None:
         """Sends an answer, again and again while only the line or the aggregator fails and the deadline is ahead."""
         pause = _FIRST_PAUSE
-        while not await self._sent(work, send):
+        while not work.cancelled.is_set() and not await self._sent(work, send):  # it may be over after a pause too
             if time.monotonic() + pause > work.ends or work.cancelled.is_set():
                 return
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, no secret
@@ -197,7 +198,8 @@ class Answers:
             wanted = functools.partial(self._is_wanted, work)
             answer = await asyncio.to_thread(self._attempts.advertise, parameters, roster, inputs, wanted)
         await self._answer(answer_to_proto(answer), work, session)
-        self._prepare(asked, work, session)
+        if self._is_wanted(work):
+            self._prepare(asked, work, session)
         work.advertised.set()
 
     def _is_wanted(self, work: Work) -> bool:
@@ -258,15 +260,15 @@ class Answers:
     ) -> asyncio.Task[Task]:
         """Begins to fetch what a round is about, unless that goes on or is done."""
         if work.task is None or _failed(work.task):
-            work.task = asyncio.create_task(
-                task_of(instruction, self._seat, self.manifest, session.stub, work.ends, self._memory)
-            )
+            asked = task_of(instruction, self._seat, self.manifest, session.stub, work.ends, self._memory)
+            work.task = asyncio.create_task(let_go(asked))
         return work.task
 
     def _prepare(self, asked: asyncio.Task[Task], work: Work, session: Session) -> asyncio.Task[Released]:
         """Begins to compute what a round asks for, unless that goes on or is done."""
         if work.prepared is None or _failed(work.prepared):
-            work.prepared = asyncio.create_task(self._prepared(asked, work, session))
+            prepared = let_go(self._prepared(asked, work, session))
+            work.prepared = asyncio.create_task(prepared, name=f"prepare {work.key}")
         return work.prepared
 
     async def _prepared(self, asked: asyncio.Task[Task], work: Work, session: Session) -> Released:

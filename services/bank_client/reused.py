@@ -1,9 +1,14 @@
-"""Memory for one fetched vector after the other."""
+"""Memory for one fetched vector after the other, and none for what failed."""
 
 import weakref
+from collections.abc import Coroutine
+from traceback import clear_frames
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+T = TypeVar("T")
 
 
 class Reused:
@@ -21,3 +26,19 @@ class Reused:
         view = self._block[:]
         self._lent = weakref.ref(view)
         return view.data
+
+
+async def let_go(work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, which is awaited here alone; where it fails, what its frames hold is let go of.
+
+    An error has its frames, and a frame that waited for a task has that task and so its error: in such a circle each
+    try's vectors would live until the collector comes.
+    """
+    try:
+        return await work
+    except BaseException as error:
+        failed: BaseException | None = error
+        while failed is not None:
+            clear_frames(failed.__traceback__)
+            failed = failed.__context__
+        raise

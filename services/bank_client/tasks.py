@@ -15,6 +15,7 @@ from fedfraud.layout import count_codec, train_codec
 from fedfraud.manifest import Manifest
 from fedfraud.masking_wire import task_sha256
 from fedfraud.model import RunState
+from fedfraud.packing import WORD_BYTES
 from fedfraud.trade_wire import terms_from_proto
 from fedfraud.v1 import federation_pb2, federation_pb2_grpc, model_pb2
 from fedfraud.wire import (
@@ -94,14 +95,11 @@ async def counters_of(
     sha256: bytes, manifest: Manifest, stub: "federation_pb2_grpc.FederationServiceAsyncStub", ends: float
 ) -> Words:
     """The summed counters of this hash, a word a bucket and day."""
-    length = count_codec(manifest).length
-    data = await _fetched("vector of counters", sha256, Reused().lend(8 * length), stub, ends)
-    if await asyncio.to_thread(_sha256, data) != sha256:
-        raise Invalid(f"counters must have the hash they were asked by, {sha256.hex()[:12]}")
-    words = fixed_point.from_bytes(data)
-    if len(words) != length:
-        raise Invalid(f"counters must have {length} words, got {len(words)}")
-    return words
+    size = WORD_BYTES * count_codec(manifest).length
+    data = await _fetched("vector of counters", sha256, Reused().lend(size), stub, ends)
+    if (found := await asyncio.to_thread(_sha256, data)) != sha256:
+        raise Invalid(f"counters must have the hash they were asked by, {sha256.hex()[:12]}, got {found.hex()[:12]}")
+    return fixed_point.from_bytes(data)
 
 
 def _check_counters(instruction: federation_pb2.RoundInstruction, manifest: Manifest, state: RunState | None) -> None:

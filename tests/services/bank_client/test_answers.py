@@ -1,15 +1,16 @@
-"""A bank's answers to a masked round: what fails is said at once, a closed line costs nothing, no wait is for ever."""
+"""A bank's answers to rounds: what fails is said at once and leaves nothing, a closed line is no loss, waits end."""
 
 import asyncio
+import gc
 import hashlib
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import grpc
 import pytest
@@ -49,6 +50,7 @@ from tests.fedfraud.certificates import SmallCa
 from tests.fedfraud.masked_round import Attempt, parameters_of, roster_of, signing_key
 from tests.services.bank_client.test_examples import KEY, PLAN, ROWS
 from tests.services.bank_client.test_participant import Line
+from tests.services.bank_client.test_reused import address
 
 ME = "bank-01"
 CA = SmallCa()
@@ -153,8 +155,8 @@ class SlowPayments(Payments):
 class Bank:
     """A bank's answers, and the address of the other end of its line."""
 
-    def __init__(self, folder: Path, line: MaskedLine, port: int, training: Executor | None) -> None:
-        settings, receipts, self.payments = Settings(data_dir=folder), Receipts(folder), SlowPayments()
+    def __init__(self, settings: Settings, line: MaskedLine, port: int, training: Executor | None) -> None:
+        receipts, self.payments = Receipts(settings.data_dir), SlowPayments()
         receipts.trust(line.journal[1], CA.pem, line.epoch)
         contributor = Contributor(settings, MANIFEST, self.payments)
         attempts = Attempts(settings, ME, signing_key(ME), CA.pem)
@@ -178,18 +180,21 @@ class Bank:
 
     def prepares(self) -> bool:
         """Whether the bank is computing its words."""
-        return any(" Answers._prepared " in repr(task.get_coro()) for task in asyncio.all_tasks())
+        return self.at_work("prepare")
 
 
 @asynccontextmanager
 async def bank(
-    folder: Path, training: Executor | None = None, line: MaskedLine | None = None
+    folder: Path,
+    training: Executor | None = None,
+    line: MaskedLine | None = None,
+    aggregation: Literal["plain", "secure"] = "secure",
 ) -> AsyncIterator[tuple[MaskedLine, Bank]]:
     line, server = line or MaskedLine(), grpc.aio.server()
     federation_pb2_grpc.add_FederationServiceServicer_to_server(line, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    present = Bank(folder, line, port, training)
+    present = Bank(Settings(data_dir=folder, aggregation=aggregation), line, port, training)
     try:
         yield line, present
     finally:
@@ -197,6 +202,15 @@ async def bank(
         present.answers.drop()
         await present.end_session()
         await server.stop(grace=0)
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """What lives in circles stays."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 def reasons(caplog: pytest.LogCaptureFixture) -> str:
@@ -364,3 +378,139 @@ async def test_an_upload_that_is_acknowledged_by_its_header_says_nothing_of_the_
         await present.answers._submit(released, work, present.session())
         assert line.heard
     assert present.answers._line.piece_bytes(164_000) == LEAST_PIECE_BYTES
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("vector", [b"", VECTOR.tobytes()[:-4], bytes(VECTOR.nbytes)], ids=["none", "short", "another"])
+async def test_a_model_that_was_not_to_be_had_leaves_its_memory_to_the_next_fetch(
+    tmp_path: Path, vector: bytes
+) -> None:
+    async with bank(tmp_path) as (line, present):
+        memory = present.answers._memory
+        lent = address(memory.lend(VECTOR.nbytes))
+        line.vector = vector
+        present.answers.begin(evaluate(), present.session())
+        await until(lambda: line.answers and not present.at_work("advertise"), "the bank declines", 10)
+        assert line.kinds()[0].startswith("declined")
+        assert address(memory.lend(VECTOR.nbytes)) == lent
+
+
+class HeldLine(MaskedLine):
+    """The aggregator's end, which has the model and the counters."""
+
+    async def GetVector(
+        self, request: federation_pb2.GetVectorRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> AsyncIterator[federation_pb2.GetVectorResponse]:
+        model_asked = request.vector_sha256 == hashlib.sha256(VECTOR.tobytes()).digest()
+        yield federation_pb2.GetVectorResponse(chunk=VECTOR.tobytes() if model_asked else COUNTERS)
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("aggregation", ["plain", "secure"])
+async def test_a_round_that_is_over_unanswered_leaves_its_model_s_memory_to_the_next_fetch(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, aggregation: Literal["plain", "secure"]
+) -> None:
+    (tmp_path / "contribution.bin").mkdir()  # where no file can be written
+    asked = evaluate()
+    if aggregation == "plain":
+        asked.ClearField("masking")
+    async with bank(tmp_path, line=HeldLine(), aggregation=aggregation) as (line, present):
+        memory, session = present.answers._memory, present.session()
+        lent = address(memory.lend(VECTOR.nbytes))
+        present.answers.begin(asked, session)
+        if aggregation == "secure":
+            await until(lambda: line.answers, "the advertisement")
+            present.answers.stage(stage(masking_pb2.MASKING_STAGE_MASK), session)
+        await until(lambda: caplog.messages.count("disk fails") == 2, "it tries again")
+        present.answers.drop()
+        busy = ("answer", "stage", "prepare")
+        await until(lambda: not any(map(present.at_work, busy)), "it is done with the round", 10)
+        assert address(memory.lend(VECTOR.nbytes)) == lent
+
+
+@pytest.mark.usefixtures("no_collector")
+async def test_a_contribution_that_the_disk_does_not_take_is_gone_before_it_is_made_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "contribution.bin").mkdir()  # where no file can be written
+    plain = standardise()
+    plain.ClearField("masking")
+    async with bank(tmp_path, aggregation="plain") as (_, present):
+        present.answers.begin(plain, present.session())
+        await until(lambda: caplog.messages.count("disk fails") == 3, "it tries again and again")
+        assert sum(type(each) is Released for each in gc.get_objects()) <= 1
+
+
+class CutLine(MaskedLine):
+    """The aggregator's end, from which no vector comes."""
+
+    async def GetVector(
+        self, request: federation_pb2.GetVectorRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> AsyncIterator[federation_pb2.GetVectorResponse]:
+        self.asked += 1
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "the line is cut")
+        yield
+
+
+async def test_a_round_that_is_over_before_the_next_try_is_not_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with bank(tmp_path, line=CutLine()) as (line, present):
+        present.answers.begin(evaluate(), present.session())
+        await until(lambda: "not contributed" in caplog.messages, "the first try fails")
+        present.answers.drop()  # while it waits for the next
+        await until(lambda: not present.at_work("advertise"), "it is done with the round", 10)
+        assert line.asked == 1
+
+
+@pytest.mark.parametrize(
+    ("vector", "rule"),
+    [
+        (COUNTERS[:-1], f"a vector of counters must have {len(COUNTERS)} bytes, got {len(COUNTERS) - 1}"),
+        (COUNTERS + b"1", f"a vector of counters must have {len(COUNTERS)} bytes, got more"),
+        (
+            bytes(len(COUNTERS)),
+            f"counters must have the hash they were asked by, {hashlib.sha256(COUNTERS).hexdigest()[:12]}, "
+            f"got {hashlib.sha256(bytes(len(COUNTERS))).hexdigest()[:12]}",
+        ),
+    ],
+    ids=["short", "long", "others"],
+)
+async def test_counters_that_are_not_those_asked_for_are_refused_by_rule_and_value(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, vector: bytes, rule: str
+) -> None:
+    plain = standardise()
+    plain.ClearField("masking")
+    async with bank(tmp_path, aggregation="plain") as (line, present):
+        line.vector = vector
+        present.answers.begin(plain, present.session())
+        await until(lambda: line.asked and not present.at_work("answer"), "it is done with the round", 10)
+    assert rule in reasons(caplog)
+    assert not line.heard
+
+
+class PausingLine(MaskedLine):
+    """The aggregator's end, which acknowledges an answer when the test lets it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_acknowledge = asyncio.Event()
+
+    async def AnswerStage(
+        self, request: federation_pb2.AnswerStageRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> federation_pb2.AnswerStageResponse:
+        response = await super().AnswerStage(request, context)
+        await self.may_acknowledge.wait()
+        return response
+
+
+async def test_nothing_is_computed_for_a_round_that_is_over_when_the_bank_has_advertised(tmp_path: Path) -> None:
+    line = PausingLine()
+    async with bank(tmp_path, line=line) as (_, present):
+        present.answers.begin(standardise(), present.session())
+        await until(lambda: line.answers, "the advertisement")
+        present.answers.drop()
+        line.may_acknowledge.set()
+        await until(lambda: not present.at_work("advertise"), "it is done with the round", 10)
+        assert not present.prepares()
+        assert not present.payments.asked.is_set()
