@@ -1,13 +1,18 @@
 """The network in containers: what the images weigh, how soon each service serves, what it holds when idle, and how long
-from `docker compose up` to the quorum.
+from `docker compose up` to the quorum; and what start-up and idle memory are made of.
 
     .venv/bin/python benchmarks/containers.py [--banks 10] [--json FILE]
 
 Needs a running Docker engine with Compose. Images are built first and not timed. The project is the benchmark's own;
 its containers and volumes are removed, its images stay for the next time.
+
+What start-up and idle memory are made of is measured from inside (benchmarks/inside.py): the idle process says what it
+holds and which packages' libraries it has; then the same image imports the service's modules and what else of these
+packages the idle process had, and each package's own part is told.
 """
 
 import argparse
+import inspect
 import json
 import os
 import re
@@ -17,20 +22,29 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.measuring import Report, Value, add_json
+from benchmarks import inside
+from benchmarks.measuring import Report, Row, Value, add_json, beside_aim, printed
 
 ROOT = Path(__file__).parent.parent
 PROJECT = "fedfraud-benchmark"
 SERVING = {"aggregator": "serving", "bank_client": "joined", "reporter": "page served"}
 """Of each service, the line of its log from which on it does its work."""
+_MODULES = {
+    "aggregator": ["services.aggregator.__main__"],
+    "bank_client": ["services.bank_client.__main__", "services.bank_client.participant"],
+    "reporter": ["services.reporter.__main__"],
+}
+"""What each imports before it serves."""
 _BASE = "python:3.11-slim-bookworm"
-_PARTS = 6
+_PARTS, _COSTS = 6, 5
+_QUORUM_AIM = 20.0
 _DEADLINE = 600.0
 _SETTLED_SECONDS = 10.0
 """After the report, before memory is read."""
@@ -64,6 +78,8 @@ def main() -> None:
             returned = time.time() - began
             _start_up(report, began, returned)
             _idle(report)
+            for service in SERVING:
+                _made_of(report, service)
         finally:
             _take_away(settings)
     report.end(arguments.json)
@@ -136,7 +152,7 @@ def _start_up(report: Report, began: float, returned: float) -> None:
         "report": written,
     }
     report.add("seconds after docker compose up", row)
-    report.find(f"quorum {quorum:.1f} s after docker compose up, with built images (the aim is at most 20)")
+    report.find(f"quorum, s after docker compose up with built images: {beside_aim(quorum, _QUORUM_AIM)}")
 
 
 def _idle(report: Report) -> None:
@@ -147,6 +163,54 @@ def _idle(report: Report) -> None:
         used = _docker("stats", "--no-stream", "--format", "{{.MemUsage}}", *names).splitlines()
         held = [_bytes(line.split("/")[0].strip()) / 1e6 for line in used]
         report.add("idle memory", {"service": service, "containers": len(held), "MB each": statistics.median(held)})
+
+
+def _made_of(report: Report, service: str) -> None:
+    """What the idle process holds, what imports cost in the same image, and a note on both."""
+    held = _inside("exec", _containers(service)[0]["Id"], "python", words=["held"])
+    image = ("run", "--rm", "--entrypoint", "python", f"{PROJECT}-{service}")
+    costs = _inside(*image, words=[*_MODULES[service], "then", *held["packages"]])
+    for when in ("start-up", "later"):
+        row: dict[str, Value] = {"service": service, "imports": when}
+        for part, what in enumerate(("CPU s", "MB")):
+            of_each = {name: both[part] for name, both in costs[when].items()}
+            row |= {what: sum(of_each.values()), f"largest, {what}": largest(of_each)}
+        report.add("imports", row)
+    note(report, service, held, costs["begun"])
+
+
+def note(report: Report, service: str, held: Container, begun: Sequence[float]) -> None:
+    """What was measured of a service, in sentences; `begun` is what Python alone takes, CPU seconds and MB."""
+    start, idle = (_of(report, table, service)[0] for table in ("start-up", "idle memory"))
+    first, later = _of(report, "imports", service)
+    cpu, megabytes = begun[0] + float(first["CPU s"] or 0), begun[1] + float(first["MB"] or 0) + float(later["MB"] or 0)
+    report.find(
+        f"{service}, start-up of {printed(start['seconds'])} s: Python and its imports are {printed(cpu)} CPU s "
+        f"({first['largest, CPU s']}), times {start['containers']} on {os.cpu_count()} cores"
+    )
+    report.find(
+        f"{service}, idle memory of {printed(idle['MB each'])} MB by Docker: its process has "
+        f"{printed(held['resident'])}, {printed(held['own'])} its own and {printed(held['files'])} of files, which "
+        f"containers of one image share; Python and its imports alone have {printed(megabytes)} (at start-up "
+        f"{first['largest, MB']}; later {later['largest, MB']})"
+    )
+
+
+def _of(report: Report, table: str, service: str) -> list[Row]:
+    return [row for row in report.tables[table] if row["service"] == service]
+
+
+def largest(costs: dict[str, float]) -> str:
+    """The packages that cost the most, each with a hundredth of the whole or more."""
+    order = sorted(costs, key=lambda name: -costs[name])[:_COSTS]
+    least = sum(costs.values()) / 100
+    return ", ".join(f"{name} {printed(costs[name])}" for name in order if costs[name] > least) or "nothing"
+
+
+def _inside(*command: str, words: Sequence[str]) -> Container:
+    """What inside.py answers there."""
+    found: Container = json.loads(_docker(*command, "-c", inspect.getsource(inside), *words))
+    return found
 
 
 def _containers(service: str) -> list[Container]:

@@ -23,7 +23,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import raw_grpc
-from benchmarks.measuring import Report, Row, add_json, cpu_seconds, fit, memory, printed
+from benchmarks.measuring import Report, Row, add_json, cpu_seconds, growth, memory
 from benchmarks.stand_in import aggregator, manifest_of_bytes, rounds, stand_ins, training_layout
 from fedfraud.packing import Packing
 
@@ -113,11 +113,8 @@ def main() -> None:
         measure(report, asked.folder, banks, asked.rounds)
     rows = report.tables["banks"]
     if len(rows) > 1:
-        line = fit([(float(row["banks"] or 0), float(row["s a round"] or 0)) for row in rows])
-        report.find(
-            f"a round takes {printed(1000 * line.base)} ms and {printed(1000 * line.slope)} ms a bank "
-            f"(R² {line.determination:.3f}); the order is {line.order:.2f}"
-        )
+        points = [(float(row["banks"] or 0), float(row["s a round"] or 0)) for row in rows]
+        report.find(growth(points, "a round", "bank"))
     report.end(asked.json)
 
 

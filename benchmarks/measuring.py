@@ -1,4 +1,4 @@
-"""What benchmarks measure and print with: the machine, CPU and memory of processes, fits, tables and JSON."""
+"""What benchmarks measure and print with: the machine, CPU and memory of processes, fits, aims, tables and JSON."""
 
 import argparse
 import json
@@ -18,6 +18,7 @@ import numpy as np
 Value = float | int | str | None
 Row = Mapping[str, Value]
 VERSIONS = ("grpcio", "protobuf", "numpy", "torch", "cryptography")
+_UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -141,6 +142,26 @@ def fit(points: Sequence[tuple[float, float]]) -> Line:
     left = float(((y - base - slope * x) ** 2).sum())
     order = np.polyfit(np.log(x), np.log(y), 1)[0] if (x > 0).all() and (y > 0).all() else float("nan")
     return Line(float(base), float(slope), 1 - left / spread if spread else 1.0, float(order))
+
+
+def growth(points: Sequence[tuple[float, float]], what: str, each: str) -> str:
+    """How seconds grow with a number, in a sentence: the line that is fitted to them, and the order."""
+    line = fit(points)
+    base, slope = duration(abs(line.base)), f"{duration(line.slope)} a {each}"
+    takes = f"{base} and {slope}" if line.base >= 0 else f"{slope} less {base}"
+    return f"{what} takes {takes} (R² {line.determination:.3f}); the order is {line.order:.2f}"
+
+
+def duration(seconds: float) -> str:
+    """In the unit that leaves something ahead of the point."""
+    unit, size = next((one for one in _UNITS if abs(seconds) >= one[1]), _UNITS[-1])
+    return f"{printed(seconds / size)} {unit}"
+
+
+def beside_aim(measured: float, aim: float, *, least: bool = False) -> str:
+    """A figure, what is aimed at, and whether it is held: yes or no."""
+    held = measured >= aim if least else measured <= aim
+    return f"{printed(measured)} (the aim: at {'least' if least else 'most'} {printed(aim)}): {'yes' if held else 'no'}"
 
 
 def printed(value: Value) -> str:

@@ -9,7 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.measuring import Report, cpu_seconds, fit, markdown, memory, printed, processes
+from benchmarks.measuring import (
+    Report,
+    beside_aim,
+    cpu_seconds,
+    duration,
+    fit,
+    growth,
+    markdown,
+    memory,
+    printed,
+    processes,
+)
 
 
 def test_a_line_is_found_again() -> None:
@@ -31,6 +42,29 @@ def test_points_off_the_line_lower_its_determination() -> None:
 def test_one_point_makes_no_line() -> None:
     with pytest.raises(ValueError, match="two different points"):
         fit([(10, 1.0), (10, 2.0)])
+
+
+def test_growth_is_a_sentence() -> None:
+    said = growth([(10, 3.5), (20, 5.5), (40, 9.5)], "a round", "bank")
+    assert said == "a round takes 1.50 s and 200 ms a bank (R² 1.000); the order is 0.72"
+    below = growth([(10**6, 1.5), (2 * 10**6, 3.5)], "training", "row")  # two µs a row, half a second less
+    assert below == "training takes 2.00 µs a row less 500 ms (R² 1.000); the order is 1.22"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(90.0, "90.0 s"), (0.0123, "12.3 ms"), (2e-6, "2.00 µs"), (-0.5, "-500 ms"), (3e-11, "0.0300 ns"), (0, "0 ns")],
+)
+def test_a_duration_has_a_unit_to_read(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
+
+
+def test_a_figure_stands_beside_its_aim() -> None:
+    assert beside_aim(9.9, 10.0) == "9.90 (the aim: at most 10.0): yes"
+    assert beside_aim(10.1, 10.0) == "10.1 (the aim: at most 10.0): no"
+    assert beside_aim(0.5, 0.5, least=True) == "0.500 (the aim: at least 0.500): yes"
+    assert beside_aim(0.37, 0.5, least=True) == "0.370 (the aim: at least 0.500): no"
+    assert beside_aim(math.nan, 10.0).endswith(": no")
 
 
 @pytest.mark.parametrize(

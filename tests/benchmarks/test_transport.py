@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import raw_grpc, transport
+from benchmarks.measuring import Report, Row
 from benchmarks.stand_in import contribution, manifest_of_bytes
 from fedfraud.fixed_point import Segment
 from fedfraud.layout import Layout
@@ -60,6 +61,43 @@ def test_the_disk_that_rounds_need_is_counted() -> None:
     model = 4 * manifest_of_bytes(10**6).parameter_count
     # A round leaves a sum of two models, a momentum of two and a model; while it is open there are ten contributions.
     assert transport.disk_bytes(manifest_of_bytes(10**6), 10, 3) == model * (5 * 4 + 10)
+
+
+def measured(model: str, banks: int, peak: float) -> Row:
+    shares = {transport.TWICE: 0.88, transport.SAME: 0.37, transport.SAME_TLS: 0.63}
+    return {
+        "model": model,
+        "banks": banks,
+        "CPU s a round": 10.2,
+        "aggregator peak MB": peak,
+        "allowed MB": 240.0,
+        **shares,
+    }
+
+
+def test_each_share_is_named_and_the_aims_stand_beside_what_was_measured() -> None:
+    report = Report("transport", "", machine={})
+    transport.hold(report, [measured("10M", 10, 156.0), measured("100M", 10, 298.0)])
+    aimed, stricter, tls, cpu, *peaks = report.findings
+    assert aimed.startswith("the aim's workload, a contribution of twice the model")
+    assert aimed.endswith("ours has 0.880 (the aim: at least 0.500): yes")
+    assert stricter.startswith("stricter than the aim, the very bytes that our banks send")
+    assert stricter.endswith("ours has 0.370; at least 0.500: no")
+    assert tls.endswith("ours has 0.630; no aim")
+    assert cpu == "CPU s a round, of both ends: 10.2 (the aim: at most 10.0): no"
+    assert peaks == [
+        "10M, 10 banks: aggregator's peak MB 156 (the aim: at most 240): yes",
+        "100M, 10 banks: aggregator's peak MB 298 (the aim: at most 240): no",
+    ]
+
+
+def test_other_sizes_and_banks_have_no_aim_of_rate() -> None:
+    report = Report("transport", "", machine={})
+    transport.hold(report, [measured("100M", 30, 156.0)])
+    assert report.findings == [
+        "the aims of rate and CPU are of 100M with 10 banks, not measured here",
+        "100M, 30 banks: aggregator's peak MB 156 (the aim: at most 240): yes",
+    ]
 
 
 @pytest.mark.parametrize(
