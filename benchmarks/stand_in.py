@@ -155,7 +155,7 @@ class StandIn:
         released = self._released(instruction)
         size, began = len(released.data), time.monotonic()
         requests: Any = released.requests(
-            self.fencing_number, self.line.piece_bytes(size)
+            self.fencing_number, self.line.piece_bytes(size, instruction.piece_bytes)
         )  # written already, which federation_stub takes
         await self.stub.SubmitContribution(requests, timeout=PATIENCE)
         self.line.took(size, time.monotonic() - began)

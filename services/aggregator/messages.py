@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from fedfraud.channel import CHUNK_BYTES
 from fedfraud.manifest import Manifest
 from fedfraud.masking_parameters import Parameters, Roster
 from fedfraud.masking_wire import parameters_to_proto, roster_to_proto
@@ -29,6 +30,8 @@ from services.aggregator.rounds import Plan, Round
 
 _SHORT_VECTOR_BYTES = 1 << 15
 """A model's vector of so many bytes at most goes with the instruction: to ask for it costs more than to send it."""
+_PIECES_BYTES, _LEAST_PIECE_BYTES = 16 << 20, 1 << 16
+"""Of a round's contributions, what all banks may have on its way in one message each; and the least of one bank's."""
 
 
 def run_started(
@@ -86,7 +89,13 @@ def instruction(
         counters_sha256=run.counters_sha256,
         trade_terms=terms_to_proto(run.terms),
         vector=bytes(vector) if len(vector) <= _SHORT_VECTOR_BYTES else b"",
+        piece_bytes=_piece_bytes(len(plan.cohort)),
     )
+
+
+def _piece_bytes(banks: int) -> int:
+    """A message costs both ends a third of a millisecond, and is in the aggregator's memory until it is whole."""
+    return min(max(_PIECES_BYTES // max(banks, 1), _LEAST_PIECE_BYTES), CHUNK_BYTES)
 
 
 def plan_of(opened: history_pb2.RoundOpened, word_count: int) -> Plan:

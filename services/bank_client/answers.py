@@ -53,6 +53,8 @@ class Work:
     cancelled: threading.Event
     ends: float
     """When it is of no use any more, by the monotonic clock."""
+    piece_bytes: int
+    """What the aggregator allows in one message of an upload."""
     task: asyncio.Task[Task] | None = None
     prepared: asyncio.Task[Released] | None = None
     advertised: asyncio.Event = field(default_factory=asyncio.Event)
@@ -109,7 +111,7 @@ class Answers:
         if self._work is None or self._work.key != key:
             self.drop()
             self._own.give_way()
-            self._work = Work(key, threading.Event(), ends)
+            self._work = Work(key, threading.Event(), ends, instruction.piece_bytes)
         self._work.ends = ends
         work, masked = self._work, instruction.HasField("masking")
         if not masked and self._attempts.insists:
@@ -176,7 +178,7 @@ class Answers:
 
     async def _submit(self, released: Released, work: Work, session: Session) -> None:
         size, began = len(released.data), time.monotonic()
-        pieces = released.requests(session.fencing_number, self._line.piece_bytes(size))
+        pieces = released.requests(session.fencing_number, self._line.piece_bytes(size, work.piece_bytes))
         requests: Any = pieces  # written already, which federation_stub takes
         try:
             answer = await session.stub.SubmitContribution(requests, timeout=call_seconds(work.ends))

@@ -2,7 +2,7 @@
 
 from fedfraud.channel import CHUNK_BYTES
 
-LEAST_PIECE_BYTES, FAST_PIECE_BYTES = 1 << 14, 3 << 16
+LEAST_PIECE_BYTES = 1 << 14
 _PIECE_SECONDS = 0.25
 """What a message may take: the aggregator sees whole messages alone, and calls an upload stalled that shows none."""
 _MOST_PIECES = 256
@@ -14,15 +14,15 @@ class Line:
     def __init__(self) -> None:
         self._rate = 0.0  # bytes a second
 
-    def piece_bytes(self, size: int) -> int:
-        """Of an upload of so many bytes, what goes in one message.
+    def piece_bytes(self, size: int, allowed: int) -> int:
+        """Of an upload of so many bytes, what goes in one message: at most what the aggregator allows.
 
         A message costs both ends a third of a millisecond, so it is large where the line is known to be fast. Where it
         is not, a large upload goes in 256 messages: a line that is fast enough for the round's deadline is no stalled
         upload while that is below 256 times the time to stall.
         """
-        fast = min(int(self._rate * _PIECE_SECONDS), FAST_PIECE_BYTES)  # the aggregator has one of every bank in memory
-        return min(max(fast, size // _MOST_PIECES, LEAST_PIECE_BYTES), CHUNK_BYTES)
+        wanted = max(int(self._rate * _PIECE_SECONDS), size // _MOST_PIECES, LEAST_PIECE_BYTES)
+        return min(wanted, max(allowed, LEAST_PIECE_BYTES), CHUNK_BYTES)
 
     def took(self, size: int, seconds: float) -> None:
         """An upload of so many bytes was acknowledged after so many seconds."""

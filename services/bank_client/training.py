@@ -91,7 +91,8 @@ class Trainer:
         size = self._recipe.batch_size
         batches = max(1, min(_GATHERED_ROWS, _DRAWN_UNITS // self._units) // size)
         for rows in torch.split(order, size * batches):
-            inputs, labels = torch.split(self._inputs[rows], size), torch.split(self._labels[rows], size)
+            # index_select copies rows; an index in brackets would take the same values one by one.
+            inputs, labels = (torch.split(of.index_select(0, rows), size) for of in (self._inputs, self._labels))
             yield from zip(inputs, labels, self._network.dropouts(len(rows), size, draws), strict=True)
 
 

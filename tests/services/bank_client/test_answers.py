@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from fedfraud import fixed_point, model
+from fedfraud.channel import CHUNK_BYTES
 from fedfraud.chunks import federation_stub
 from fedfraud.fixed_point import Segment
 from fedfraud.layout import Layout, count_codec
@@ -373,11 +374,11 @@ class KnowingLine(MaskedLine):
 
 async def test_an_upload_that_is_acknowledged_by_its_header_says_nothing_of_the_line(tmp_path: Path) -> None:
     released = Released(RoundKey("run", 1, 1), b"", b"", bytes(32 << 20), 4 << 20, None, "")
-    work = Work(released.key, threading.Event(), time.monotonic() + 60)
+    work = Work(released.key, threading.Event(), time.monotonic() + 60, CHUNK_BYTES)
     async with bank(tmp_path, line=KnowingLine()) as (line, present):
         await present.answers._submit(released, work, present.session())
         assert line.heard
-    assert present.answers._line.piece_bytes(164_000) == LEAST_PIECE_BYTES
+    assert present.answers._line.piece_bytes(164_000, CHUNK_BYTES) == LEAST_PIECE_BYTES
 
 
 @pytest.mark.usefixtures("no_collector")

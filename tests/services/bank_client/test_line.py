@@ -3,7 +3,7 @@
 import pytest
 
 from fedfraud.channel import CHUNK_BYTES
-from services.bank_client.line import FAST_PIECE_BYTES, LEAST_PIECE_BYTES, Line
+from services.bank_client.line import LEAST_PIECE_BYTES, Line
 
 CONTRIBUTION = 164_000
 
@@ -12,36 +12,56 @@ CONTRIBUTION = 164_000
 def test_of_a_line_that_nothing_is_known_of_a_large_upload_asks_256_messages_of_a_mebibyte_at_most(
     size: int, piece: int
 ) -> None:
-    assert Line().piece_bytes(size) == piece
+    assert Line().piece_bytes(size, CHUNK_BYTES) == piece
 
 
 def test_a_line_that_took_an_upload_in_a_hundredth_of_a_second_takes_the_next_in_one_message() -> None:
     line = Line()
     line.took(CONTRIBUTION, 0.01)
-    assert line.piece_bytes(CONTRIBUTION) == FAST_PIECE_BYTES > CONTRIBUTION
-    assert line.piece_bytes(300 << 20) == CHUNK_BYTES
+    assert line.piece_bytes(CONTRIBUTION, CHUNK_BYTES) == CHUNK_BYTES > CONTRIBUTION
+
+
+@pytest.mark.parametrize("size", [CONTRIBUTION, 300 << 20])
+def test_no_message_is_larger_than_the_aggregator_allows(size: int) -> None:
+    fast, unknown = Line(), Line()
+    fast.took(CONTRIBUTION, 0.01)
+    assert fast.piece_bytes(size, 80_000) == 80_000
+    assert unknown.piece_bytes(size, 80_000) <= 80_000
+
+
+@pytest.mark.parametrize("allowed", [-1, 0, 1, LEAST_PIECE_BYTES])
+def test_an_aggregator_that_allows_next_to_nothing_gets_small_messages(allowed: int) -> None:
+    line = Line()
+    line.took(CONTRIBUTION, 0.01)
+    assert line.piece_bytes(CONTRIBUTION, allowed) == LEAST_PIECE_BYTES
+
+
+def test_an_aggregator_that_allows_more_than_a_message_may_have_gets_no_larger_ones() -> None:
+    line = Line()
+    line.took(300 << 20, 0.01)
+    assert line.piece_bytes(300 << 20, 2**31 - 1) == CHUNK_BYTES
 
 
 def test_a_message_takes_a_narrow_line_a_quarter_of_a_second() -> None:
     line = Line()
     line.took(CONTRIBUTION, CONTRIBUTION / 100_000)
-    assert line.piece_bytes(CONTRIBUTION) == pytest.approx(25_000, abs=1)
+    assert line.piece_bytes(CONTRIBUTION, CHUNK_BYTES) == pytest.approx(25_000, abs=1)
 
 
 def test_a_line_of_64_kbit_a_second_has_messages_that_it_carries_in_two_seconds() -> None:
     line = Line()
     line.took(CONTRIBUTION, CONTRIBUTION / 8_000)
-    assert line.piece_bytes(CONTRIBUTION) == LEAST_PIECE_BYTES
+    assert line.piece_bytes(CONTRIBUTION, CHUNK_BYTES) == LEAST_PIECE_BYTES
 
 
 def test_after_an_upload_that_failed_nothing_is_known_again() -> None:
     line = Line()
     line.took(CONTRIBUTION, 0.01)
     line.failed()
-    assert line.piece_bytes(CONTRIBUTION) == LEAST_PIECE_BYTES
+    assert line.piece_bytes(CONTRIBUTION, CHUNK_BYTES) == LEAST_PIECE_BYTES
 
 
 def test_an_upload_that_took_no_time_at_all_is_none_of_infinite_speed() -> None:
     line = Line()
     line.took(8, 0.0)
-    assert line.piece_bytes(8) == LEAST_PIECE_BYTES
+    assert line.piece_bytes(8, CHUNK_BYTES) == LEAST_PIECE_BYTES
