@@ -207,4 +207,4 @@ async def forget(around: Surroundings, key: RoundKey, *, recycle: bool = False) 
     if not around.keep_contributions:
         with suppress(NotStored):  # the next start takes away what is left
             vectors = around.vectors
-            await around.writer.run(vectors.recycle_contributions if recycle else vectors.remove_contributions, key)
+            await around.writer.beside(vectors.recycle_contributions if recycle else vectors.remove_contributions, key)

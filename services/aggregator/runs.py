@@ -60,6 +60,8 @@ class Run:
         self._around = around
         self._returning = returning
         self._model: Model | None = None
+        self._forgetting: asyncio.Task[None] | None = None
+        """Takes the former round's contributions away while the next one opens."""
 
     async def load(self) -> None:
         """Takes up what a former process left; Misconfigured when its files are not as the journal says."""
@@ -88,6 +90,7 @@ class Run:
         except Exception as error:  # whatever it was, the banks and the reporter must hear that the run is over
             self._around.log.error("a run failed", exc_info=True, run=self.progress.run_id, error=repr(error))
             outcome, reason = history_pb2.RUN_OUTCOME_FAILED, f"the aggregator failed: {error}"
+        await self._forgotten()
         with suppress(NotStored):  # the next start takes away what is left
             await self._around.writer.run(self._around.vectors.forget_spares)
         sha256 = self._model.reference.model_sha256 if self._model else b""
@@ -156,7 +159,7 @@ class Run:
             self._around.log.warning("no scores of the final model", run=self.progress.run_id, reason=error)
             return
         present = self._present()
-        scores = await asyncio.to_thread(self._scores, done, present.vector, present.run_state)
+        scores = await self._scores(done, present.vector, present.run_state)
         await self._commit(done, present, scores)
 
     async def _closed_round(self, step: int, segments: tuple[Segment, ...], *, final: bool = False) -> Closed:
@@ -254,7 +257,8 @@ class Run:
         await around.journal.insist(entry)
         self._model = produced
         # Masked words are added in memory as they come, and nothing would write over them: they go at once.
-        await forget(around, plan.key, recycle=not self.progress.secure)
+        await self._forgotten()
+        self._forgetting = asyncio.create_task(forget(around, plan.key, recycle=not self.progress.secure))
         precision = scores.holdout.average_precision if scores.holdout else None
         around.log.info(
             "round committed",
@@ -266,20 +270,25 @@ class Run:
             seconds=f"{seconds:.2f}",
         )
 
+    async def _forgotten(self) -> None:
+        """Waits until nothing is left of what is being taken away."""
+        if self._forgetting is not None:
+            await self._forgetting
+
     async def _produced(self, done: Closed, vector: Vector, state: RunState) -> tuple[Model, RoundScores]:
         """The round's model, once it is on disk, and the round's scores: the banks wait for both."""
-        scores = asyncio.to_thread(self._scores, done, vector, state)
-        return await asyncio.gather(store_model(self._around, vector, state), scores)
+        return await asyncio.gather(store_model(self._around, vector, state), self._scores(done, vector, state))
 
-    def _scores(self, done: Closed, vector: Vector, state: RunState) -> RoundScores:
-        """Of the model that the round received and of the one that it produced."""
+    async def _scores(self, done: Closed, vector: Vector, state: RunState) -> RoundScores:
+        """Of the model that the round received and, at the same time, of the one that it produced."""
         around, final = self._around, done.plan.final
-        scores = pooled_scores(done.layout, done.part, self.progress.terms, final=final)
+        received = asyncio.to_thread(pooled_scores, done.layout, done.part, self.progress.terms, final=final)
         if around.holdout is None:
-            return scores
+            return await received
         adjusted = self.progress.recipe.logit_adjustment
-        counts = around.holdout.counts(around.manifest, state, vector, logit_adjustment=adjusted)
-        return with_holdout(scores, counts, final=final)
+        produced = asyncio.to_thread(around.holdout.counts, around.manifest, state, vector, logit_adjustment=adjusted)
+        scores, counts = await asyncio.gather(received, produced)
+        return await asyncio.to_thread(with_holdout, scores, counts, final=final)
 
     def _present(self) -> Model:
         if self._model is None:
