@@ -172,6 +172,12 @@ def write_durably(path: Path, content: bytes | bytearray | memoryview, mode: int
 
 def write_pieces_durably(path: Path, pieces: Iterable[bytes | bytearray | memoryview], mode: int = 0o644) -> None:
     """The same of what comes in pieces; what making a piece raises leaves nothing behind."""
+    write_pieces(path, pieces, mode)
+    sync_folder(path.parent)
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes | bytearray | memoryview], mode: int = 0o644) -> None:
+    """The same but for the folder: the name is durable when that is synced."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
@@ -185,7 +191,6 @@ def write_pieces_durably(path: Path, pieces: Iterable[bytes | bytearray | memory
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
 
 
 def make_folder(path: Path) -> None:

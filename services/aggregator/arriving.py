@@ -5,6 +5,7 @@ import hashlib
 import os
 import threading
 from contextlib import suppress
+from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from fedfraud import fixed_point
@@ -43,8 +44,8 @@ class Arriving(Protocol):
     async def check(self, packing: Packing) -> None:
         """Holds a plain one to the length and the bounds of every segment."""
 
-    def keep(self, vectors: Vectors, key: RoundKey, seat: str) -> None:
-        """Makes them the seat's contribution, durably."""
+    def keep(self, vectors: Vectors, key: RoundKey, seat: str) -> Path:
+        """Makes them the seat's contribution; its name is durable once the folder is synced, which it returns."""
 
     def drop(self) -> None:
         """Nobody needs them any more but as the seat's contribution, if they were kept."""
@@ -70,9 +71,9 @@ class InMemory:
         """See Arriving; a small one is looked at here: it takes less than to ask another thread."""
         packing.layout.check(packing.unpack(self._data))
 
-    def keep(self, vectors: Vectors, key: RoundKey, seat: str) -> None:
+    def keep(self, vectors: Vectors, key: RoundKey, seat: str) -> Path:
         """See Arriving."""
-        vectors.write_contribution(key, seat, self._data)
+        return vectors.write_contribution(key, seat, self._data)
 
     def drop(self) -> None:
         """See Arriving."""
@@ -115,9 +116,9 @@ class InFile:
         """See Arriving."""
         await asyncio.to_thread(stored_words.check, self._path, packing, self._extremes)
 
-    def keep(self, vectors: Vectors, key: RoundKey, seat: str) -> None:
+    def keep(self, vectors: Vectors, key: RoundKey, seat: str) -> Path:
         """See Arriving."""
-        vectors.keep_contribution(key, seat, self._path)
+        return vectors.keep_contribution(key, seat, self._path)
 
     def drop(self) -> None:
         """See Arriving; a thread may still write, and is not waited for."""

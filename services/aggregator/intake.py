@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator
+from functools import partial
 
 from fedfraud.chunks import Upload
 from fedfraud.errors import FedfraudError, Invalid, NotStored, Stale, Stalled, TooLarge
@@ -166,7 +167,7 @@ class Intake:
     ) -> federation_pb2.Receipt:
         seat = credential.identity.seat
         try:
-            async with open_round.lock:
+            async with open_round.arrivals.one(), open_round.turns[seat]:
                 # Since the header another stream, a newer lease, a revocation or the deadline may have come first.
                 self._seats.check(credential)
                 if self._admit(open_round, credential, header):
@@ -187,17 +188,15 @@ class Intake:
         key = open_round.state.plan.key
 
         async def store() -> None:
-            await self._writer.run(arrived.keep, self._vectors, key, seat)
-            entry = await self._journal.append(
-                history_pb2.ContributionAccepted(
-                    key=round_key_to_proto(key),
-                    seat=seat,
-                    vector_sha256=header.vector_sha256,
-                    size_bytes=arrived.size,
-                    disclosure=header.disclosure if header.HasField("disclosure") else None,
-                    masked_signature=header.masked_signature if open_round.masked else b"",
-                )
+            accepted = history_pb2.ContributionAccepted(
+                key=round_key_to_proto(key),
+                seat=seat,
+                vector_sha256=header.vector_sha256,
+                size_bytes=arrived.size,
+                disclosure=header.disclosure if header.HasField("disclosure") else None,
+                masked_signature=header.masked_signature if open_round.masked else b"",
             )
+            entry = await self._journal.append(accepted, partial(arrived.keep, self._vectors, key, seat))
             open_round.sequences[seat] = entry.sequence
 
         if open_round.masked:

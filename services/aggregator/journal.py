@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 
 from fedfraud.chain import next_head, sign
 from fedfraud.errors import OutOfRange
+from fedfraud.identity import sync_folder
 from fedfraud.v1 import federation_pb2, history_pb2
 from services.aggregator import journal_file
 from services.aggregator.writer import Writer, persist
@@ -33,6 +34,7 @@ class _Queued:
 
     field: str
     event: Message
+    before: Callable[[], Path] | None
     stored: asyncio.Future[history_pb2.Entry]
 
 
@@ -77,20 +79,22 @@ class Journal:
                 listener(entry)
             after = entries[-1].sequence
 
-    async def append(self, event: Message) -> history_pb2.Entry:
+    async def append(self, event: Message, before: Callable[[], Path] | None = None) -> history_pb2.Entry:
         """Stores one event and wakes whoever watches; a caller that goes away meanwhile does not take it back.
 
-        NotStored when the disk is full or fails: the journal is as it was.
+        `before` makes the file that the entry is about, and returns the folder that has its name: the writer thread
+        calls it, and syncs that, before the entry is stored. NotStored when the disk is full or fails: the journal is
+        as it was.
         """
-        return await asyncio.shield(self._append(event))
+        return await asyncio.shield(self._append(event, before))
 
     async def insist(self, event: Message) -> history_pb2.Entry:
         """The same for what nobody can be asked to send again: tried until the disk takes it."""
         return await asyncio.shield(persist(lambda: self._append(event)))
 
-    async def _append(self, event: Message) -> history_pb2.Entry:
+    async def _append(self, event: Message, before: Callable[[], Path] | None = None) -> history_pb2.Entry:
         field = _EVENTS[event.DESCRIPTOR.full_name]
-        queued = _Queued(field, event, asyncio.get_running_loop().create_future())
+        queued = _Queued(field, event, before, asyncio.get_running_loop().create_future())
         self._queue.append(queued)
         if self._storing is None or self._storing.done():
             self._storing = asyncio.create_task(self._store_queue())
@@ -166,9 +170,12 @@ class Journal:
         self._database.close()
 
     def _store(self, batch: list[_Queued]) -> list[_Stored]:
-        """Takes all that waits into `batch` and stores it, in order, in one transaction."""
-        while self._queue:  # only this thread takes from the queue while the writer is open; others add to its end
+        """Takes what waits into `batch`, as much as receipts are kept of, and stores it, in order, in one
+        transaction."""
+        while self._queue and len(batch) < _RECENT:  # only this thread takes from it; others add to its end
             batch.append(self._queue.popleft())
+        for folder in {queued.before() for queued in batch if queued.before}:
+            sync_folder(folder)
         (sequence, head), stored, lines = self._tail, [], []
         for queued in batch:
             sequence += 1

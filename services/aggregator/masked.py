@@ -7,8 +7,7 @@ restart stands in the same stage with the same lists.
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from fedfraud.errors import Invalid, Stale
@@ -27,6 +26,7 @@ from fedfraud.masking_wire import (
 )
 from fedfraud.v1 import federation_pb2, history_pb2, masking_pb2
 from fedfraud.wire import round_key_to_proto
+from services.aggregator.arrivals import Arrivals
 from services.aggregator.journal import Journal
 from services.aggregator.rounds import Plan
 
@@ -46,7 +46,7 @@ class MaskedRound:
         self._journal = journal
         self._over = self._closing = False
         self._common = self._told_to_all()
-        self._arrivals = _Arrivals(self.note)
+        self._arrivals = Arrivals(self.note)
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # a bank's answers, one after another
         self.note()
 
@@ -155,40 +155,3 @@ class MaskedRound:
     async def _journal_answer(self, seat: str, answer: masking_pb2.StageAnswer) -> None:
         key = round_key_to_proto(self._plan.key)
         await self._journal.append(history_pb2.StageAnswered(key=key, seat=seat, answer=answer))
-
-
-class _Arrivals:
-    """Answers come side by side, each until it is on disk; a stage ends when none is under way."""
-
-    def __init__(self, done: Callable[[], None]) -> None:
-        """`done` is told when none is under way any more."""
-        self.under_way = 0
-        self._done = done
-        self._let_in, self._all_done = asyncio.Event(), asyncio.Event()
-        self._let_in.set()
-        self._all_done.set()
-
-    @asynccontextmanager
-    async def one(self) -> AsyncIterator[None]:
-        """An answer arrives."""
-        while not self._let_in.is_set():
-            await self._let_in.wait()
-        self.under_way += 1
-        self._all_done.clear()
-        try:
-            yield
-        finally:
-            self.under_way -= 1
-            if not self.under_way:
-                self._all_done.set()
-                self._done()
-
-    @asynccontextmanager
-    async def none(self) -> AsyncIterator[None]:
-        """No answer is under way, and none comes before this is over; one at a time."""
-        self._let_in.clear()
-        try:
-            await self._all_done.wait()
-            yield
-        finally:
-            self._let_in.set()

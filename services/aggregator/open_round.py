@@ -2,13 +2,14 @@
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from fedfraud.layout import Layout
 from fedfraud.packing import Packing
 from fedfraud.v1 import federation_pb2
+from services.aggregator.arrivals import Arrivals
 from services.aggregator.masked import MaskedRound
 from services.aggregator.progress import Accepted
 from services.aggregator.rounds import Outcome, Round
@@ -37,7 +38,9 @@ class OpenRound:
         self.refusals: Counter[str] = Counter()
         self.turned_away: set[str] = set()
         """Seats whose word the disk did not take: they were not silent."""
-        self.lock = asyncio.Lock()
+        self.arrivals = Arrivals()
+        self.turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """A bank's contributions, one after another."""
         self.answered = asyncio.Event()
 
     def remember(self, accepted: Mapping[str, Accepted]) -> None:

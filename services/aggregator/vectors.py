@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fedfraud.errors import NotFound
-from fedfraud.identity import make_folder, sync_folder, write_durably, write_pieces_durably
+from fedfraud.identity import make_folder, write_durably, write_pieces, write_pieces_durably
 from fedfraud.packing import Packing
 from fedfraud.wire import RoundKey
 from services.aggregator import stored_words
@@ -57,9 +57,13 @@ class Vectors:
         """The bytes of the model of this hash."""
         return self.find(sha256).read_bytes()
 
-    def write_contribution(self, key: RoundKey, seat: str, data: bytes | bytearray) -> None:
-        """Stores a contribution: masked ones little-endian uint64, plain ones packed (fedfraud/packing.py)."""
-        self._write(self.contribution(key, seat), data)
+    def write_contribution(self, key: RoundKey, seat: str, data: bytes | bytearray) -> Path:
+        """Stores a contribution: masked ones little-endian uint64, plain ones packed (fedfraud/packing.py). Its name is
+        durable once the folder is synced, which it returns."""
+        path = self.contribution(key, seat)
+        make_folder(path.parent)
+        write_pieces(path, [data])
+        return path.parent
 
     def arriving(self) -> Path:
         """Where a contribution may be written while it arrives: another name each time."""
@@ -69,12 +73,12 @@ class Vectors:
         """The file there, to be written from its start and cut off where the contribution ends."""
         return self._spares.open(path)
 
-    def keep_contribution(self, key: RoundKey, seat: str, arrived: Path) -> None:
-        """Lets a file that is whole and on disk be the seat's contribution."""
+    def keep_contribution(self, key: RoundKey, seat: str, arrived: Path) -> Path:
+        """Lets a file that is whole and on disk be the seat's contribution; returns the folder that is to be synced."""
         path = self.contribution(key, seat)
         make_folder(path.parent)
         arrived.replace(path)
-        sync_folder(path.parent)
+        return path.parent
 
     def read_contribution(self, key: RoundKey, seat: str) -> bytes:
         """What `write_contribution` stored."""

@@ -6,6 +6,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -270,6 +271,59 @@ async def test_what_waits_together_is_one_transaction_in_the_order_it_came(tmp_p
         assert statements.count("COMMIT") == 1
     with opened(tmp_path) as journal:  # the chain is whole
         assert [entry.seat_absent.fencing_number for entry in await journal.read(0)] == heard
+
+
+async def test_what_entries_are_about_is_there_before_they_are_stored(
+    tmp_path: Path,
+) -> None:
+    done: list[str] = []
+
+    def made(name: str) -> Path:
+        done.append(name)
+        (tmp_path / name).write_text(name)
+        return tmp_path
+
+    with opened(tmp_path) as journal:
+        journal._database.set_trace_callback(done.append)
+        with held(journal):
+            waiting = [
+                asyncio.create_task(journal.append(event(number), partial(made, f"bank-{number:02d}")))
+                for number in (1, 2)
+            ]
+            await asyncio.sleep(0)
+        await asyncio.gather(*waiting)
+        journal._database.set_trace_callback(None)
+    assert [one.partition(" ")[0] for one in done] == ["bank-01", "bank-02", "BEGIN", "INSERT", "INSERT", "COMMIT"]
+
+
+async def test_an_entry_whose_file_the_disk_does_not_take_is_not_stored_and_can_be_appended_again(
+    tmp_path: Path,
+) -> None:
+    with opened(tmp_path) as journal:
+        there = tmp_path / "folder"
+
+        def made() -> Path:
+            (there / "bank-01").write_text("words")
+            return there
+
+        with pytest.raises(NotStored, match=r"^what arrives must be made durable, the disk said: .*No such file"):
+            await journal.append(event(1), made)
+        assert (journal.head, rows(tmp_path)) == (0, [])
+        there.mkdir()
+        assert (await journal.append(event(1), made)).sequence == 1
+
+
+async def test_no_more_is_stored_together_than_receipts_are_kept_of(tmp_path: Path) -> None:
+    with opened(tmp_path) as journal:
+        statements: list[str] = []
+        journal._database.set_trace_callback(statements.append)
+        with held(journal):
+            waiting = [asyncio.create_task(journal.append(event(number))) for number in range(1, 101)]
+            await asyncio.sleep(0)
+        entries = await asyncio.gather(*waiting)
+        journal._database.set_trace_callback(None)
+        assert [entry.sequence for entry in entries] == list(range(1, 101))
+        assert statements.count("COMMIT") == 2
 
 
 async def test_a_listener_that_fails_and_an_event_that_no_entry_has_are_their_own_callers_alone(tmp_path: Path) -> None:
