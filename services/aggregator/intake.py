@@ -165,16 +165,16 @@ class Intake:
         header: federation_pb2.ContributionHeader,
         arrived: Arriving,
     ) -> federation_pb2.Receipt:
-        seat = credential.identity.seat
+        seat, receipt = credential.identity.seat, None
         try:
             async with open_round.arrivals.one(), open_round.turns[seat]:
                 # Since the header another stream, a newer lease, a revocation or the deadline may have come first.
                 self._seats.check(credential)
                 if self._admit(open_round, credential, header):
-                    await self._accept(open_round, seat, header, arrived)
+                    receipt = await self._accept(open_round, seat, header, arrived)
         finally:
             arrived.drop()
-        return await self._receipt(open_round, seat)
+        return receipt or await self._receipt(open_round, seat)
 
     def _admit(self, open_round: OpenRound, credential: Credential, header: federation_pb2.ContributionHeader) -> bool:
         seat = credential.identity.seat
@@ -184,10 +184,12 @@ class Intake:
 
     async def _accept(
         self, open_round: OpenRound, seat: str, header: federation_pb2.ContributionHeader, arrived: Arriving
-    ) -> None:
-        key = open_round.state.plan.key
+    ) -> federation_pb2.Receipt | None:
+        """Its receipt; none where a masked attempt has these words already."""
+        key, receipt = open_round.state.plan.key, None
 
         async def store() -> None:
+            nonlocal receipt
             accepted = history_pb2.ContributionAccepted(
                 key=round_key_to_proto(key),
                 seat=seat,
@@ -196,8 +198,8 @@ class Intake:
                 disclosure=header.disclosure if header.HasField("disclosure") else None,
                 masked_signature=header.masked_signature if open_round.masked else b"",
             )
-            entry = await self._journal.append(accepted, partial(arrived.keep, self._vectors, key, seat))
-            open_round.sequences[seat] = entry.sequence
+            stored = await self._journal.append_with(partial(arrived.keep, self._vectors, key, seat), accepted)
+            open_round.sequences[seat], receipt = stored.entry.sequence, stored.receipt
 
         if open_round.masked:
             assert isinstance(arrived, InMemory)  # noqa: S101  # for the type checker: `_arriving` chose it
@@ -210,6 +212,7 @@ class Intake:
             open_round.masked.note()
         elif open_round.state.complete:
             open_round.answered.set()
+        return receipt
 
     async def _body(self, requests: AsyncIterator[Upload], arriving: Arriving) -> None:
         size = arriving.size

@@ -19,6 +19,8 @@ from services.aggregator.writer import Writer, persist
 _PAGE = 500
 _RECENT = 64
 """Entries kept in memory for those who watch and have all but the newest."""
+_TOGETHER = 64
+"""Entries stored in one go: other work of the writer's comes in between."""
 _GATHER_SECONDS = 0.05
 """What they wait for more after a new entry: the answers to a stage come within this, and are told at once."""
 _EVENTS = {
@@ -35,11 +37,11 @@ class _Queued:
     field: str
     event: Message
     before: Callable[[], Path] | None
-    stored: asyncio.Future[history_pb2.Entry]
+    stored: "asyncio.Future[Stored]"
 
 
 @dataclass(frozen=True)
-class _Stored:
+class Stored:
     """An entry that is on disk, and its receipt."""
 
     entry: history_pb2.Entry
@@ -57,7 +59,7 @@ class Journal:
         self.head = self._tail[0]
         self._queue: deque[_Queued] = deque()
         self._storing: asyncio.Task[None] | None = None
-        self._recent: deque[_Stored] = deque(maxlen=_RECENT)
+        self._recent: deque[Stored] = deque(maxlen=_RECENT)
         self._grown = asyncio.Event()
         self._listeners: list[Callable[[history_pb2.Entry], None]] = []
 
@@ -79,20 +81,23 @@ class Journal:
                 listener(entry)
             after = entries[-1].sequence
 
-    async def append(self, event: Message, before: Callable[[], Path] | None = None) -> history_pb2.Entry:
+    async def append(self, event: Message) -> history_pb2.Entry:
         """Stores one event and wakes whoever watches; a caller that goes away meanwhile does not take it back.
 
-        `before` makes the file that the entry is about, and returns the folder that has its name: the writer thread
-        calls it, and syncs that, before the entry is stored. NotStored when the disk is full or fails: the journal is
-        as it was.
+        NotStored when the disk is full or fails: the journal is as it was.
         """
+        return (await asyncio.shield(self._append(event))).entry
+
+    async def append_with(self, before: Callable[[], Path], event: Message) -> Stored:
+        """The same of an entry that is about a file: `before` makes it and returns the folder that has its name. The
+        writer thread calls it, and syncs the folder, before it stores the entry."""
         return await asyncio.shield(self._append(event, before))
 
     async def insist(self, event: Message) -> history_pb2.Entry:
         """The same for what nobody can be asked to send again: tried until the disk takes it."""
-        return await asyncio.shield(persist(lambda: self._append(event)))
+        return (await asyncio.shield(persist(lambda: self._append(event)))).entry
 
-    async def _append(self, event: Message, before: Callable[[], Path] | None = None) -> history_pb2.Entry:
+    async def _append(self, event: Message, before: Callable[[], Path] | None = None) -> Stored:
         field = _EVENTS[event.DESCRIPTOR.full_name]
         queued = _Queued(field, event, before, asyncio.get_running_loop().create_future())
         self._queue.append(queued)
@@ -113,11 +118,11 @@ class Journal:
                 continue
             self._tell(batch, stored)
 
-    def _tell(self, batch: list[_Queued], stored: list[_Stored]) -> None:
+    def _tell(self, batch: list[_Queued], stored: list[Stored]) -> None:
         self.head = stored[-1].entry.sequence
         self._recent.extend(stored)
         for queued, one in zip(batch, stored, strict=True):
-            outcome: history_pb2.Entry | Exception = one.entry
+            outcome: Stored | Exception = one
             try:
                 for listener in self._listeners:
                     listener(one.entry)
@@ -169,10 +174,9 @@ class Journal:
         """Closes the file; the writer must be closed first."""
         self._database.close()
 
-    def _store(self, batch: list[_Queued]) -> list[_Stored]:
-        """Takes what waits into `batch`, as much as receipts are kept of, and stores it, in order, in one
-        transaction."""
-        while self._queue and len(batch) < _RECENT:  # only this thread takes from it; others add to its end
+    def _store(self, batch: list[_Queued]) -> list[Stored]:
+        """Takes what waits into `batch`, _TOGETHER at most, and stores it, in order, in one transaction."""
+        while self._queue and len(batch) < _TOGETHER:  # only this thread takes from it; others add to its end
             batch.append(self._queue.popleft())
         for folder in {queued.before() for queued in batch if queued.before}:
             sync_folder(folder)
@@ -187,7 +191,7 @@ class Journal:
             signature = sign(self._key, head)
             lines.append((sequence, data, head, signature))
             stored.append(
-                _Stored(entry, federation_pb2.Receipt(entry=data, previous_head=previous, signature=signature))
+                Stored(entry, federation_pb2.Receipt(entry=data, previous_head=previous, signature=signature))
             )
         with self._database:
             self._database.executemany("INSERT INTO entries VALUES (?, ?, ?, ?)", lines)
@@ -209,7 +213,7 @@ class Journal:
         return bytes(row[0]) if row else b""
 
 
-def _settle(future: asyncio.Future[history_pb2.Entry], outcome: history_pb2.Entry | Exception) -> None:
+def _settle(future: asyncio.Future[Stored], outcome: Stored | Exception) -> None:
     """Tells who waits, unless the process ends and it waits no more."""
     if future.done():
         return

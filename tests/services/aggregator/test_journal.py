@@ -287,7 +287,7 @@ async def test_what_entries_are_about_is_there_before_they_are_stored(
         journal._database.set_trace_callback(done.append)
         with held(journal):
             waiting = [
-                asyncio.create_task(journal.append(event(number), partial(made, f"bank-{number:02d}")))
+                asyncio.create_task(journal.append_with(partial(made, f"bank-{number:02d}"), event(number)))
                 for number in (1, 2)
             ]
             await asyncio.sleep(0)
@@ -307,13 +307,13 @@ async def test_an_entry_whose_file_the_disk_does_not_take_is_not_stored_and_can_
             return there
 
         with pytest.raises(NotStored, match=r"^what arrives must be made durable, the disk said: .*No such file"):
-            await journal.append(event(1), made)
+            await journal.append_with(made, event(1))
         assert (journal.head, rows(tmp_path)) == (0, [])
         there.mkdir()
-        assert (await journal.append(event(1), made)).sequence == 1
+        assert (await journal.append_with(made, event(1))).entry.sequence == 1
 
 
-async def test_no_more_is_stored_together_than_receipts_are_kept_of(tmp_path: Path) -> None:
+async def test_of_a_crowd_64_are_stored_together(tmp_path: Path) -> None:
     with opened(tmp_path) as journal:
         statements: list[str] = []
         journal._database.set_trace_callback(statements.append)
