@@ -1,6 +1,7 @@
 """The journal: an append-only list of entries in SQLite, hash-chained and signed, each on disk before it is told."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from services.aggregator.writer import Writer, persist
 _PAGE = 500
 _RECENT = 64
 """Entries kept in memory for those who watch and have all but the newest."""
+_TOGETHER_SECONDS = 0.25
+"""After it no further file is made before what has its own is stored: other entries and the receipts wait for that."""
 _GATHER_SECONDS = 0.05
 """What they wait for more after a new entry: the answers to a stage come within this, and are told at once."""
 _EVENTS = {
@@ -171,10 +174,20 @@ class Journal:
 
     def _store(self, batch: list[_Queued]) -> list[_Stored]:
         """Takes what waits into `batch`, as much as receipts are kept of, and stores it, in order, in one
-        transaction."""
-        while self._queue and len(batch) < _RECENT:  # only this thread takes from it; others add to its end
-            batch.append(self._queue.popleft())
-        for folder in {queued.before() for queued in batch if queued.before}:
+        transaction; with the files before it, as many as are made in a moment."""
+        folders, until = set[Path](), time.monotonic() + _TOGETHER_SECONDS
+        # Only this thread takes from the queue; others add to its end.
+        while self._queue and len(batch) < _RECENT and (not batch or time.monotonic() < until):
+            batch.append(queued := self._queue.popleft())
+            if queued.before:
+                try:
+                    folders.add(queued.before())
+                except Exception:
+                    if len(batch) == 1:
+                        raise
+                    self._queue.appendleft(batch.pop())  # it fails alone, once more: the others are none of it
+                    break
+        for folder in folders:
             sync_folder(folder)
         (sequence, head), stored, lines = self._tail, [], []
         for queued in batch:
