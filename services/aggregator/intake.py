@@ -24,7 +24,8 @@ from services.aggregator.vectors import Vectors
 from services.aggregator.writer import Writer
 
 _UPLOADS = 4
-"""Of one seat at once, so that it cannot fill the disk or the memory: its former sessions' may not have ended yet."""
+"""Of one seat at once until they count or are refused, so that it cannot fill the disk or the memory: its former
+sessions' may not have ended yet."""
 _REFUSALS_JOURNALLED = 20
 """Refusals of one seat in one round that go into the journal; a caller cannot fill the disk with its faults."""
 
@@ -120,11 +121,13 @@ class Intake:
             if open_round.masked is None:  # masked words cannot be looked at: their opened sum is
                 await arriving.check(open_round.packing)
         except BaseException:
-            arriving.drop()
+            self._let_go(seat, arriving)
             raise
-        finally:
-            self._uploads[seat] -= 1
         return arriving
+
+    def _let_go(self, seat: str, arriving: Arriving) -> None:
+        arriving.drop()
+        self._uploads[seat] -= 1
 
     def _arriving(self, open_round: OpenRound, word_count: int) -> Arriving:
         """Masked words are added in memory, and small ones are written in one piece: these wait there."""
@@ -173,7 +176,7 @@ class Intake:
                 if self._admit(open_round, credential, header):
                     receipt = await self._accept(open_round, seat, header, arrived)
         finally:
-            arrived.drop()
+            self._let_go(seat, arrived)
         return receipt or await self._receipt(open_round, seat)
 
     def _admit(self, open_round: OpenRound, credential: Credential, header: federation_pb2.ContributionHeader) -> bool:

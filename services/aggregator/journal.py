@@ -1,6 +1,7 @@
 """The journal: an append-only list of entries in SQLite, hash-chained and signed, each on disk before it is told."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
@@ -19,8 +20,9 @@ from services.aggregator.writer import Writer, persist
 _PAGE = 500
 _RECENT = 64
 """Entries kept in memory for those who watch and have all but the newest."""
-_TOGETHER = 64
-"""Entries stored in one go: other work of the writer's comes in between."""
+_TOGETHER, _TOGETHER_SECONDS = 64, 0.25
+"""Entries stored in one go, and after how long no further file is made before what has its own is stored: other entries
+and the receipts wait for that."""
 _GATHER_SECONDS = 0.05
 """What they wait for more after a new entry: the answers to a stage come within this, and are told at once."""
 _EVENTS = {
@@ -175,10 +177,21 @@ class Journal:
         self._database.close()
 
     def _store(self, batch: list[_Queued]) -> list[Stored]:
-        """Takes what waits into `batch`, _TOGETHER at most, and stores it, in order, in one transaction."""
-        while self._queue and len(batch) < _TOGETHER:  # only this thread takes from it; others add to its end
-            batch.append(self._queue.popleft())
-        for folder in {queued.before() for queued in batch if queued.before}:
+        """Takes what waits into `batch`, _TOGETHER at most, and stores it, in order, in one transaction; with the files
+        before it, as many as are made in a moment."""
+        folders, until = set[Path](), time.monotonic() + _TOGETHER_SECONDS
+        # Only this thread takes from the queue; others add to its end.
+        while self._queue and len(batch) < _TOGETHER and (not batch or time.monotonic() < until):
+            batch.append(queued := self._queue.popleft())
+            if queued.before:
+                try:
+                    folders.add(queued.before())
+                except Exception:
+                    if len(batch) == 1:
+                        raise
+                    self._queue.appendleft(batch.pop())  # it fails alone, once more: the others are none of it
+                    break
+        for folder in folders:
             sync_folder(folder)
         (sequence, head), stored, lines = self._tail, [], []
         for queued in batch:

@@ -105,6 +105,8 @@ class MaskedRound:
     async def take_words(self, masked: Masked, words: Words, store: Callable[[], Awaitable[None]]) -> bool:
         """Adds a bank's masked words once `store` has made them durable; False for the very same again."""
         async with self._arrivals.one(), self._turns[masked.seat]:
+            if self._over:
+                raise Stale(f"masked words must come before the end of their round, {self._plan.key} is over")
             if not self.attempt.mask(masked, words):
                 return False
             try:

@@ -90,7 +90,8 @@ class Run:
         except Exception as error:  # whatever it was, the banks and the reporter must hear that the run is over
             self._around.log.error("a run failed", exc_info=True, run=self.progress.run_id, error=repr(error))
             outcome, reason = history_pb2.RUN_OUTCOME_FAILED, f"the aggregator failed: {error}"
-        await self._forgotten()
+        finally:  # also when the process ends: nothing of a round that is over is to be left on disk
+            await self._forgotten()
         with suppress(NotStored):  # the next start takes away what is left
             await self._around.writer.run(self._around.vectors.forget_spares)
         sha256 = self._model.reference.model_sha256 if self._model else b""
@@ -273,7 +274,7 @@ class Run:
     async def _forgotten(self) -> None:
         """Waits until nothing is left of what is being taken away."""
         if self._forgetting is not None:
-            await self._forgetting
+            await asyncio.shield(self._forgetting)
 
     async def _produced(self, done: Closed, vector: Vector, state: RunState) -> tuple[Model, RoundScores]:
         """The round's model, once it is on disk, and the round's scores: the banks wait for both."""

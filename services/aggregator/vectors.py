@@ -137,7 +137,8 @@ class Vectors:
         """The same, but that the next round's contributions are written over the files of large ones."""
         folder = self._round(key)
         try:
-            self._spares.fill([path for path in folder.glob("*.u64") if path.stat().st_size > MEMORY_BYTES])
+            with suppress(FileNotFoundError):  # a sweep was faster
+                self._spares.fill([path for path in folder.glob("*.u64") if path.stat().st_size > MEMORY_BYTES])
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -149,8 +150,9 @@ class Vectors:
         """Forgets the contributions of rounds that began `retention` seconds ago and more, but for the open one's."""
         kept = self._round(besides) if besides else None
         for path in self._folder.glob("*/*-*"):
-            if path.is_dir() and path != kept and time.time() - path.stat().st_mtime >= retention:
-                shutil.rmtree(path)
+            with suppress(FileNotFoundError):  # another thread takes away a round that has just closed
+                if path.is_dir() and path != kept and time.time() - path.stat().st_mtime >= retention:
+                    shutil.rmtree(path)
 
     def let_go(self, paths: Sequence[Path]) -> None:
         """Files on disk that are not read again soon: the memory in which the system holds their bytes is for the next

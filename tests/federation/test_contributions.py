@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +13,11 @@ import numpy as np
 import pytest
 
 from fedfraud import fixed_point
+from fedfraud.identity import make_folder
 from fedfraud.v1 import federation_pb2, model_pb2
 from fedfraud.wire import round_key_from_proto
 from services.aggregator import intake
-from tests.federation.hands import HandBank, Messages, Pair, Request, Upload, aggregator, pair
+from tests.federation.hands import DEADLINE, HandBank, Messages, Pair, Request, Upload, aggregator, pair
 from tests.federation.waiting import until
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -416,6 +418,33 @@ async def test_a_seat_has_few_uploads_under_way_and_is_heard_again_when_they_end
                     heard.append(error.code())
                 await asyncio.sleep(0.05)
         assert set(heard) <= {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
+        await commits(network, 2)
+
+
+async def test_uploads_that_wait_for_the_disk_are_under_way_as_those_that_have_not_arrived(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    go, real = threading.Event(), make_folder
+
+    def slow(folder: Path) -> None:
+        go.wait(DEADLINE)
+        real(folder)
+
+    def turned_away() -> bool:
+        return [record.msg for record in caplog.records].count("contribution refused") == 6
+
+    async with pair(tmp_path) as network:
+        await network.answer()
+        monkeypatch.setattr("services.aggregator.vectors.make_folder", slow)
+        bank, upload = network.banks[1], network.good()[1]
+        uploads = [asyncio.create_task(bank.submit(upload.messages)) for _ in range(10)]
+        try:
+            await until(turned_away, "all but four have been turned away")
+        finally:
+            go.set()
+        ends = await asyncio.gather(*uploads, return_exceptions=True)
+        refusals = {end.details() for end in ends if isinstance(end, grpc.aio.AioRpcError)}
+        assert refusals == {"a seat must have at most 4 uploads under way, bank-02 has 4"}
         await commits(network, 2)
 
 

@@ -1,6 +1,8 @@
 """Who somebody is: names, keys, signing requests, certificates, and files that are whole or not there."""
 
 import hashlib
+import os
+import resource
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +19,7 @@ from fedfraud.identity import (
     certificate_request,
     key_pem,
     load_key,
+    make_folder,
     new_key,
     public_key_sha256,
     read_credential,
@@ -237,3 +240,18 @@ def test_a_write_that_fails_leaves_the_old_and_no_temporary_file(tmp_path: Path)
         write_durably(tmp_path / "taken", b"content")
     assert [entry.name for entry in tmp_path.iterdir()] == ["taken"]
     assert (tmp_path / "taken").is_dir()
+
+
+def test_a_folder_whose_name_cannot_be_made_durable_is_made_anew_by_the_next_try(tmp_path: Path) -> None:
+    folder, (soft, hard) = tmp_path / "run" / "round", resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))  # a folder needs no descriptor to be made
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            make_folder(folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+    make_folder(folder)
+    assert folder.is_dir()

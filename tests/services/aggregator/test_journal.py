@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -16,7 +17,8 @@ from fedfraud.chain import checked_receipt, is_signed, next_head, sign
 from fedfraud.errors import Misconfigured, NotStored, OutOfRange
 from fedfraud.v1 import history_pb2
 from fedfraud.wire import RoundKey
-from services.aggregator.journal import Journal
+from services.aggregator import journal as journal_module
+from services.aggregator.journal import Journal, Stored
 from services.aggregator.journal_file import read_lines
 from services.aggregator.writer import Writer
 
@@ -311,6 +313,53 @@ async def test_an_entry_whose_file_the_disk_does_not_take_is_not_stored_and_can_
         assert (journal.head, rows(tmp_path)) == (0, [])
         there.mkdir()
         assert (await journal.append_with(made, event(1))).entry.sequence == 1
+
+
+async def test_an_entry_whose_file_the_disk_does_not_take_takes_no_other_with_it(tmp_path: Path) -> None:
+    with opened(tmp_path) as journal:
+
+        def made(number: int) -> Path:
+            (tmp_path / ("not there" if number == 2 else "") / f"bank-{number:02d}").write_text("words")
+            return tmp_path
+
+        with held(journal):
+            waiting = [
+                asyncio.create_task(journal.append_with(partial(made, number), event(number))) for number in (1, 2, 3)
+            ]
+            joined = asyncio.create_task(journal.append(event(4)))
+            await asyncio.sleep(0)
+        one, two, three = await asyncio.gather(*waiting, return_exceptions=True)
+        assert isinstance(two, NotStored)
+        assert isinstance(one, Stored)
+        assert isinstance(three, Stored)
+        heard = await journal.read(0)
+        assert [entry.seat_absent.fencing_number for entry in heard] == [1, 3, 4]
+        assert [one.entry, three.entry, await joined] == heard
+
+
+async def test_entries_do_not_wait_for_all_the_files_that_a_slow_disk_has_to_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, done = [0.0], list[str]()
+
+    def made(name: str) -> Path:
+        now[0] += 0.2
+        done.append(name)
+        return tmp_path
+
+    with opened(tmp_path) as journal:
+        monkeypatch.setattr(journal_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        journal._database.set_trace_callback(done.append)
+        with held(journal):
+            waiting = [
+                asyncio.create_task(journal.append_with(partial(made, f"bank-{n:02d}"), event(n))) for n in (1, 2, 3)
+            ]
+            await asyncio.sleep(0)
+        await asyncio.gather(*waiting)
+        journal._database.set_trace_callback(None)
+    assert [one for one in done if one.startswith(("bank", "COMMIT"))] == [
+        "bank-01", "bank-02", "COMMIT", "bank-03", "COMMIT",
+    ]  # fmt: skip
 
 
 async def test_of_a_crowd_64_are_stored_together(tmp_path: Path) -> None:

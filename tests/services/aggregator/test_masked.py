@@ -8,9 +8,11 @@ import pytest
 
 from fedfraud.errors import Conflict, Invalid, NotStored, Stale
 from fedfraud.identity import Identity, Role
+from fedfraud.masking_parameters import TooFew
+from fedfraud.masking_policy import Openings
 from fedfraud.masking_sum import Stage
 from fedfraud.masking_wire import answer_to_proto
-from fedfraud.v1 import masking_pb2
+from fedfraud.v1 import history_pb2, masking_pb2
 from fedfraud.wire import RoundKey
 from services.aggregator.masked import MaskedRound
 from services.aggregator.rounds import Plan
@@ -103,3 +105,23 @@ async def test_a_stage_goes_on_when_the_last_answer_of_all_is_a_wrong_one_beside
             assert masked.instruction(last) is None, "nobody is told of a stage that is not on disk"
         await closing
         assert masked.instruction(last) is not None
+
+
+async def test_words_that_come_after_the_end_of_a_round_with_too_few_of_them_are_not_stored(tmp_path: Path) -> None:
+    attempt = Attempt(parameters_of(4)).until(Stage.MASK)
+    cohort = frozenset(attempt.parameters.cohort)
+    plan = Plan(RoundKey("run-1", 1, 0), 1, (), cohort, 3, b"", attempt.parameters.word_count)
+    with opened(tmp_path) as journal:
+        masked = MaskedRound(plan, attempt.sum, {}, journal)
+        seat, bank = next(iter(attempt.banks.items()))
+        told, words, _ = bank.mask(attempt.sum.delivery(seat), attempt.words[seat], Openings())
+
+        async def store() -> None:
+            await journal.append(history_pb2.ContributionAccepted(seat=seat))
+
+        with pytest.raises(TooFew):
+            await masked.close()
+        await masked.end()
+        with pytest.raises(Stale, match=r"^masked words must come before the end of their round, run-1/1/0 is over$"):
+            await masked.take_words(told, words, store)
+        assert (attempt.sum.survivors, journal.head) == ((), 0)

@@ -3,16 +3,19 @@
 import errno
 import hashlib
 import resource
+import shutil
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from fedfraud.errors import NotFound
 from fedfraud.wire import RoundKey
+from services.aggregator import vectors as vectors_module
 from services.aggregator.vectors import Vectors
 
 KEY = RoundKey("run", 2, 1)
@@ -79,6 +82,38 @@ def test_a_sweep_forgets_contributions_whose_time_is_over_but_not_the_open_round
     assert len(files(tmp_path)) == 4
     vectors.sweep(0.0, open_key)
     assert files(tmp_path) == ["run/00002-1.sum.u64", "run/00003-1.sum.u64", "run/00003-1/bank-01.u64"]
+
+
+def test_a_sweep_that_meets_a_round_which_is_just_being_taken_away_fails_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = Vectors(tmp_path)
+    vectors.prepare()
+    given = vectors.write_contribution(KEY, "bank-01", b"given")
+
+    def taken_away_meanwhile() -> float:
+        vectors.remove_contributions(KEY)
+        return time.time()
+
+    monkeypatch.setattr(vectors_module, "time", SimpleNamespace(time=taken_away_meanwhile))
+    vectors.sweep(0.0, None)
+    assert not given.exists()
+
+
+def test_a_round_that_a_sweep_takes_away_first_leaves_no_spare_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = Vectors(tmp_path)
+    vectors.prepare()
+    vectors.write_contribution(KEY, "bank-01", bytes(2 << 20))
+
+    def swept_meanwhile(_: Path) -> SimpleNamespace:
+        vectors.sweep(0.0, None)
+        return SimpleNamespace(free=1 << 40)
+
+    monkeypatch.setattr(shutil, "disk_usage", swept_meanwhile)
+    vectors.recycle_contributions(KEY)
+    assert files(tmp_path) == []
 
 
 def test_what_was_half_written_when_a_process_was_killed_is_gone_at_the_next_start(tmp_path: Path) -> None:
