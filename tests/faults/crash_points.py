@@ -1,7 +1,6 @@
 """SIGKILL of the aggregator at every system call by which its writer thread makes something durable."""
 
 import tempfile
-import time
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -19,7 +18,7 @@ from tests.faults.four_banks import (
     four_banks,
     keep_up,
 )
-from tests.faults.strace import CannotTrace, Tracer, attached, writer_thread
+from tests.faults.strace import CannotTrace, Quiet, attached, writer_thread
 from tests.federation.networks import Network
 from tests.federation.waiting import wait_for
 
@@ -28,7 +27,6 @@ DURABLE = ("write", "pwrite64", "fsync", "fdatasync", "ftruncate", "rename", "un
 TOLD = "sendto"
 """How the thread wakes the event loop when its work is done: durable, and nobody has heard of it."""
 CALLS = (*DURABLE, TOLD)
-_QUIET_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ def _run(folder: Path, aggregation: str, point: Point | None) -> list[str]:
         try:
             with attached(writer_thread(first), CALLS, folder / "calls", inject) as tracer:
                 _enrol_and_finish(present)
-                quiet = _Quiet(tracer)
+                quiet = Quiet(tracer)
                 if point:  # the last points come when the run's end can be read already
                     wait_for(lambda: keep_up(present) or aggregator_pid(present) != first or quiet(), f"{point}")
                 calls = tracer.calls()
@@ -75,19 +73,6 @@ def _run(folder: Path, aggregation: str, point: Point | None) -> list[str]:
         issued = [event.seat for event in present.events("certificate_issued") if not event.renewal]
         assert (leases, issued) == (set(SEATS), list(SEATS))
         return calls
-
-
-class _Quiet:
-    """Whether a thread has made no call for so long that it has nothing left to do."""
-
-    def __init__(self, tracer: Tracer) -> None:
-        self._tracer = tracer
-        self._seen, self._since = len(tracer.calls()), time.monotonic()
-
-    def __call__(self) -> bool:
-        if (count := len(self._tracer.calls())) != self._seen:
-            self._seen, self._since = count, time.monotonic()
-        return time.monotonic() - self._since > _QUIET_SECONDS
 
 
 def _enrol_and_finish(present: Network) -> None:

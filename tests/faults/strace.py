@@ -12,6 +12,7 @@ from pathlib import Path
 from tests.federation.waiting import wait_for
 
 _ATTACH_SECONDS = 20.0
+_QUIET_SECONDS = 3.0
 _CALL = re.compile(r"^(\w+)\(", re.MULTILINE)
 
 
@@ -39,6 +40,19 @@ class Tracer:
         if self._process.poll() is None:
             self._process.terminate()
         self._process.wait(_ATTACH_SECONDS)
+
+
+class Quiet:
+    """Whether a thread has made no call for so long that it has nothing left to do."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
+        self._seen, self._since = len(tracer.calls()), time.monotonic()
+
+    def __call__(self) -> bool:
+        if (count := len(self._tracer.calls())) != self._seen:
+            self._seen, self._since = count, time.monotonic()
+        return time.monotonic() - self._since > _QUIET_SECONDS
 
 
 def threads(pid: int) -> dict[str, int]:
