@@ -29,7 +29,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import inside
+from benchmarks import inside, options
 from benchmarks.measuring import Report, Row, Value, add_json, beside_aim, printed
 
 ROOT = Path(__file__).parent.parent
@@ -54,7 +54,7 @@ Container = dict[str, Any]
 def main() -> None:
     """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--banks", type=int, default=10, help="how many banks (default: 10)")
+    parser.add_argument("--banks", type=options.banks, default=10, help="how many banks (default: 10)")
     parser.add_argument("--aggregation", choices=("secure", "plain"), default="secure")
     add_json(parser)
     arguments = parser.parse_args()

@@ -22,8 +22,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import raw_grpc
+from benchmarks import options, raw_grpc
 from benchmarks.measuring import Report, Row, add_json, cpu_seconds, growth, memory
+from benchmarks.options import several
 from benchmarks.stand_in import aggregator, manifest_of_bytes, rounds, stand_ins, training_layout
 from fedfraud.packing import Packing
 
@@ -101,15 +102,17 @@ def measure(report: Report, folder: Path, banks: int, count: int) -> None:
 def main() -> None:
     """Prints a row a number of banks, and the fit."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--banks", default="10,50,100,200,500,1000", help="how many, with commas")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--banks", type=several(options.banks), default="10,50,100,200,500,1000", help="how many, with commas"
+    )
+    parser.add_argument("--rounds", type=options.rounds, default=5)
     parser.add_argument("--folder", type=Path, default=Path("runs"), help="on the disk that is measured (not a tmpfs)")
     add_json(parser)
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
     report = Report("many banks", f"a model of {MODEL_BYTES} bytes, plain, {asked.rounds} rounds")
     report.begin()
-    for banks in map(int, asked.banks.split(",")):
+    for banks in asked.banks:
         measure(report, asked.folder, banks, asked.rounds)
     rows = report.tables["banks"]
     if len(rows) > 1:

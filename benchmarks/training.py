@@ -31,11 +31,13 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.measuring import Report, add_json, growth
+from benchmarks.options import several
 from benchmarks.own_data import MANIFEST, compare
 from fedfraud.layout import standardise_codec
 from fedfraud.model import RunState, initial_vector
 from fedfraud.recipe import recipe_named
 from fedfraud.transactions import TUTORIAL
+from services.aggregator.operate import whole_number
 from services.bank_client.dataset import Rows
 from services.bank_client.evaluation import logits
 from services.bank_client.training import Trainer
@@ -107,13 +109,16 @@ def by_rows(report: Report, every: Sequence[Rows]) -> None:
 def main() -> None:
     """Prints a row a recipe, a row a recipe and number of rows, and the fits."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=400_000, help="beside the DataLoader")
-    parser.add_argument("--growth", default="10000,30000,100000,300000,1000000", help="numbers of rows, with commas")
+    rows = whole_number(LEAST_ROWS, 10**8)
+    parser.add_argument("--rows", type=rows, default=400_000, help="beside the DataLoader")
+    parser.add_argument(
+        "--growth", type=several(rows), default="10000,30000,100000,300000,1000000", help="numbers of rows, with commas"
+    )
     add_json(parser)
     asked = parser.parse_args()
-    numbers = sorted(set(map(int, asked.growth.split(","))))
-    if len(numbers) < 2 or numbers[0] < LEAST_ROWS:
-        parser.error(f"--growth must be two numbers or more, of at least {LEAST_ROWS:,} rows, got {asked.growth}")
+    numbers = sorted(set(asked.growth))
+    if len(numbers) < 2:
+        parser.error(f"--growth must be two numbers or more, got {numbers[0]}")
     report = Report("training", f"{asked.rows:,} rows, the model 30-64-32-1")
     report.begin()
     beside_the_data_loader(report, drawn(asked.rows))

@@ -29,7 +29,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import raw_grpc
+from benchmarks import options, raw_grpc
 from benchmarks.measuring import Report, Row, add_json, beside_aim, cpu_seconds, memory, printed
 from benchmarks.raw_grpc import Cost
 from benchmarks.stand_in import aggregator, manifest_of_bytes, rounds, stand_ins, training_layout
@@ -156,16 +156,14 @@ def main() -> None:
     """Prints a row a size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="16K,1M,10M,100M", help=f"of {', '.join(SIZES)}, with commas")
-    parser.add_argument("--banks", type=int, default=10)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--banks", type=options.banks, default=10)
+    parser.add_argument("--rounds", type=options.rounds, default=5)
     parser.add_argument("--gigabyte", action="store_true", help="also 1 GB, with two banks, two rounds")
     parser.add_argument("--folder", type=Path, default=Path("runs"), help="on the disk that is measured (not a tmpfs)")
     add_json(parser)
     asked = parser.parse_args()
     if unknown := [name for name in asked.sizes.split(",") if name not in SIZES]:
         parser.error(f"--sizes must be of {', '.join(SIZES)}, got {unknown[0]!r}")
-    if min(asked.banks, asked.rounds) < 1:
-        parser.error(f"--banks and --rounds must be at least 1, got {asked.banks} and {asked.rounds}")
     asked.folder.mkdir(parents=True, exist_ok=True)
     report = Report("transport", f"{asked.banks} banks answer with their vector unchanged, plain")
     report.begin()

@@ -27,6 +27,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from benchmarks import options
 from benchmarks.measuring import Report, Row, Value, add_json, printed
 from benchmarks.peers import set_up, write_shards
 from benchmarks.usage import Usage, used
@@ -209,9 +210,9 @@ def main() -> None:
     every = [*NETWORK, "bare loop", *FRAMEWORKS]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(each.replace(",", "") for each in every), help="which, with commas")
-    parser.add_argument("--banks", type=int, default=10)
+    parser.add_argument("--banks", type=options.banks, default=10)
     parser.add_argument(
-        "--runs", type=int, default=3, help=f"of ours, of the bare loop and of {SHARES}; the others run once"
+        "--runs", type=options.rounds, default=3, help=f"of ours, of the bare loop and of {SHARES}; the others run once"
     )
     add_json(parser)
     asked = parser.parse_args()

@@ -34,12 +34,23 @@ def test_rows_that_are_drawn_hold_the_frauds_that_are_said() -> None:
     assert abs(state.standardise(rows.features).mean()) < 1e-3
 
 
-@pytest.mark.parametrize("numbers", ["10000", "10000,10000", "10,10000"])
-def test_numbers_through_which_no_line_goes_are_refused(
-    numbers: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+ROWS = "must be a whole number from 1000 to 100000000"
+
+
+@pytest.mark.parametrize(
+    ("option", "numbers", "sentence"),
+    [
+        ("--growth", "10000", "--growth must be two numbers or more, got 10000"),
+        ("--growth", "10000,10000", "--growth must be two numbers or more, got 10000"),
+        ("--growth", "10,10000", f"argument --growth: {ROWS}, got '10'"),
+        ("--growth", "10000,many", f"argument --growth: {ROWS}, got 'many'"),
+        ("--rows", "0", f"argument --rows: {ROWS}, got '0'"),
+    ],
+)
+def test_numbers_with_which_nothing_can_be_measured_are_refused(
+    option: str, numbers: str, sentence: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["training.py", "--growth", numbers])
+    monkeypatch.setattr("sys.argv", ["training.py", option, numbers])
     with pytest.raises(SystemExit):
         training.main()
-    sentence = f"--growth must be two numbers or more, of at least 1,000 rows, got {numbers}\n"
-    assert capsys.readouterr().err.endswith(sentence)
+    assert capsys.readouterr().err.endswith(f"{sentence}\n")

@@ -104,8 +104,8 @@ def test_other_sizes_and_banks_have_no_aim_of_rate() -> None:
     ("words", "sentence"),
     [
         (["--sizes", "16K,100"], "--sizes must be of 16K, 1M, 10M, 100M, 1G, got '100'"),
-        (["--banks", "0"], "--banks and --rounds must be at least 1, got 0 and 5"),
-        (["--rounds", "-1"], "--banks and --rounds must be at least 1, got 10 and -1"),
+        (["--banks", "0"], "argument --banks: must be a whole number from 1 to 4096, got '0'"),
+        (["--rounds", "-1"], "argument --rounds: must be a whole number from 1 to 10000, got '-1'"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_by_name(

@@ -1,0 +1,14 @@
+"""Numbers that benchmarks are given, refused by name where nothing can be measured with them."""
+
+from collections.abc import Callable
+
+from fedfraud.fixed_point import MAX_SEATS
+from services.aggregator.operate import whole_number
+
+banks = whole_number(1, MAX_SEATS)
+rounds = whole_number(1, 10_000)
+
+
+def several(number: Callable[[str], int]) -> Callable[[str], list[int]]:
+    """A type for argparse: such numbers with commas between them."""
+    return lambda text: [number(word.strip()) for word in text.split(",")]
