@@ -170,7 +170,7 @@ class Intake:
     ) -> federation_pb2.Receipt:
         seat, receipt = credential.identity.seat, None
         try:
-            async with open_round.arrivals.one(), open_round.turns[seat]:
+            async with open_round.lock.shared(), open_round.turns[seat]:
                 # Since the header another stream, a newer lease, a revocation or the deadline may have come first.
                 self._seats.check(credential)
                 if self._admit(open_round, credential, header):

@@ -26,9 +26,9 @@ from fedfraud.masking_wire import (
 )
 from fedfraud.v1 import federation_pb2, history_pb2, masking_pb2
 from fedfraud.wire import round_key_to_proto
-from services.aggregator.arrivals import Arrivals
 from services.aggregator.journal import Journal
 from services.aggregator.rounds import Plan
+from services.aggregator.shared_lock import SharedLock
 
 
 class MaskedRound:
@@ -46,7 +46,7 @@ class MaskedRound:
         self._journal = journal
         self._over = self._closing = False
         self._common = self._told_to_all()
-        self._arrivals = Arrivals(self.note)
+        self._lock = SharedLock(self.note)
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # a bank's answers, one after another
         self.note()
 
@@ -68,14 +68,14 @@ class MaskedRound:
 
     def note(self) -> None:
         """Something was answered: whoever waits for the stage's end may look, once it is all on disk."""
-        if not self.awaited and not self._arrivals.under_way:
+        if not self.awaited and not self._lock.holders:
             self.progressed.set()
 
     async def answer(self, identity: Identity, answer: masking_pb2.StageAnswer) -> None:
         """Takes a bank's answer in, durably; the same again is nothing new, and no more are shares that come when the
         sum can be opened without them."""
         seat = identity.seat
-        async with self._arrivals.one(), self._turns[seat]:
+        async with self._lock.shared(), self._turns[seat]:
             if self._over:
                 self._needless(seat, answer)
                 return
@@ -95,7 +95,7 @@ class MaskedRound:
 
     async def end(self) -> None:
         """No answer is journalled from here on: it would stand after the round's end."""
-        async with self._arrivals.none():
+        async with self._lock.exclusive():
             self._over = True
 
     def _needless(self, seat: str, answer: masking_pb2.StageAnswer) -> None:
@@ -104,7 +104,7 @@ class MaskedRound:
 
     async def take_words(self, masked: Masked, words: Words, store: Callable[[], Awaitable[None]]) -> bool:
         """Adds a bank's masked words once `store` has made them durable; False for the very same again."""
-        async with self._arrivals.one(), self._turns[masked.seat]:
+        async with self._lock.shared(), self._turns[masked.seat]:
             if self._over:
                 raise Stale(f"masked words must come before the end of their round, {self._plan.key} is over")
             if not self.attempt.mask(masked, words):
@@ -118,7 +118,7 @@ class MaskedRound:
 
     async def close(self) -> None:
         """Ends the stage, durably; TooFew when too few answered."""
-        async with self._arrivals.none():
+        async with self._lock.exclusive():
             closed = self.stage
             self.attempt.close()
             key = round_key_to_proto(self._plan.key)

@@ -9,10 +9,10 @@ from datetime import timedelta
 from fedfraud.layout import Layout
 from fedfraud.packing import Packing
 from fedfraud.v1 import federation_pb2
-from services.aggregator.arrivals import Arrivals
 from services.aggregator.masked import MaskedRound
 from services.aggregator.progress import Accepted
 from services.aggregator.rounds import Outcome, Round
+from services.aggregator.shared_lock import SharedLock
 
 
 class OpenRound:
@@ -38,7 +38,7 @@ class OpenRound:
         self.refusals: Counter[str] = Counter()
         self.turned_away: set[str] = set()
         """Seats whose word the disk did not take: they were not silent."""
-        self.arrivals = Arrivals()
+        self.lock = SharedLock()
         self.turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """A bank's contributions, one after another."""
         self.answered = asyncio.Event()

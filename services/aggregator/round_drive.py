@@ -112,7 +112,7 @@ class RoundDrive:
                 await open_round.answered.wait()
         except TimeoutError:
             around.log.warning("deadline passed", round=plan.key, awaited=",".join(state.awaited))
-        async with open_round.arrivals.none():
+        async with open_round.lock.exclusive():
             outcome = state.close()
         self._missed(open_round, state.awaited)
         seats = sorted(state.answered)
@@ -147,13 +147,13 @@ class RoundDrive:
             sha256 = await around.writer.insist(around.vectors.write_sum, self._plan.key, fixed_point.to_bytes(words))
         except (TooFew, Invalid) as error:
             await masked.end()
-            async with open_round.arrivals.none():
+            async with open_round.lock.exclusive():
                 open_round.state.outcome = Outcome.VOID
             # Once masked words have left a bank it cannot know that nobody opened them: they are not asked for again.
             end = self._abandon if attempt.survivors else self.void
             await end(list(attempt.survivors), f"{error}{masked.sat_out}")
             return None
-        async with open_round.arrivals.none():
+        async with open_round.lock.exclusive():
             open_round.state.outcome = Outcome.COMMITTED
         path = around.vectors.sum(self._plan.key)
         return Closed(self._plan, self._layout, list(attempt.survivors), path, sha256, self._opened_at)

@@ -14,20 +14,25 @@ from fedfraud.masking_sum import Stage
 from fedfraud.masking_wire import answer_to_proto
 from fedfraud.v1 import history_pb2, masking_pb2
 from fedfraud.wire import RoundKey
+from services.aggregator.journal import Journal
 from services.aggregator.masked import MaskedRound
 from services.aggregator.rounds import Plan
 from tests.fedfraud.masked_round import Attempt, added, parameters_of
 from tests.services.aggregator.test_journal import change, held, opened
 
 
+def begun(attempt: Attempt, journal: Journal) -> MaskedRound:
+    parameters = attempt.parameters
+    key, cohort = RoundKey("run-1", 1, 0), frozenset(parameters.cohort)
+    return MaskedRound(Plan(key, 1, (), cohort, 3, b"", parameters.word_count), attempt.sum, {}, journal)
+
+
 async def test_shares_that_come_when_the_sum_can_be_opened_without_them_are_acknowledged_and_not_journalled(
     tmp_path: Path,
 ) -> None:
     attempt = Attempt(parameters_of(4)).until(Stage.UNMASK)  # any three of the four can open it
-    cohort = frozenset(attempt.parameters.cohort)
-    plan = Plan(RoundKey("run-1", 1, 0), 1, (), cohort, 3, b"", attempt.parameters.word_count)
     with opened(tmp_path) as journal:
-        masked = MaskedRound(plan, attempt.sum, {}, journal)
+        masked = begun(attempt, journal)
 
         async def answer(seat: str, given: masking_pb2.StageAnswer) -> None:
             await masked.answer(Identity(Role.BANK, seat), given)
@@ -41,7 +46,7 @@ async def test_shares_that_come_when_the_sum_can_be_opened_without_them_are_ackn
         head = journal.head
         # The stage's end, and the share that came too late for it, at once: whichever the loop takes first.
         await asyncio.gather(masked.end(), answer(late, shares[late]))
-        assert attempt.sum.open().tolist() == added(attempt.words, cohort)
+        assert attempt.sum.open().tolist() == added(attempt.words, frozenset(attempt.parameters.cohort))
         await answer(late, shares[late])
         declined = masking_pb2.StageAnswer(declined=masking_pb2.Declined())
         for seat, given in ((late, declined), ("bank-09", shares[late])):
@@ -52,10 +57,8 @@ async def test_shares_that_come_when_the_sum_can_be_opened_without_them_are_ackn
 
 async def test_a_stage_ends_when_every_answer_that_came_is_on_disk_or_refused(tmp_path: Path) -> None:
     attempt = Attempt(parameters_of(4)).until(Stage.SHARE)
-    cohort = frozenset(attempt.parameters.cohort)
-    plan = Plan(RoundKey("run-1", 1, 0), 1, (), cohort, 3, b"", attempt.parameters.word_count)
     with opened(tmp_path) as journal:
-        masked = MaskedRound(plan, attempt.sum, {}, journal)
+        masked = begun(attempt, journal)
         shares = {seat: answer_to_proto(bank.share(attempt.sum.advertisements)) for seat, bank in attempt.banks.items()}
         *others, last = shares
         with held(journal):
@@ -84,10 +87,8 @@ async def test_a_stage_ends_when_every_answer_that_came_is_on_disk_or_refused(tm
 
 async def test_a_stage_goes_on_when_the_last_answer_of_all_is_a_wrong_one_beside_a_right_one(tmp_path: Path) -> None:
     attempt = Attempt(parameters_of(4)).until(Stage.SHARE)
-    cohort = frozenset(attempt.parameters.cohort)
-    plan = Plan(RoundKey("run-1", 1, 0), 1, (), cohort, 3, b"", attempt.parameters.word_count)
     with opened(tmp_path) as journal:
-        masked = MaskedRound(plan, attempt.sum, {}, journal)
+        masked = begun(attempt, journal)
         shares = {seat: answer_to_proto(bank.share(attempt.sum.advertisements)) for seat, bank in attempt.banks.items()}
         *others, last = shares
         for seat in others:
@@ -109,10 +110,8 @@ async def test_a_stage_goes_on_when_the_last_answer_of_all_is_a_wrong_one_beside
 
 async def test_words_that_come_after_the_end_of_a_round_with_too_few_of_them_are_not_stored(tmp_path: Path) -> None:
     attempt = Attempt(parameters_of(4)).until(Stage.MASK)
-    cohort = frozenset(attempt.parameters.cohort)
-    plan = Plan(RoundKey("run-1", 1, 0), 1, (), cohort, 3, b"", attempt.parameters.word_count)
     with opened(tmp_path) as journal:
-        masked = MaskedRound(plan, attempt.sum, {}, journal)
+        masked = begun(attempt, journal)
         seat, bank = next(iter(attempt.banks.items()))
         told, words, _ = bank.mask(attempt.sum.delivery(seat), attempt.words[seat], Openings())
 

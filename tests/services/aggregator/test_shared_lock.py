@@ -2,18 +2,18 @@
 
 import asyncio
 
-from services.aggregator.arrivals import Arrivals
+from services.aggregator.shared_lock import SharedLock
 
 
-async def storing(arrivals: Arrivals, name: str, on_disk: asyncio.Event, told: list[str]) -> None:
-    async with arrivals.one():
+async def storing(lock: SharedLock, name: str, on_disk: asyncio.Event, told: list[str]) -> None:
+    async with lock.shared():
         told.append(f"{name} comes")
         await on_disk.wait()
         told.append(f"{name} is on disk")
 
 
-async def ending(arrivals: Arrivals, told: list[str]) -> None:
-    async with arrivals.none():
+async def ending(lock: SharedLock, told: list[str]) -> None:
+    async with lock.exclusive():
         told.append("end")
         await asyncio.sleep(0)
         told.append("ended")
@@ -25,26 +25,26 @@ async def settled() -> None:
 
 
 async def test_one_that_waits_for_the_disk_keeps_no_other_waiting() -> None:
-    arrivals, told, never, now = Arrivals(), list[str](), asyncio.Event(), asyncio.Event()
+    lock, told, never, now = SharedLock(), list[str](), asyncio.Event(), asyncio.Event()
     now.set()
     async with asyncio.TaskGroup() as group:
-        group.create_task(storing(arrivals, "slow", never, told))
-        group.create_task(storing(arrivals, "quick", now, told))
+        group.create_task(storing(lock, "slow", never, told))
+        group.create_task(storing(lock, "quick", now, told))
         await settled()
         assert told == ["slow comes", "quick comes", "quick is on disk"]
-        assert arrivals.under_way == 1
+        assert lock.holders == 1
         never.set()
-    assert arrivals.under_way == 0
+    assert lock.holders == 0
 
 
 async def test_an_end_waits_for_all_that_came_and_lets_none_in_before_it_is_over() -> None:
-    arrivals, told, disk = Arrivals(), list[str](), asyncio.Event()
+    lock, told, disk = SharedLock(), list[str](), asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        group.create_task(storing(arrivals, "first", disk, told))
+        group.create_task(storing(lock, "first", disk, told))
         await settled()
-        group.create_task(ending(arrivals, told))
+        group.create_task(ending(lock, told))
         await settled()
-        group.create_task(storing(arrivals, "late", disk, told))
+        group.create_task(storing(lock, "late", disk, told))
         await settled()
         assert told == ["first comes"]
         disk.set()
@@ -53,12 +53,12 @@ async def test_an_end_waits_for_all_that_came_and_lets_none_in_before_it_is_over
 
 async def test_one_that_fails_is_under_way_no_longer_and_whoever_asked_is_told() -> None:
     ended: list[str] = []
-    arrivals = Arrivals(lambda: ended.append("nobody is under way"))
+    lock = SharedLock(lambda: ended.append("nobody is under way"))
     try:
-        async with arrivals.one():
+        async with lock.shared():
             raise OSError("No space left on device")
     except OSError:
         pass
-    assert (arrivals.under_way, ended) == (0, ["nobody is under way"])
-    async with asyncio.timeout(5), arrivals.none():
+    assert (lock.holders, ended) == (0, ["nobody is under way"])
+    async with asyncio.timeout(5), lock.exclusive():
         pass
