@@ -30,13 +30,18 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[None]:
 
 
 def fill(folder: Path) -> None:
-    """Takes all the space that is left, to the last byte."""
+    """Takes all the space that is left, to the last byte, where nobody gives any back meanwhile."""
+    take(folder)
+    assert shutil.disk_usage(folder).free == 0, f"{folder} is full"
+
+
+def take(folder: Path) -> None:
+    """Takes the space that is left now."""
     with (folder / _BALLAST).open("ab", buffering=0) as file:
         for size in (1 << 16, 1 << 12, 1):
             with contextlib.suppress(OSError):
                 while True:
                     file.write(bytes(size))
-    assert shutil.disk_usage(folder).free == 0, f"{folder} is full"
 
 
 def free(folder: Path) -> None:
