@@ -49,8 +49,8 @@ from services.bank_client.settings import Settings
 from tests.federation.waiting import until
 from tests.fedfraud.certificates import SmallCa
 from tests.fedfraud.masked_round import Attempt, parameters_of, roster_of, signing_key
+from tests.services.bank_client.lines import Line
 from tests.services.bank_client.test_examples import KEY, PLAN, ROWS
-from tests.services.bank_client.test_participant import Line
 from tests.services.bank_client.test_reused import address
 
 ME = "bank-01"
@@ -111,8 +111,7 @@ class MaskedLine(Line):
     """The aggregator's end, which takes answers to stages and may not have a vector."""
 
     def __init__(self) -> None:
-        super().__init__(CA.journal_pair(), MANIFEST)
-        self.vector = COUNTERS
+        super().__init__(CA.journal_pair(), MANIFEST, COUNTERS)
         self.lacks = False
         self.answers: list[masking_pb2.StageAnswer] = []
 
