@@ -1,262 +1,24 @@
-"""Bad contributions over the wire: each refused with its status and a sentence, and the round's sum unharmed."""
+"""Contributions over the wire: each counts once, and one that is late, doubled or stalled leaves the sum unharmed."""
 
 import asyncio
 import hashlib
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import grpc
 import numpy as np
 import pytest
 
-from fedfraud import fixed_point
 from fedfraud.identity import make_folder
-from fedfraud.v1 import federation_pb2, model_pb2
+from fedfraud.v1 import federation_pb2
 from fedfraud.wire import round_key_from_proto
-from services.aggregator import intake
-from tests.federation.hands import DEADLINE, HandBank, Messages, Pair, Request, Upload, aggregator, pair
+from tests.federation.hands import DEADLINE, HandBank, Pair, Request, aggregator, pair
+from tests.federation.outcomes import STALE, closes, commits, refused
 from tests.federation.waiting import until
 
-INVALID = grpc.StatusCode.INVALID_ARGUMENT
-STALE = grpc.StatusCode.FAILED_PRECONDITION
-BINS = 2 * 8192  # the histograms come first, then the weight and the clipped ones, then 4,097 coordinates
-WEIGHT, CLIPPED, HEAD = BINS, BINS + 1, BINS + 2
-WORDS = HEAD + 4097
-BYTES = 8 * HEAD + 4 * 4097
-BOUND = 3 * 4 * 2**24  # of bank-02: its weight times the clip
-
-
-@pytest.fixture(autouse=True, params=["in memory", "in a file"])
-def arriving(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small contributions wait in memory until they are whole, large ones in a file: the same must come of either."""
-    if request.param == "in a file":
-        monkeypatch.setattr(intake, "MEMORY_BYTES", 0)
-
-
-class Case(NamedTuple):
-    """A good contribution of bank-02 to the training round, and what is done to it."""
-
-    name: str
-    messages: Callable[[Upload], list[Request]]
-    status: grpc.StatusCode
-    sentence: str
-
-
-def with_word(place: int, value: int) -> Callable[[Upload], list[Request]]:
-    """One of the first words is another, and the hash is right."""
-
-    def messages(upload: Upload) -> list[Request]:
-        data = bytearray(upload.data)
-        start = place % (len(data) // 8) * 8
-        data[start : start + 8] = value.to_bytes(8, "little", signed=True)
-        return upload.sent_as(bytes(data)).messages
-
-    return messages
-
-
-def with_coordinate(place: int, value: int) -> Callable[[Upload], list[Request]]:
-    """One coordinate, before its weight, is another, and the hash is right."""
-
-    def messages(upload: Upload) -> list[Request]:
-        data, start = bytearray(upload.data), 8 * HEAD + 4 * place
-        data[start : start + 4] = value.to_bytes(4, "little", signed=True)
-        return upload.sent_as(bytes(data)).messages
-
-    return messages
-
-
-def with_key(**parts: object) -> Callable[[Upload], list[Request]]:
-    def messages(upload: Upload) -> list[Request]:
-        key = model_pb2.RoundKey()
-        key.CopyFrom(upload.key)
-        for name, value in parts.items():
-            setattr(key, name, value)
-        return replace(upload, key=key).messages
-
-    return messages
-
-
-def with_disclosure(**figures: float) -> Callable[[Upload], list[Request]]:
-    return lambda upload: replace(upload, disclosure=model_pb2.Disclosure(**figures)).messages  # type: ignore[arg-type]  # which figure is the case's to say
-
-
-CASES = [
-    Case("a word too few", lambda u: u.of(u.words[1:]).messages, INVALID, f"must have {WORDS} words, got {WORDS - 1}"),
-    Case(
-        "a word too many",
-        lambda u: u.of(np.append(u.words, np.uint64(0))).messages,
-        INVALID,
-        f"a contribution must have {WORDS} words, got {WORDS + 1}",
-    ),
-    Case(
-        "the longer form of masked words",
-        lambda u: u.sent_as(fixed_point.to_bytes(u.words)).messages,
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
-        f"a contribution must have the {BYTES} bytes it announced, got more",
-    ),
-    Case("no words", lambda u: u.of(u.words[:0]).messages, INVALID, f"must have {WORDS} words, got 0"),
-    Case("a negative length", lambda u: replace(u, word_count=-1).messages, INVALID, f"{WORDS} words, got -1"),
-    Case("a length beyond memory", lambda u: replace(u, word_count=2**62).messages, INVALID, f"got {2**62}"),
-    Case(
-        "another hash",
-        lambda u: replace(u, vector_sha256=bytes(32)).messages,
-        INVALID,
-        "a contribution must have the SHA-256 it announced, 000000000000, got ",
-    ),
-    Case(
-        "a hash of 31 bytes",
-        lambda u: replace(u, vector_sha256=bytes(31)).messages,
-        INVALID,
-        "a vector's SHA-256 must have 32 bytes, got 31",
-    ),
-    Case(
-        "a coordinate above its bound",
-        with_coordinate(0, 4 * 2**24 + 1),
-        INVALID,
-        f"a coordinate must lie within the weight times the clip, ±{BOUND}, got {BOUND + 3} at coordinate 0",
-    ),
-    Case(
-        "a coordinate below its bound",
-        with_coordinate(4096, -4 * 2**24 - 1),
-        INVALID,
-        f"±{BOUND}, got {-BOUND - 3} at coordinate 4096",
-    ),
-    Case("the weight 0", with_word(WEIGHT, 0), INVALID, "a weight must be 1 to 1048576, got 0"),
-    Case("a weight too large", with_word(WEIGHT, 2**20 + 1), INVALID, "a weight must be 1 to 1048576, got 1048577"),
-    Case("a negative weight", with_word(WEIGHT, -1), INVALID, "a weight must be 1 to 1048576, got -1"),
-    Case("more clipped than there are", with_word(CLIPPED, 4098), INVALID, "must be 0 to 4097, got 4098"),
-    Case(
-        "a count beyond any bank",
-        with_word(0, 2**34 + 1),
-        INVALID,
-        f"a histogram count must be at most {2**34}, got {2**34 + 1}",
-    ),
-    Case("another run", with_key(run_id="another"), STALE, "/2/1, got another/2/1"),
-    Case("the former round", with_key(round=1), STALE, "a contribution must answer the open round, "),
-    Case("a later round", with_key(round=3), STALE, "a contribution must answer the open round, "),
-    Case("another attempt", with_key(attempt=2), STALE, "a contribution must answer the open round, "),
-    Case(
-        "another model",
-        lambda u: replace(u, model_sha256=b"\xab" * 32).messages,
-        STALE,
-        "a contribution must be made on model ",
-    ),
-    Case("no model", lambda u: replace(u, model_sha256=b"").messages, STALE, ", got none"),
-    Case(
-        "more bytes than announced",
-        lambda u: [*u.messages, Request(chunk=bytes(8))],
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
-        f"a contribution must have the {BYTES} bytes it announced, got more",
-    ),
-    Case(
-        "fewer bytes than announced",
-        lambda u: [u.header, Request(chunk=u.data[:-8])],
-        INVALID,
-        f"a contribution must have the {BYTES} bytes it announced, got {BYTES - 8}",
-    ),
-    Case("a header alone", lambda u: [u.header], INVALID, f"the {BYTES} bytes it announced, got 0"),
-    Case("a chunk first", lambda u: u.chunks, INVALID, "a contribution must begin with its header, got a chunk"),
-    Case("nothing", lambda _: [], INVALID, "a contribution must begin with its header, got nothing"),
-    Case("an empty message", lambda _: [Request()], INVALID, "must begin with its header, got an empty message"),
-    Case(
-        "a second header",
-        lambda u: [u.header, *u.messages],
-        INVALID,
-        "a contribution must be chunks after its header, got a header",
-    ),
-    Case(
-        "an empty message in the middle",
-        lambda u: [u.header, Request(), *u.chunks],
-        INVALID,
-        "a contribution must be chunks after its header, got an empty message",
-    ),
-    Case(
-        "an empty chunk",
-        lambda u: [u.header, Request(chunk=b""), *u.chunks],
-        INVALID,
-        "a chunk must have at least 1 byte, got 0",
-    ),
-    Case(
-        "a fenced lease",
-        lambda u: replace(u, fencing_number=0).messages,
-        grpc.StatusCode.ABORTED,
-        "a lease must be the newest of bank-02, number 1, got 0",
-    ),
-    Case(
-        "a lease of the future",
-        lambda u: replace(u, fencing_number=2).messages,
-        grpc.StatusCode.ABORTED,
-        "a lease must be the newest of bank-02, number 1, got 2",
-    ),
-    Case("a rate that is no number", with_disclosure(fraud_rate=float("nan")), INVALID, "must be 0 to 1, got nan"),
-    Case("a rate above 1", with_disclosure(fraud_rate=1.5), INVALID, "fraud_rate must be 0 to 1, got 1.5"),
-    Case("a negative precision", with_disclosure(alone=-0.5), INVALID, "alone must be 0 to 1, got -0.5"),
-    Case("an infinite precision", with_disclosure(federated=float("inf")), INVALID, "must be 0 to 1, got inf"),
-    Case("no rows", with_disclosure(row_count=0), INVALID, "disclosed rows must be at least 1, got 0"),
-]
-
-PREPARING_CASES = [
-    Case("a limb too large", with_word(0, 2**32), INVALID, f"a limb must be below 2**32, got {2**32}"),
-    Case("no rows", with_word(-2, 0), INVALID, f"rows must be 1 to {2**34}, got 0"),
-    Case("too many rows", with_word(-2, 2**34 + 1), INVALID, f"rows must be 1 to {2**34}, got {2**34 + 1}"),
-    Case("more frauds than rows", with_word(-1, 4), INVALID, "frauds must be at most the rows, 3, got 4"),
-    Case(
-        "a sum that no rows have",
-        with_word(5, 0),  # the limb that holds the first feature's sum of squares, 3 * (4 * 2**20)**2
-        INVALID,
-        "a sum's square must be at most the rows times the sum of squares, ",
-    ),
-    Case(
-        "a model where there is none",
-        lambda u: replace(u, model_sha256=bytes(32)).messages,
-        STALE,
-        "a contribution must be made on model none, got 000000000000",
-    ),
-]
-
-
-def names(cases: list[Case]) -> list[str]:
-    return [case.name for case in cases]
-
-
-async def refused(network: Pair, messages: Messages) -> tuple[grpc.StatusCode, str]:
-    """What bank-02 is told; the journal says the same."""
-    before = len(network.aggregator.events("contribution_refused"))
-    with pytest.raises(grpc.aio.AioRpcError) as refusal:
-        await network.banks[1].submit(messages)
-    status, sentence = refusal.value.code(), refusal.value.details() or ""
-    entry = network.aggregator.events("contribution_refused")[before]
-    assert (entry.seat, entry.status, entry.reason) == ("bank-02", status.name, sentence)
-    return status, sentence
-
-
-async def commits(network: Pair, number: int) -> None:
-    """Both banks' good contributions, and nothing else, make the round's sum."""
-    good = network.good()
-    await network.answer()
-    assert network.sum_bytes(number) == fixed_point.to_bytes(good[0].words + good[1].words)
-
-
-@pytest.mark.parametrize("case", CASES, ids=names(CASES))
-async def test_a_bad_contribution_is_refused_and_the_sum_is_unharmed(tmp_path: Path, case: Case) -> None:
-    async with pair(tmp_path) as network:
-        await network.answer()
-        status, sentence = await refused(network, case.messages(network.good()[1]))
-        assert status is case.status
-        assert case.sentence in sentence
-        await commits(network, 2)
-
-
-@pytest.mark.parametrize("case", PREPARING_CASES, ids=names(PREPARING_CASES))
-async def test_a_bad_contribution_to_the_preparing_round_is_refused(tmp_path: Path, case: Case) -> None:
-    async with pair(tmp_path) as network:
-        status, sentence = await refused(network, case.messages(network.good()[1]))
-        assert status is case.status
-        assert case.sentence in sentence
-        await commits(network, 1)
+pytestmark = pytest.mark.usefixtures("arriving")
 
 
 async def test_two_good_contributions_move_the_model_by_their_weighted_mean(tmp_path: Path) -> None:
@@ -292,9 +54,7 @@ async def test_the_same_contribution_again_gets_its_receipt_again_and_counts_onc
         assert await network.banks[1].submit(two.messages) == first
         accepted = network.aggregator.events("contribution_accepted")
         assert [entry.seat for entry in accepted[2:]] == ["bank-02"]
-        await network.banks[0].submit(one.messages)
-        await network.banks[0].round()
-        assert network.sum_bytes(2) == fixed_point.to_bytes(one.words + two.words)
+        await closes(network, one, two)
 
 
 async def test_a_receipt_names_the_journal_entry_that_holds_the_acceptance(tmp_path: Path) -> None:
@@ -332,9 +92,7 @@ async def test_a_second_different_contribution_is_refused_and_the_first_counts(t
         assert status is grpc.StatusCode.ALREADY_EXISTS
         given, got = two.vector_sha256.hex()[:12], other.vector_sha256.hex()[:12]
         assert sentence == f"a seat contributes once a round: bank-02 gave {given}, got {got}"
-        await network.banks[0].submit(one.messages)
-        await network.banks[0].round()
-        assert network.sum_bytes(2) == fixed_point.to_bytes(one.words + two.words)
+        await closes(network, one, two)
 
 
 async def test_of_two_contributions_at_once_one_counts(tmp_path: Path) -> None:
@@ -346,9 +104,7 @@ async def test_of_two_contributions_at_once_one_counts(tmp_path: Path) -> None:
         (refusal,) = [end for end in ends if isinstance(end, grpc.aio.AioRpcError)]
         assert refusal.code() is grpc.StatusCode.ALREADY_EXISTS
         counted = two if ends[1] is refusal else other
-        await network.banks[0].submit(one.messages)
-        await network.banks[0].round()
-        assert network.sum_bytes(2) == fixed_point.to_bytes(one.words + counted.words)
+        await closes(network, one, counted)
 
 
 async def test_a_bank_that_joined_after_the_round_opened_is_not_in_its_cohort(tmp_path: Path) -> None:
@@ -371,7 +127,7 @@ async def test_a_stalled_upload_is_refused(tmp_path: Path, sent: int) -> None:
         upload = network.good()[1]
 
         async def messages() -> AsyncIterator[Request]:
-            for message in [upload.header, Request(chunk=upload.data[: BYTES // 2])][:sent]:
+            for message in [upload.header, Request(chunk=upload.data[: len(upload.data) // 2])][:sent]:
                 yield message
             await asyncio.Event().wait()
 

@@ -2,10 +2,6 @@
 
 import asyncio
 import hashlib
-import sqlite3
-import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,42 +14,14 @@ from fedfraud.errors import Misconfigured, NotStored, OutOfRange
 from fedfraud.v1 import history_pb2
 from fedfraud.wire import RoundKey
 from services.aggregator import journal as journal_module
-from services.aggregator.journal import Journal, Stored
+from services.aggregator.journal import Stored
 from services.aggregator.journal_file import read_lines
-from services.aggregator.writer import Writer
-
-DEADLINE = 10.0
-KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
-
-
-@contextmanager
-def opened(folder: Path) -> Iterator[Journal]:
-    writer = Writer()
-    journal = Journal(folder / "journal.sqlite3", writer, KEY)
-    try:
-        yield journal
-    finally:
-        writer.close()
-        journal.close()
-
-
-def event(number: int) -> history_pb2.SeatAbsent:
-    return history_pb2.SeatAbsent(seat=f"bank-{number:02d}", fencing_number=number)
-
-
-def rows(folder: Path) -> list[tuple[int, bytes, bytes]]:
-    with closing(sqlite3.connect(folder / "journal.sqlite3")) as database:
-        return database.execute("SELECT sequence, entry, head FROM entries ORDER BY sequence").fetchall()
-
-
-def change(folder: Path, statement: str, *values: object) -> None:
-    with closing(sqlite3.connect(folder / "journal.sqlite3")) as database, database:
-        database.execute(statement, values)
+from tests.services.aggregator.journals import DEADLINE, KEY, append, begun, change, event, held, opened, rows
 
 
 async def test_entries_count_from_1_and_each_hash_covers_all_before_it(tmp_path: Path) -> None:
     with opened(tmp_path) as journal:
-        entries = [await journal.append(event(number)) for number in (1, 2, 3)]
+        entries = await append(journal, 1, 2, 3)
         assert [entry.sequence for entry in entries] == [1, 2, 3]
         assert [entry.seat_absent.seat for entry in entries] == ["bank-01", "bank-02", "bank-03"]
         assert entries[0].time.seconds > 0
@@ -83,8 +51,7 @@ async def test_a_journal_goes_on_where_it_stopped(tmp_path: Path) -> None:
 @pytest.mark.parametrize("sequence", [1, 2, 3])
 async def test_an_altered_byte_is_found_at_the_next_start(tmp_path: Path, sequence: int) -> None:
     with opened(tmp_path) as journal:
-        for number in (1, 2, 3):
-            await journal.append(event(number))
+        await append(journal, 1, 2, 3)
     data = bytearray(rows(tmp_path)[sequence - 1][1])
     data[-1] ^= 1
     change(tmp_path, "UPDATE entries SET entry = ? WHERE sequence = ?", bytes(data), sequence)
@@ -95,8 +62,7 @@ async def test_an_altered_byte_is_found_at_the_next_start(tmp_path: Path, sequen
 
 async def test_an_entry_that_was_taken_out_is_found_at_the_next_start(tmp_path: Path) -> None:
     with opened(tmp_path) as journal:
-        for number in (1, 2, 3):
-            await journal.append(event(number))
+        await append(journal, 1, 2, 3)
     change(tmp_path, "DELETE FROM entries WHERE sequence = 2")
     with pytest.raises(Misconfigured, match="got a fault at entry 3"), opened(tmp_path):
         pass
@@ -126,8 +92,7 @@ async def test_a_file_that_is_no_journal_is_refused_in_words(tmp_path: Path, con
 
 async def test_a_page_of_the_file_that_was_overwritten_is_refused_in_words(tmp_path: Path) -> None:
     with opened(tmp_path) as journal:
-        for number in range(1, 200):
-            await journal.append(event(number))
+        await append(journal, *range(1, 200))
     path = tmp_path / "journal.sqlite3"
     content = bytearray(path.read_bytes())
     content[3 * 4096 : 4 * 4096] = b"\xee" * 4096
@@ -147,8 +112,7 @@ async def test_a_journal_that_another_key_signed_is_refused(tmp_path: Path) -> N
 
 async def test_lines_are_read_beside_the_writer_and_each_is_signed(tmp_path: Path) -> None:
     with opened(tmp_path) as journal:
-        for number in (1, 2):
-            await journal.append(event(number))
+        await append(journal, 1, 2)
         lines = list(read_lines(tmp_path / "journal.sqlite3"))
     assert [history_pb2.Entry.FromString(line.entry).seat_absent.seat for line in lines] == ["bank-01", "bank-02"]
     assert all(is_signed(KEY.public_key(), line.head, line.signature) for line in lines)
@@ -171,8 +135,7 @@ async def test_a_receipt_is_the_line_itself_and_the_journal_knows_its_head(tmp_p
 
 async def test_a_watcher_hears_what_exists_and_then_each_new_entry(tmp_path: Path) -> None:
     with opened(tmp_path) as journal:
-        for number in (1, 2, 3):
-            await journal.append(event(number))
+        await append(journal, 1, 2, 3)
         watching = journal.watch(1)
         async with asyncio.timeout(DEADLINE):
             assert [entry.sequence for entry in await anext(watching)] == [2, 3]
@@ -184,8 +147,7 @@ async def test_a_watcher_hears_what_exists_and_then_each_new_entry(tmp_path: Pat
 
 async def test_a_watcher_of_more_than_a_page_misses_nothing(tmp_path: Path) -> None:
     with opened(tmp_path) as journal:
-        for number in range(1, 503):
-            await journal.append(event(number))
+        await append(journal, *range(1, 503))
         watching = journal.watch(0)
         async with asyncio.timeout(DEADLINE):
             heard = [await anext(watching) for _ in range(2)]
@@ -203,8 +165,7 @@ async def test_entries_that_were_written_together_are_told_together_from_memory(
             statements: list[str] = []
             journal._database.set_trace_callback(statements.append)
             with held(journal):
-                appended = [asyncio.create_task(journal.append(event(number))) for number in (2, 3, 4)]
-                await asyncio.sleep(0)
+                appended = await begun(journal.append(event(number)) for number in (2, 3, 4))
             assert [entry.sequence for entry in await waiting] == [2, 3, 4]
             await asyncio.gather(*appended)
         assert not [statement for statement in statements if statement.startswith("SELECT")]
@@ -232,31 +193,13 @@ async def test_an_entry_whose_caller_went_away_is_known_all_the_same(tmp_path: P
     heard: list[int] = []
     with opened(tmp_path) as journal:
         await journal.replay(lambda entry: heard.append(entry.sequence))
-        going = asyncio.create_task(journal.append(event(1)))
-        await asyncio.sleep(0)  # one turn of the loop: the entry is on its way
+        (going,) = await begun([journal.append(event(1))])
         going.cancel()
         with pytest.raises(asyncio.CancelledError):
             await going
         assert (await journal.append(event(2))).sequence == 2
         assert heard == [1, 2]
         assert journal.head == 2
-
-
-@contextmanager
-def held(journal: Journal) -> Iterator[None]:
-    """The writer thread does nothing meanwhile: what is appended waits together."""
-    busy, go = threading.Event(), threading.Event()
-
-    def wait() -> None:
-        busy.set()
-        go.wait(DEADLINE)
-
-    journal._writer._thread.submit(wait)
-    busy.wait(DEADLINE)
-    try:
-        yield
-    finally:
-        go.set()
 
 
 async def test_what_waits_together_is_one_transaction_in_the_order_it_came(tmp_path: Path) -> None:
@@ -266,8 +209,7 @@ async def test_what_waits_together_is_one_transaction_in_the_order_it_came(tmp_p
         statements: list[str] = []
         journal._database.set_trace_callback(statements.append)
         with held(journal):
-            waiting = [asyncio.create_task(journal.append(event(number))) for number in range(1, 6)]
-            await asyncio.sleep(0)
+            waiting = await begun(journal.append(event(number)) for number in range(1, 6))
         entries = await asyncio.gather(*waiting)
         assert [entry.sequence for entry in entries] == heard == [1, 2, 3, 4, 5]
         assert statements.count("COMMIT") == 1
@@ -275,9 +217,7 @@ async def test_what_waits_together_is_one_transaction_in_the_order_it_came(tmp_p
         assert [entry.seat_absent.fencing_number for entry in await journal.read(0)] == heard
 
 
-async def test_what_entries_are_about_is_there_before_they_are_stored(
-    tmp_path: Path,
-) -> None:
+async def test_what_entries_are_about_is_there_before_they_are_stored(tmp_path: Path) -> None:
     done: list[str] = []
 
     def made(name: str) -> Path:
@@ -288,11 +228,7 @@ async def test_what_entries_are_about_is_there_before_they_are_stored(
     with opened(tmp_path) as journal:
         journal._database.set_trace_callback(done.append)
         with held(journal):
-            waiting = [
-                asyncio.create_task(journal.append_with(partial(made, f"bank-{number:02d}"), event(number)))
-                for number in (1, 2)
-            ]
-            await asyncio.sleep(0)
+            waiting = await begun(journal.append_with(partial(made, f"bank-{n:02d}"), event(n)) for n in (1, 2))
         await asyncio.gather(*waiting)
         journal._database.set_trace_callback(None)
     assert [one.partition(" ")[0] for one in done] == ["bank-01", "bank-02", "BEGIN", "INSERT", "INSERT", "COMMIT"]
@@ -323,11 +259,8 @@ async def test_an_entry_whose_file_the_disk_does_not_take_takes_no_other_with_it
             return tmp_path
 
         with held(journal):
-            waiting = [
-                asyncio.create_task(journal.append_with(partial(made, number), event(number))) for number in (1, 2, 3)
-            ]
-            joined = asyncio.create_task(journal.append(event(4)))
-            await asyncio.sleep(0)
+            with_files = [journal.append_with(partial(made, number), event(number)) for number in (1, 2, 3)]
+            *waiting, joined = await begun([*with_files, journal.append(event(4))])
         one, two, three = await asyncio.gather(*waiting, return_exceptions=True)
         assert isinstance(two, NotStored)
         assert isinstance(one, Stored)
@@ -351,10 +284,7 @@ async def test_entries_do_not_wait_for_all_the_files_that_a_slow_disk_has_to_tak
         monkeypatch.setattr(journal_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
         journal._database.set_trace_callback(done.append)
         with held(journal):
-            waiting = [
-                asyncio.create_task(journal.append_with(partial(made, f"bank-{n:02d}"), event(n))) for n in (1, 2, 3)
-            ]
-            await asyncio.sleep(0)
+            waiting = await begun(journal.append_with(partial(made, f"bank-{n:02d}"), event(n)) for n in (1, 2, 3))
         await asyncio.gather(*waiting)
         journal._database.set_trace_callback(None)
     assert [one for one in done if one.startswith(("bank", "COMMIT"))] == [
@@ -367,8 +297,7 @@ async def test_of_a_crowd_64_are_stored_together(tmp_path: Path) -> None:
         statements: list[str] = []
         journal._database.set_trace_callback(statements.append)
         with held(journal):
-            waiting = [asyncio.create_task(journal.append(event(number))) for number in range(1, 101)]
-            await asyncio.sleep(0)
+            waiting = await begun(journal.append(event(number)) for number in range(1, 101))
         entries = await asyncio.gather(*waiting)
         journal._database.set_trace_callback(None)
         assert [entry.sequence for entry in entries] == list(range(1, 101))
@@ -383,9 +312,7 @@ async def test_a_listener_that_fails_and_an_event_that_no_entry_has_are_their_ow
     with opened(tmp_path) as journal:
         await journal.replay(listens)
         with held(journal):
-            waiting = [asyncio.create_task(journal.append(event(number))) for number in (1, 2, 3)]
-            waiting.append(asyncio.create_task(journal.append(history_pb2.Entry())))
-            await asyncio.sleep(0)
+            waiting = await begun(journal.append(one) for one in (event(1), event(2), event(3), history_pb2.Entry()))
         async with asyncio.timeout(DEADLINE):
             heard = await asyncio.gather(*waiting, return_exceptions=True)
         assert [type(one) for one in heard] == [history_pb2.Entry, ValueError, history_pb2.Entry, KeyError]
@@ -396,11 +323,14 @@ async def test_when_the_disk_fails_each_caller_hears_it_and_only_who_insists_is_
     with opened(tmp_path) as journal:
         with held(journal):
             change(tmp_path, "ALTER TABLE entries RENAME TO elsewhere")
-            waiting = [asyncio.create_task(journal.append(event(number))) for number in (1, 2)]
-            insisting = asyncio.create_task(journal.insist(event(3)))
-            waiting.append(asyncio.create_task(journal.append(event(4))))
-            await asyncio.sleep(0)
-        refused = await asyncio.gather(*waiting, return_exceptions=True)
+            calls = (
+                journal.append(event(1)),
+                journal.append(event(2)),
+                journal.insist(event(3)),
+                journal.append(event(4)),
+            )
+            one, two, insisting, four = await begun(calls)
+        refused = await asyncio.gather(one, two, four, return_exceptions=True)
         assert [type(one) for one in refused] == [NotStored] * 3
         change(tmp_path, "ALTER TABLE elsewhere RENAME TO entries")
         assert (await insisting).sequence == 1

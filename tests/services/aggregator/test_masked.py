@@ -18,7 +18,7 @@ from services.aggregator.journal import Journal
 from services.aggregator.masked import MaskedRound
 from services.aggregator.rounds import Plan
 from tests.fedfraud.masked_round import Attempt, added, parameters_of
-from tests.services.aggregator.test_journal import change, held, opened
+from tests.services.aggregator.journals import change, held, opened
 
 
 def begun(attempt: Attempt, journal: Journal) -> MaskedRound:

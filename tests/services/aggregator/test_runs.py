@@ -20,7 +20,7 @@ from services.aggregator.round_drive import Surroundings, forget
 from services.aggregator.runs import Run
 from services.aggregator.seats import Seats
 from services.aggregator.vectors import Vectors
-from tests.services.aggregator.test_journal import opened
+from tests.services.aggregator.journals import opened
 
 DEADLINE = 20.0
 CLOSED, LARGE = RoundKey("run", 1, 1), bytes(2 << 20)

@@ -8,15 +8,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import grpc
 import numpy as np
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedfraud import model
-from fedfraud.chain import next_head, sign
 from fedfraud.channel import bind_mutual, mutual_server
 from fedfraud.contract import contract_named
 from fedfraud.errors import Invalid, Stale
@@ -26,14 +23,15 @@ from fedfraud.model import RunState, initial_vector
 from fedfraud.recipe import Recipe
 from fedfraud.standardise_codec import StandardiseCodec
 from fedfraud.transactions import SCHEMAS, Feature
-from fedfraud.v1 import federation_pb2, federation_pb2_grpc, history_pb2, model_pb2
-from fedfraud.wire import manifest_to_proto, recipe_to_proto, run_state_to_proto, segments_to_proto
+from fedfraud.v1 import federation_pb2, federation_pb2_grpc, model_pb2
+from fedfraud.wire import recipe_to_proto, run_state_to_proto, segments_to_proto
 from services.bank_client.dataset import Rows, write
 from services.bank_client.enrol import store_pair
 from services.bank_client.participant import BankClient
 from services.bank_client.settings import Settings
 from tests.federation.waiting import until
 from tests.fedfraud.certificates import HOST, SmallCa, uri
+from tests.services.bank_client.lines import Line
 
 MANIFEST = Manifest("two", (Feature("a", "euro", 2.0**-20), Feature("b", "euro", 2.0**-20)), (4,))
 STATE = RunState((0.0, 0.0), (1.0, 1.0), 85, 17, 1000.0)
@@ -59,88 +57,12 @@ def evaluate(number: int) -> Instruction:
     return instruction
 
 
-class Line(federation_pb2_grpc.FederationServiceServicer):
-    """The aggregator's end of the line, in the test's hands: what it says, and what it has heard."""
-
-    def __init__(self, journal: tuple[Ed25519PrivateKey, bytes], manifest: Manifest = MANIFEST) -> None:
-        self.journal = journal
-        self.epoch = 1
-        self.manifest = manifest
-        self.contract_sha256 = contract_named(manifest.population).sha256
-        self.head = b""
-        self.requests: list[federation_pb2.ParticipateRequest] = []
-        self.says: asyncio.Queue[Instruction | federation_pb2.RunEnded | None] = asyncio.Queue()
-        self.vector = VECTOR.tobytes()
-        self.holding: asyncio.Event | None = None
-        self.joined = 0
-        self.asked = 0
-        self.heard: list[tuple[federation_pb2.ContributionHeader, bytes]] = []
-
-    async def Participate(  # the name is the proto's
-        self, request: federation_pb2.ParticipateRequest, context: "grpc.aio.ServicerContext[Any, Any]"
-    ) -> AsyncIterator[federation_pb2.ParticipateResponse]:
-        self.joined += 1
-        welcome = federation_pb2.Welcome(
-            seat="bank-01",
-            fencing_number=self.joined,
-            manifest=manifest_to_proto(self.manifest),
-            epoch=self.epoch,
-            journal_certificate_pem=self.journal[1],
-            contract_sha256=self.contract_sha256,
-        )
-        self.requests.append(request)
-        yield federation_pb2.ParticipateResponse(welcome=welcome)
-        while (told := await self.says.get()) is not None:
-            if isinstance(told, federation_pb2.RunEnded):
-                yield federation_pb2.ParticipateResponse(run_ended=told)
-            else:
-                yield federation_pb2.ParticipateResponse(round=told)
-        await context.abort(grpc.StatusCode.UNAVAILABLE, "the line is cut")
-
-    async def GetVector(
-        self, request: federation_pb2.GetVectorRequest, context: "grpc.aio.ServicerContext[Any, Any]"
-    ) -> AsyncIterator[federation_pb2.GetVectorResponse]:
-        self.asked += 1
-        if self.holding is not None:
-            await self.holding.wait()
-        yield federation_pb2.GetVectorResponse(chunk=self.vector)
-
-    async def SubmitContribution(
-        self,
-        request_iterator: AsyncIterator[federation_pb2.SubmitContributionRequest],
-        context: "grpc.aio.ServicerContext[Any, Any]",
-    ) -> federation_pb2.SubmitContributionResponse:
-        messages = [message async for message in request_iterator]
-        self.heard.append((messages[0].header, b"".join(message.chunk for message in messages[1:])))
-        return federation_pb2.SubmitContributionResponse(receipt=self.receipt(messages[0].header))
-
-    def receipt(self, header: federation_pb2.ContributionHeader) -> federation_pb2.Receipt:
-        """As a faultless aggregator signs it; its journal has nothing but contributions."""
-        entry = history_pb2.Entry(sequence=len(self.heard))
-        accepted = entry.contribution_accepted
-        accepted.key.CopyFrom(header.key)
-        accepted.seat, accepted.vector_sha256 = "bank-01", header.vector_sha256
-        previous, line = self.head, entry.SerializeToString()
-        self.head = next_head(previous, line)
-        return federation_pb2.Receipt(entry=line, previous_head=previous, signature=sign(self.journal[0], self.head))
-
-    async def AnswerStage(
-        self, request: federation_pb2.AnswerStageRequest, context: "grpc.aio.ServicerContext[Any, Any]"
-    ) -> federation_pb2.AnswerStageResponse:
-        raise AssertionError("nothing here is masked")
-
-    async def RenewCertificate(
-        self, request: federation_pb2.RenewCertificateRequest, context: "grpc.aio.ServicerContext[Any, Any]"
-    ) -> federation_pb2.RenewCertificateResponse:
-        raise AssertionError("a certificate of an hour is not renewed in a test")
-
-
 @pytest.fixture(autouse=True)
 def known_population(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SCHEMAS, MANIFEST.population, MANIFEST.features)
 
 
-def rows(path: Path, value: float = 1.0) -> None:
+def rows(path: Path, value: float) -> None:
     """Ten rows, one of them a fraud; the last value of the second column is `value`."""
     features = np.ones((10, 2))
     features[9, 1] = value
@@ -152,11 +74,13 @@ async def bank(
     home: Path,
     aggregation: Literal["plain", "secure"] = "plain",
     manifest: Manifest = MANIFEST,
+    value: float = 1.0,
     **more: object,
 ) -> AsyncIterator[tuple[Line, "asyncio.Task[int]"]]:
-    """A bank that serves, and the other end of its line."""
+    """A bank that serves ten rows, the last with this value, and the other end of its line."""
+    rows(home / "dataset.parquet", value)
     ca, stop = SmallCa(), asyncio.Event()
-    line = Line(ca.journal_pair())
+    line = Line(ca.journal_pair(), MANIFEST, VECTOR.tobytes())
     line.manifest = manifest
     own = ca.pair(HOST)
     server = mutual_server([])
@@ -261,7 +185,6 @@ async def test_what_an_aggregator_must_not_ask_gets_no_contribution(
     sentence: str,
     told: bool,
 ) -> None:
-    rows(tmp_path / "dataset.parquet")
     async with bank(tmp_path) as (line, _):
         instruction = evaluate(1)
         spoil(line, instruction)
@@ -282,7 +205,6 @@ async def test_what_an_aggregator_must_not_ask_gets_no_contribution(
 
 
 async def test_a_bank_answers_with_the_sums_of_its_training_rows(tmp_path: Path) -> None:
-    rows(tmp_path / "dataset.parquet")
     async with bank(tmp_path) as (line, _):
         await line.says.put(standardise(1))
         await until(lambda: line.heard, "a contribution")
@@ -294,7 +216,6 @@ async def test_a_bank_answers_with_the_sums_of_its_training_rows(tmp_path: Path)
 
 
 async def test_a_round_whose_line_is_cut_while_the_model_comes_is_answered_on_the_next_line(tmp_path: Path) -> None:
-    rows(tmp_path / "dataset.parquet")
     async with bank(tmp_path) as (line, serving):
         line.holding = asyncio.Event()
         await line.says.put(evaluate(1))
@@ -310,7 +231,6 @@ async def test_a_round_whose_line_is_cut_while_the_model_comes_is_answered_on_th
 
 
 async def test_a_round_that_is_asked_for_twice_is_prepared_once(tmp_path: Path) -> None:
-    rows(tmp_path / "dataset.parquet")
     async with bank(tmp_path) as (line, _):
         await line.says.put(evaluate(1))
         await line.says.put(evaluate(1))
@@ -320,7 +240,6 @@ async def test_a_round_that_is_asked_for_twice_is_prepared_once(tmp_path: Path) 
 
 
 async def test_a_vector_that_came_with_the_instruction_is_not_asked_for(tmp_path: Path) -> None:
-    rows(tmp_path / "dataset.parquet")
     async with bank(tmp_path) as (line, _):
         await line.says.put(evaluate(1))
         await until(lambda: line.heard, "a contribution to a vector that was asked for")
@@ -334,7 +253,6 @@ async def test_a_vector_that_came_with_the_instruction_is_not_asked_for(tmp_path
 
 async def test_a_manifest_that_is_another_the_next_time_ends_the_bank(tmp_path: Path) -> None:
     """With a second Attempts over one folder it would mask one figure twice."""
-    rows(tmp_path / "dataset.parquet")
     async with bank(tmp_path) as (line, serving):
         await until(lambda: line.joined == 1, "the bank joins")
         line.manifest = replace(MANIFEST, hidden_sizes=(5,))
@@ -361,7 +279,6 @@ async def test_a_manifest_that_is_another_the_next_time_ends_the_bank(tmp_path: 
 async def test_a_manifest_with_other_columns_or_other_rounding_than_the_schemas_ends_the_bank(
     tmp_path: Path, manifest: Manifest, sentence: str
 ) -> None:
-    rows(tmp_path / "dataset.parquet")
     async with bank(tmp_path, manifest=manifest) as (_, serving), asyncio.timeout(20):
         with pytest.raises(Stale, match=sentence):
             await serving
@@ -371,7 +288,6 @@ async def test_a_manifest_with_other_columns_or_other_rounding_than_the_schemas_
 async def test_a_contract_with_another_hash_than_the_banks_ends_it_by_both_hashes(
     tmp_path: Path, sha256: bytes, words: str
 ) -> None:
-    rows(tmp_path / "dataset.parquet")
     own = contract_named("two").sha256.hex()[:12]
     async with bank(tmp_path) as (line, serving), asyncio.timeout(20):
         line.contract_sha256 = sha256
@@ -387,8 +303,7 @@ async def test_a_dataset_with_a_value_that_cannot_be_summed_ends_the_bank_before
     tmp_path: Path, value: float
 ) -> None:
     rule = "lie within ±2**40 times its resolution, 9.53674e-07 euro" if value == 1e30 else "hold finite numbers"
-    rows(tmp_path / "dataset.parquet", value)
-    async with bank(tmp_path) as (line, serving):
+    async with bank(tmp_path, value=value) as (line, serving):
         await line.says.put(standardise(1))
         async with asyncio.timeout(20):
             with pytest.raises(Invalid) as refused:
@@ -400,7 +315,6 @@ async def test_a_dataset_with_a_value_that_cannot_be_summed_ends_the_bank_before
 async def test_a_bank_that_insists_on_masks_answers_no_plain_round(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rows(tmp_path / "dataset.parquet")
     with caplog.at_level(logging.ERROR):
         async with bank(tmp_path, "secure") as (line, _):
             await line.says.put(standardise(1))
@@ -418,7 +332,6 @@ def final(number: int) -> Instruction:
 
 
 async def test_a_bank_fine_tunes_when_its_run_is_over_and_nothing_of_it_leaves(tmp_path: Path) -> None:
-    rows(tmp_path / "dataset.parquet")
     async with bank(tmp_path, personalise=True) as (line, _):
         await line.says.put(final(3))
         await until(lambda: line.heard, "the contribution")
@@ -433,7 +346,6 @@ async def test_a_bank_fine_tunes_when_its_run_is_over_and_nothing_of_it_leaves(t
 
 @pytest.mark.parametrize("how", ["by default", "of another run", "without a final round"])
 async def test_a_bank_that_does_not_fine_tune(tmp_path: Path, how: str) -> None:
-    rows(tmp_path / "dataset.parquet")
     async with bank(tmp_path, personalise=how != "by default") as (line, _):
         await line.says.put(evaluate(3) if how == "without a final round" else final(3))
         await until(lambda: line.heard, "the contribution")
@@ -444,7 +356,6 @@ async def test_a_bank_that_does_not_fine_tune(tmp_path: Path, how: str) -> None:
 
 
 async def test_a_bank_that_stops_ends_its_own_work_first(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    rows(tmp_path / "dataset.parquet")
     caplog.set_level(logging.INFO)
     async with bank(tmp_path, personalise=True) as (line, serving):
         await line.says.put(final(3))

@@ -17,6 +17,7 @@ class _Visible(HTMLParser):
         super().__init__()
         self.words: list[str] = []
         self.tags: list[str] = []
+        self.attributes: list[str] = []
         self.data: list[tuple[str, str]] = []
         self._hidden = False
         self._key: str | None = None
@@ -28,6 +29,7 @@ class _Visible(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
+        self.attributes += [name for name, _ in attrs]
         self._hidden = self._hidden or tag in {"style", "script"}
         self._key = dict(attrs)["value"] if tag == "data" else None
 
@@ -43,7 +45,7 @@ class _Visible(HTMLParser):
 
 
 def visible(html: str) -> _Visible:
-    """What a reader of the page sees, its tags, and each marked figure with its key."""
+    """What a reader of the page sees, its tags and their attributes, and each marked figure with its key."""
     parser = _Visible()
     parser.feed(html)
     return parser

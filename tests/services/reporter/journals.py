@@ -84,6 +84,15 @@ class Journal:
         accepted = history_pb2.ContributionAccepted(key=key, seat=seat, size_bytes=size, disclosure=disclosure)
         return self.add(contribution_accepted=accepted)
 
+    def disclosing(self, seat: str = "", **figures: float) -> "Journal":
+        """What banks have disclosed, or this one, with other figures."""
+        for entry in self.entries:
+            accepted = entry.contribution_accepted
+            if entry.HasField("contribution_accepted") and seat in ("", accepted.seat):
+                for name, value in figures.items():
+                    setattr(accepted.disclosure, name, value)
+        return self
+
     def refused(self, seat: str, reason: str, status: str = "INVALID_ARGUMENT") -> "Journal":
         key = model_pb2.RoundKey(run_id="whatever the sender liked", round=99)
         return self.add(

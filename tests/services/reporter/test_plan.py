@@ -3,19 +3,15 @@
 import json
 
 from fedfraud.metrics import CurvePoint
-from services.reporter import grounding, markdown, model_card, plan
+from services.reporter import grounding, model_card, plan
 from services.reporter.fact_table import table
 from services.reporter.facts import RunFacts
-from services.reporter.report import compose
 from services.reporter.summary import curve
 from tests.services.reporter.journals import two_banks
+from tests.services.reporter.reports import render
 from tests.services.reporter.states import of_payments, texts
 
 RUN = of_payments()
-
-
-def render(run: RunFacts) -> str:
-    return markdown.render(compose(run))
 
 
 def test_the_facts_have_the_plan_with_its_days_as_dates() -> None:

@@ -1,7 +1,5 @@
 """What the page says in each state of things, and that text of others stays text."""
 
-import re
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -11,15 +9,16 @@ from fedfraud.build import build
 from fedfraud.fixed_point import Segment
 from fedfraud.metrics import CurvePoint
 from fedfraud.v1 import history_pb2, masking_pb2
-from services.reporter import markdown, summary
+from services.reporter import summary
 from services.reporter.facts import RunFacts, SeatState
 from services.reporter.fold import Facts
 from services.reporter.origin import Origin
 from services.reporter.page import view
 from services.reporter.page.archive import Beside
 from services.reporter.page.view import Shown
-from services.reporter.report import compose
+from tests.services.reporter.figures import visible
 from tests.services.reporter.journals import FAILED, FINAL, STOPPED, Journal, scores, two_banks, with_central
+from tests.services.reporter.reports import render
 from tests.services.reporter.states import of_payments, whole
 from tests.services.reporter.test_attempt import FOUR, KEY, THREE, advertised, answered, masked, opened, shared
 
@@ -28,35 +27,16 @@ THREE_BUDGETS = (CurvePoint(6.0, 1, 1, 1.0), CurvePoint(3.0, 5, 4, 4.5), CurvePo
 HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(1)">'
 
 
-class Reader(HTMLParser):
-    """Collects text and elements."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.words: list[str] = []
-        self.tags: list[str] = []
-        self.attributes: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [name for name, _ in attrs]
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
+def sections_of(run: RunFacts | None) -> dict[str, str]:
+    return view.sections(Shown(connected=True, run=run))
 
 
-def read(html: str) -> Reader:
-    reader = Reader()
-    reader.feed(html)
-    return reader
+def text_of(run: RunFacts | None, section: str) -> str:
+    return text(sections_of(run)[section])
 
 
 def text(html: str) -> str:
-    return re.sub(r" (?=[.,:;])", "", " ".join(" ".join(read(html).words).split()))
-
-
-def sections_of_report(run: RunFacts) -> str:
-    return markdown.render(compose(run))
+    return visible(html).text
 
 
 def standing(journal: Journal, seats: dict[str, SeatState] | None = None) -> RunFacts | None:
@@ -97,10 +77,10 @@ def test_during_a_run_it_says_which_round_and_how_good_the_model_is_so_far() -> 
 def test_a_round_of_counters_is_called_that() -> None:
     journal = Journal().started().opened(1, ["bank-01"])
     journal.entries[-1].round_opened.segments[:] = wire.segments_to_proto((Segment.COUNT,))
-    said = text(view.sections(Shown(connected=True, run=standing(journal)))["verdict"])
+    said = text_of(standing(journal), "verdict")
     assert "Preparing: the banks count payments by merchant" in said
     run = standing(journal.committed(1, 0, ["bank-01"], (Segment.COUNT,)))
-    sections = view.sections(Shown(connected=True, run=run))
+    sections = sections_of(run)
     assert "counters committed 1 of 1" in text(sections["cost"])
     assert ">count<" in sections["cost"]
 
@@ -132,11 +112,8 @@ def test_the_verdict_of_a_finished_run_puts_federated_against_alone_and_says_who
 
 
 def test_a_federation_that_makes_things_worse_is_said_to() -> None:
-    journal = two_banks()
-    for entry in journal.entries:
-        if entry.WhichOneof("event") == "contribution_accepted":
-            entry.contribution_accepted.disclosure.alone_holdout = 0.9
-    said = text(view.sections(Shown(connected=True, run=journal.facts()))["verdict"])
+    journal = two_banks().disclosing(alone_holdout=0.9)
+    said = text_of(journal.facts(), "verdict")
     assert "Federating lowers average precision from 0.900 to 0.700" in said
 
 
@@ -147,9 +124,9 @@ def test_alone_and_federated_are_compared_over_the_banks_that_disclose_both() ->
     run = journal.committed(1, 2, seats, FINAL, pooled=scores(0.7)).finished().facts()
     assert run.final.alone is not None
     assert run.final.alone.count == 2, "what is disclosed is counted all the same"
-    said = text(view.sections(Shown(connected=True, run=run))["verdict"])
+    said = text_of(run, "verdict")
     assert "Federating lifts average precision from 0.400 to 0.500 That is the mean of 1 bank alone against" in said
-    report = sections_of_report(run)
+    report = render(run)
     assert (
         "Alone, 1 bank that discloses both figures reaches average precisions of 0.400 to 0.400 on their own" in report
     )
@@ -162,21 +139,18 @@ def test_banks_that_disclose_one_figure_each_are_not_compared() -> None:
     journal = Journal().started(rounds=1).opened(1, ["bank-01", "bank-02"]).accepted(1, "bank-01", alone=0.4)
     journal.accepted(1, "bank-02", federated=0.5)
     run = journal.committed(1, 2, ["bank-01", "bank-02"], FINAL, pooled=scores(0.7)).finished().facts()
-    assert "Federating" not in view.sections(Shown(connected=True, run=run))["verdict"]
-    assert "the mean is" not in sections_of_report(run)
+    assert "Federating" not in sections_of(run)["verdict"]
+    assert "the mean is" not in render(run)
 
 
 def test_a_federation_that_changes_no_printed_figure_leaves_it_as_it_was() -> None:
-    journal = two_banks()
-    for entry in journal.entries:
-        if entry.WhichOneof("event") == "contribution_accepted":
-            entry.contribution_accepted.disclosure.alone_holdout = 0.7004
-    said = text(view.sections(Shown(connected=True, run=journal.facts()))["verdict"])
+    journal = two_banks().disclosing(alone_holdout=0.7004)
+    said = text_of(journal.facts(), "verdict")
     assert "Federating leaves average precision as it was, 0.700 That is" in said
 
 
 def test_where_it_was_computed_the_verdict_puts_central_beside_it() -> None:
-    sections = view.sections(Shown(connected=True, run=with_central(two_banks().facts(), 0.75)))
+    sections = sections_of(with_central(two_banks().facts(), 0.75))
     assert (
         "on the public hold-out the federated model reaches 0.700, the same recipe on all rows in one place 0.750, and "
         "central is ahead by 0.050"
@@ -191,7 +165,7 @@ def test_a_central_model_of_other_rows_is_told_without_a_comparison() -> None:
     run = with_central(two_banks().facts(), 0.75)
     assert run.final.central is not None
     run.final.central.row_count = 1500
-    sections = view.sections(Shown(connected=True, run=run))
+    sections = sections_of(run)
     said = text(sections["verdict"])
     assert (
         "; the same recipe on all rows in one place was judged on 1,500 rows, 20 of them fraud, the federated model on "
@@ -204,8 +178,8 @@ def test_a_central_model_of_other_rows_is_told_without_a_comparison() -> None:
 
 def test_page_and_report_lead_with_the_same_alert_budget() -> None:
     run = two_banks(curve=THREE_BUDGETS).facts()
-    drawn = view.sections(Shown(connected=True, run=run))
-    said = sections_of_report(run)
+    drawn = sections_of(run)
+    said = render(run)
     assert "With 5 alerts in 1,000 transactions, on the public hold-out: 5 alerts, 80.0 % of them fraud, 20.0 %" in said
     assert "20.0 % of frauds, with 5 alerts in a thousand transactions" in text(drawn["verdict"])
     assert 'data-start="5"' in drawn["thresholds"]
@@ -217,7 +191,7 @@ def test_who_gains_is_counted_so_that_it_adds_up_and_why_a_comparison_lacks_is_s
     hidden: dict[str, Any] = {"row_count": 900, "fraud_rate": 0.0, "alone_holdout": 0.1, "federated_holdout": 0.7}
     journal.accepted(1, "bank-02", **hidden).accepted(1, "bank-03", alone=0.7, federated=0.6)
     run = journal.committed(1, 2, seats, FINAL, holdout=scores(0.7)).finished().facts()
-    sections = view.sections(Shown(connected=True, run=run))
+    sections = sections_of(run)
     said = text(sections["gain"])
     assert "0 gain, 1 is as before at the printed precision, 1 loses; of 1 it is not known." in said
     assert "Uplift of 2 banks: 0 gain, 1 is as before, 1 loses" in sections["gain"]
@@ -248,13 +222,13 @@ def test_a_bank_that_a_round_waited_for_in_vain_is_shown_though_its_contribution
     answered(journal, THREE, consent=masking_pb2.Consent())
     ended = history_pb2.RoundAbandoned(key=KEY, step=1, seats=FOUR, reason="too few")
     run = standing(journal.add(round_abandoned=ended), dict.fromkeys(FOUR, "present"))
-    said = text(view.sections(Shown(connected=True, run=run))["banks"])
+    said = text_of(run, "banks")
     assert "bank-04 no answer" in said
     assert "bank-03 present" in said
 
 
 def test_the_code_that_made_the_facts_is_named() -> None:
-    said = text(view.sections(Shown(connected=True, run=two_banks().facts()))["settings"])
+    said = text_of(two_banks().facts(), "settings")
     assert build().version in said
     assert build().commit in said
 
@@ -262,14 +236,14 @@ def test_the_code_that_made_the_facts_is_named() -> None:
 def test_banks_that_disclose_nothing_leave_the_verdict_to_the_model() -> None:
     journal = Journal().started(rounds=1).opened(1, ["bank-01"])
     run = journal.committed(1, 1, ["bank-01"], holdout=scores(0.4)).finished().facts()
-    said = text(view.sections(Shown(connected=True, run=run))["verdict"])
+    said = text_of(run, "verdict")
     assert "The federated model reaches an average precision of 0.400" in said
     assert "whether it gains on its own rows: the run ended before the final round, in which banks compare." in said
 
 
 def test_a_run_that_ended_before_banks_compare_does_not_blame_them() -> None:
     run = Journal().started(rounds=5).opened(1, ["bank-01"]).finished(FAILED, "no banks").facts()
-    drawn = view.sections(Shown(connected=True, run=run))
+    drawn = sections_of(run)
     said = text(drawn["gain"])
     assert "No bank can be compared; beneath the table it is said why." in said
     assert "Not known of bank-01: the run ended before the final round, in which banks compare." in said
@@ -279,42 +253,42 @@ def test_a_run_that_ended_before_banks_compare_does_not_blame_them() -> None:
 @pytest.mark.parametrize(("outcome", "words"), [(FAILED, "The run failed"), (STOPPED, "The run was stopped")])
 def test_a_run_that_ended_early_is_said_to_have_and_why(outcome: history_pb2.RunOutcome.ValueType, words: str) -> None:
     run = Journal().started(rounds=5).finished(outcome, "no banks").facts()
-    said = text(view.sections(Shown(connected=True, run=run))["verdict"])
+    said = text_of(run, "verdict")
     assert f"{words} after 0 of 5 training rounds no banks. No model was measured" in said
 
 
 def test_alerts_a_day_cards_and_money_stand_on_the_page_where_banks_have_payments() -> None:
     run = of_payments()
-    drawn = view.sections(Shown(connected=True, run=run))
+    drawn = sections_of(run)
     said = text(drawn["trade"])
     assert run.final.trade is not None
     assert "1,200 payments" in said
     assert "Alerts a day of each bank 10" in said
     savings = run.final.trade.headline.savings
     assert None not in (savings.value, savings.low, savings.high)
-    interval = f"{100 * savings.value:.1f} % ( {100 * savings.low:.1f} % to {100 * savings.high:.1f} % )"  # type: ignore[operator]  # all known
+    interval = f"{100 * savings.value:.1f} % ( {100 * savings.low:.1f} % to {100 * savings.high:.1f} %)"  # type: ignore[operator]  # all known
     assert interval in said
     assert drawn["trade"].count("<tr>") == 3 + 5 + 3 + 3 + 2
     assert "budgets a day of each bank are below" in drawn["thresholds"]
-    assert "takes a final round over payments" in view.sections(Shown(connected=True, run=two_banks().facts()))["trade"]
+    assert "takes a final round over payments" in sections_of(two_banks().facts())["trade"]
 
 
 def test_all_rows_in_one_place_stand_beside_it_on_the_page_where_the_payments_are_the_same() -> None:
     run = of_payments()
     assert run.final.trade is not None
     run.final.central_trade = run.final.trade
-    drawn = view.sections(Shown(connected=True, run=run))["trade"]
+    drawn = sections_of(run)["trade"]
     assert "Beside all rows in one place" in drawn
     assert drawn.count('data-fact="final.central_trade.headline.savings.value"') == 1
     run.final.central_trade = run.final.trade.model_copy(update={"day_count": 4})
-    assert "all rows in one place" not in view.sections(Shown(connected=True, run=run))["trade"].lower()
+    assert "all rows in one place" not in sections_of(run)["trade"].lower()
 
 
 def test_a_recalibration_stands_with_the_thresholds_where_one_was_fitted() -> None:
-    held = text(view.sections(Shown(connected=True, run=whole()))["thresholds"])
+    held = text_of(whole(), "thresholds")
     assert "slope of 0.900 and an intercept of -0.250 on their log-odds: log loss 0.0482 instead of 0.0500 on" in held
     assert "0.0531 instead of 0.0500 on the public hold-out" in held
-    alone = text(view.sections(Shown(connected=True, run=of_payments()))["thresholds"])
+    alone = text_of(of_payments(), "thresholds")
     assert "log loss 0.0499 instead of 0.0500 on" in alone
     assert "on the public hold-out" not in alone
 
@@ -322,7 +296,7 @@ def test_a_recalibration_stands_with_the_thresholds_where_one_was_fitted() -> No
 def test_every_section_stands_without_a_run_and_with_any_end_of_one() -> None:
     runs = [None, Journal().started().finished().facts(), two_banks().facts(), two_banks(secure=True).facts()]
     for run in runs:
-        sections = view.sections(Shown(connected=True, run=run))
+        sections = sections_of(run)
         assert set(sections) == {*view.SECTIONS, "title"}
         assert all(sections.values())
 
@@ -338,7 +312,7 @@ def test_what_others_wrote_stays_text_everywhere() -> None:
     ended = Shown(connected=True, run=journal.finished(FAILED, HOSTILE, run=HOSTILE).facts())
     waiting = Shown(connected=True, run=None, seats={HOSTILE: "present"}, events=ended.run.events if ended.run else [])
     for shown in (going_on, ended, waiting):
-        page = read(view.page(view.sections(shown), "1"))
+        page = visible(view.page(view.sections(shown), "1"))
         assert page.tags.count("script") == 1  # the page's own
         assert "img" not in page.tags
         assert not [name for name in page.attributes if name.startswith("on") or name == "style"]
@@ -364,7 +338,7 @@ def test_the_page_says_which_sections_a_model_chose_and_that_the_check_passed() 
     drawn = view.sections(shown)["report"]
     assert f"Chosen by the model {HOSTILE}: sentences under Risks. It wrote no text. The check passed" in text(drawn)
     assert "By template: Next steps: the model would not." in text(drawn)
-    assert {"script", "img"} & set(read(drawn).tags) == set()
+    assert {"script", "img"} & set(visible(drawn).tags) == set()
     assert '/report.html">report.html</a>' in drawn
 
 
@@ -374,7 +348,7 @@ def test_a_report_by_template_is_said_to_be_and_one_that_is_not_written_is_not_t
     drawn = view.sections(Shown(connected=True, run=run, beside=Beside(("report.md",), origin)))["report"]
     assert "Narrative by template: the API could not be reached." in text(drawn)
     assert "model" not in text(drawn)
-    assert "It is written when the run has ended." in text(view.sections(Shown(connected=True, run=None))["report"])
+    assert "It is written when the run has ended." in text_of(None, "report")
 
 
 def test_central_is_put_beside_the_federated_figure_of_the_same_rows_though_the_headline_is_of_others() -> None:
@@ -382,7 +356,7 @@ def test_central_is_put_beside_the_federated_figure_of_the_same_rows_though_the_
     assert run.final.pooled is not None
     run.final.central = run.final.pooled.model_copy(update={"average_precision": 0.45})
     run = summary.complete(run, run.rounds[-2])
-    said = text(view.sections(Shown(connected=True, run=run))["verdict"])
+    said = text_of(run, "verdict")
     assert (
         "on their own validation rows; on all banks’ validation rows the federated model reaches 0.400, the same "
         "recipe on all rows in one place 0.450, and central is ahead by 0.050"
@@ -390,7 +364,7 @@ def test_central_is_put_beside_the_federated_figure_of_the_same_rows_though_the_
 
 
 def test_with_a_feature_plan_alerts_are_told_a_day_and_settings_have_its_days() -> None:
-    drawn = view.sections(Shown(connected=True, run=of_payments()))
+    drawn = sections_of(of_payments())
     said = text(drawn["thresholds"])
     assert (
         "They are of 3 days: alerts a day are of all banks together, and budgets a day of each bank are below." in said
@@ -402,7 +376,7 @@ def test_with_a_feature_plan_alerts_are_told_a_day_and_settings_have_its_days() 
     assert "Training on 2018-05-09 to 2018-05-15 Validation on 2018-05-23 to 2018-05-25" in settings
     assert "Days until a label counts as known 7" in settings
     assert "of their payments of all days of the plan, history included" in text(drawn["heterogeneity"])
-    without = view.sections(Shown(connected=True, run=two_banks(curve=CURVE).facts()))
+    without = sections_of(two_banks(curve=CURVE).facts())
     assert "Of these rows no day is known" in text(without["thresholds"])
     assert "A day, all banks" not in text(without["thresholds"])
     assert "all days of the plan" not in "".join(without.values())

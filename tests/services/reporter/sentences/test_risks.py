@@ -1,4 +1,4 @@
-"""Sentences of the risks; those that the template prints are read in test_report.py."""
+"""Sentences of the risks; those that the template prints are read in the tests of the report."""
 
 from services.reporter.sentences.candidates import candidates
 from tests.services.reporter.journals import FAILED, Journal, two_banks, with_central

@@ -1,4 +1,4 @@
-"""Sentences of the next steps; those that the template prints are read in test_report.py."""
+"""Sentences of the next steps; those that the template prints are read in the tests of the report."""
 
 from services.reporter.sentences.candidates import candidates
 from tests.services.reporter.journals import two_banks
