@@ -178,7 +178,7 @@ async def _serve(
         await asyncio.to_thread(traces.close)
     await conductor.close()
     with contextlib.suppress(NotStored):
-        await writer.run(vectors.forget_spares)
+        await writer.aside(vectors.forget_spares)
     await asyncio.gather(server.stop(_GRACE_SECONDS), enrolment.stop(_GRACE_SECONDS))
     if health:
         await health.stop()
@@ -248,7 +248,7 @@ async def _forget_strays(journal: Journal, writer: Writer, vectors: Vectors) -> 
     """A former process may have written the model or the counters of a round that it did not commit."""
     named = NamedVectors()
     await journal.tell(named.apply)
-    await writer.run(vectors.remove_but, named.sha256s)
+    await writer.aside(vectors.remove_but, named.sha256s)
 
 
 async def _all_absent(seats: Seats, journal: Journal) -> None:
@@ -270,7 +270,7 @@ async def _sweep(retention: float, writer: Writer, vectors: Vectors, conductor: 
     """Forgets contributions whose retention is over, now and then each minute."""
     while True:
         with contextlib.suppress(NotStored):
-            await writer.run(vectors.sweep, retention, conductor.open_round)
+            await writer.aside(vectors.sweep, retention, conductor.open_round)
         await asyncio.sleep(_SWEEP_SECONDS)
 
 
