@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fedfraud.errors import NotFound
-from fedfraud.identity import make_folder, write_durably, write_pieces, write_pieces_durably
+from fedfraud.identity import make_folder, sync_folder, write_durably, write_pieces, write_pieces_durably
 from fedfraud.packing import Packing
 from fedfraud.wire import RoundKey
 from services.aggregator import stored_words
@@ -204,6 +204,8 @@ def _once(place: Callable[[bytes], Path], data: bytes | memoryview) -> bytes:
     """Stores bytes under their SHA-256, unless they are there; returns it."""
     sha256 = hashlib.sha256(data).digest()
     path = place(sha256)
-    if not path.exists():
+    if path.exists():
+        sync_folder(path.parent)  # which may be all that a former try was not granted
+    else:
         write_durably(path, data)
     return sha256
