@@ -14,6 +14,7 @@ from fedfraud.chunks import ChunkMessages
 from fedfraud.errors import Misconfigured, NotStored, Stale
 from fedfraud.feature_plan import plan_of
 from fedfraud.health import HealthServer
+from fedfraud.identity import sync_folder
 from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
 from fedfraud.masking_journal import federation_id
@@ -62,6 +63,8 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Callable[[int, i
         has_journal, has_vectors = ((settings.data_dir / name).exists() for name in (NAME, VECTORS))
         authority, writer = Authority(settings.data_dir / "authority", begun=has_journal or has_vectors), Writer()
         journal = Journal(settings.data_dir / NAME, writer, authority.journal_key, begun=has_vectors)
+        for folder in (settings.data_dir / "authority", settings.data_dir):
+            sync_folder(folder)  # what a former start made may be there, and its name not durable
     try:
         await _serve(settings, manifest, authority, writer, journal, stop, ready, log)
     finally:

@@ -36,6 +36,8 @@ class Vectors:
             make_folder(self._folder / name)
         for path in self._folder.rglob(".*"):
             path.unlink()
+        for folder in (self._folder, *self._folder.glob("*/")):
+            sync_folder(folder)  # it may have been killed with a folder made whose name was not durable yet
 
     def write_model(self, data: bytes | memoryview) -> bytes:
         """Stores little-endian float32 bytes; returns their SHA-256."""

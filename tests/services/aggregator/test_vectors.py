@@ -178,3 +178,19 @@ def test_a_model_whose_name_the_disk_did_not_take_is_named_durably_by_the_next_t
     sha256 = vectors.write_model(b"model")
     assert (tmp_path / "models").stat().st_ino in synced
     assert vectors.read_model(sha256) == b"model"
+
+
+def test_a_start_makes_the_names_of_folders_durable_that_a_killed_process_may_just_have_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors, synced, real = Vectors(tmp_path), set[int](), os.fsync
+    vectors.prepare()
+    round_folder = vectors.write_contribution(KEY, "bank-01", b"given")
+
+    def noted(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    vectors.prepare()
+    assert synced >= {folder.stat().st_ino for folder in (tmp_path, round_folder.parent)}
