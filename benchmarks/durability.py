@@ -36,6 +36,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from benchmarks import options
 from fedfraud.v1 import federation_pb2
 from services.aggregator import journal_file
 from services.aggregator.server import serve
@@ -185,8 +186,8 @@ async def measure(folder: Path, rounds: int) -> dict[str, list[float]]:
 def main() -> None:
     """Prints the machine, one row a side, and the starts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=200, help="of each side")
-    parser.add_argument("--starts", type=int, default=5, help="how often the aggregator is started again")
+    parser.add_argument("--rounds", type=options.rounds, default=200, help="of each side")
+    parser.add_argument("--starts", type=options.times, default=5, help="how often the aggregator is started again")
     parser.add_argument("--folder", type=Path, default=Path.cwd(), help="on the disk that is measured (not a tmpfs)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="durability-") as name:

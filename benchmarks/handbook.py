@@ -25,6 +25,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from benchmarks import options
 from benchmarks.federation import federate
 from fedfraud.feature_plan import FeaturePlan
 from fedfraud.manifest import Manifest
@@ -86,9 +87,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--presets", default="national,regional", help="how customers are dealt to ten banks")
     parser.add_argument("--recipe", default="cards")
-    parser.add_argument("--rounds", type=int, default=DEFAULTS["cards"][1])
+    parser.add_argument("--rounds", type=options.rounds, default=DEFAULTS["cards"][1])
     parser.add_argument("--seed", type=int, default=7, help="of the training; the payments are the public set")
-    parser.add_argument("--replicates", type=int, default=500, help="of the bootstrap")
+    parser.add_argument("--replicates", type=options.times, default=500, help="of the bootstrap")
     parser.add_argument(
         "--noise", default="", help="scales of noise on the banks' counts, for example .5,1: what it costs"
     )

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from benchmarks import options
 from fedfraud.fixed_point import FRACTION_BITS, WEIGHT_CAP
 from fedfraud.identity import seat_name
 from fedfraud.masking_bank import Masker
@@ -168,7 +169,7 @@ def main() -> None:
     """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--large", action="store_true", help="with 1,000 banks too")
-    parser.add_argument("--runs", type=int, default=3, help="runs of the network of each kind (default: 3)")
+    parser.add_argument("--runs", type=options.times, default=3, help="runs of the network of each kind (default: 3)")
     arguments = parser.parse_args()
     print(f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, Python {platform.python_version()}\n")
     cases = [(10, 4_097, 0), (10, 4_097, 3), (10, 100_000, 0), (10, 1_000_000, 0), (100, 10_000, 5)]

@@ -7,6 +7,9 @@ from services.aggregator.operate import whole_number
 
 banks = whole_number(1, MAX_SEATS)
 rounds = whole_number(1, 10_000)
+times = whole_number(1, 10_000)
+"""How often something is done again to be measured."""
+rows = whole_number(1, 10**9)
 
 
 def several(number: Callable[[str], int]) -> Callable[[str], list[int]]:

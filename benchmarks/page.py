@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, expect
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from benchmarks import options
 from services.aggregator.settings import Settings
 from tests.browser.browser import CHROMIUM, PHONE, WIDE, chromium, watched
 from tests.federation.networks import Network
@@ -61,9 +62,9 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add = parser.add_argument
-    add("--banks", type=int, default=100)
-    add("--rounds", type=int, default=200)
-    add("--every", type=int, default=25, help="training rounds between two lines")
+    add("--banks", type=options.banks, default=100)
+    add("--rounds", type=options.rounds, default=200)
+    add("--every", type=options.rounds, default=25, help="training rounds between two lines")
     add("--recipe", default="tutorial", help="the quickest to train; the page does not mind")
     add("--aggregation", default="plain", choices=("plain", "secure"))
     return parser.parse_args()

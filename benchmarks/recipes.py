@@ -15,6 +15,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from benchmarks import options
 from benchmarks.federation import Model, federate
 from fedfraud.manifest import Manifest
 from fedfraud.metrics import Scores, scores_from_logits
@@ -44,8 +45,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipes", default="default,tutorial", help="names, with commas")
     parser.add_argument("--seeds", default="7,1,2,5,6", help="of population and run, with commas")
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--banks", type=int, default=10)
+    parser.add_argument("--rounds", type=options.rounds, default=10)
+    parser.add_argument("--banks", type=options.banks, default=10)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     for recipe in map(recipe_named, arguments.recipes.split(",")):

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from benchmarks import options
 from benchmarks.measuring import Report, add_json
 from fedfraud import fixed_point
 from fedfraud.channel import scoring_channel
@@ -147,8 +148,10 @@ def _timed(stub: scoring_pb2_grpc.ScoringServiceStub, row: dict[str, object], re
 def main() -> None:
     """Prints the figures with machine, versions and date."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=1_000_000, help="payments of the bank (default: 1,000,000)")
-    parser.add_argument("--calls", type=int, default=5_000, help="calls over the socket (default: 5,000)")
+    parser.add_argument(
+        "--rows", type=options.rows, default=1_000_000, help="payments of the bank (default: 1,000,000)"
+    )
+    parser.add_argument("--calls", type=options.times, default=5_000, help="calls over the socket (default: 5,000)")
     add_json(parser)
     arguments = parser.parse_args()
     report = Report("scoring", f"a bank with {arguments.rows:,} payments, {arguments.calls:,} calls one after another")

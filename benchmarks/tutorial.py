@@ -212,7 +212,7 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(each.replace(",", "") for each in every), help="which, with commas")
     parser.add_argument("--banks", type=options.banks, default=10)
     parser.add_argument(
-        "--runs", type=options.rounds, default=3, help=f"of ours, of the bare loop and of {SHARES}; the others run once"
+        "--runs", type=options.times, default=3, help=f"of ours, of the bare loop and of {SHARES}; the others run once"
     )
     add_json(parser)
     asked = parser.parse_args()

@@ -136,18 +136,18 @@ class Journal:
 
     async def read(self, after: int) -> list[history_pb2.Entry]:
         """The next entries after a sequence, a page at most."""
-        return await self._writer.run(self._load, after)
+        return await self._writer.aside(self._load, after)
 
     async def receipt(self, sequence: int) -> federation_pb2.Receipt:
         """The signed line of an entry, as its bank gets it."""
         for stored in self._recent:
             if stored.entry.sequence == sequence:
                 return stored.receipt
-        return await self._writer.run(self._receipt, sequence)
+        return await self._writer.aside(self._receipt, sequence)
 
     async def holds(self, sequence: int, head: bytes) -> bool:
         """Whether this journal had this head after that entry: a bank's receipt says that it had."""
-        return bool(head) and await self._writer.run(self._head_after, sequence) == head
+        return bool(head) and await self._writer.aside(self._head_after, sequence) == head
 
     async def watch(self, after: int) -> AsyncGenerator[list[history_pb2.Entry], None]:
         """All entries after a sequence, then the new ones, a page at most at a time, without end."""

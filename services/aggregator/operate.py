@@ -28,7 +28,7 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
     """A type for argparse: refuses what is not a whole number from `least` to `most`."""
 
     def parse(text: str) -> int:
-        if not text.lstrip("-").isdecimal() or not least <= int(text) <= most:
+        if not text.removeprefix("-").isdecimal() or not least <= int(text) <= most:
             raise argparse.ArgumentTypeError(f"must be a whole number from {least} to {most}, got {text!r}")
         return int(text)
 

@@ -93,7 +93,7 @@ class Run:
         finally:  # also when the process ends: nothing of a round that is over is to be left on disk
             await self._forgotten()
         with suppress(NotStored):  # the next start takes away what is left
-            await self._around.writer.run(self._around.vectors.forget_spares)
+            await self._around.writer.aside(self._around.vectors.forget_spares)
         sha256 = self._model.reference.model_sha256 if self._model else b""
         finished = history_pb2.RunFinished(
             run_id=self.progress.run_id, outcome=outcome, reason=reason, model_sha256=sha256

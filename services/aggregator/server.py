@@ -14,6 +14,7 @@ from fedfraud.chunks import ChunkMessages
 from fedfraud.errors import Misconfigured, NotStored, Stale
 from fedfraud.feature_plan import plan_of
 from fedfraud.health import HealthServer
+from fedfraud.identity import sync_folder
 from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
 from fedfraud.masking_journal import federation_id
@@ -62,6 +63,8 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Callable[[int, i
         has_journal, has_vectors = ((settings.data_dir / name).exists() for name in (NAME, VECTORS))
         authority, writer = Authority(settings.data_dir / "authority", begun=has_journal or has_vectors), Writer()
         journal = Journal(settings.data_dir / NAME, writer, authority.journal_key, begun=has_vectors)
+        for folder in (settings.data_dir / "authority", settings.data_dir):
+            sync_folder(folder)  # what a former start made may be there, and its name not durable
     try:
         await _serve(settings, manifest, authority, writer, journal, stop, ready, log)
     finally:
@@ -178,7 +181,7 @@ async def _serve(
         await asyncio.to_thread(traces.close)
     await conductor.close()
     with contextlib.suppress(NotStored):
-        await writer.run(vectors.forget_spares)
+        await writer.aside(vectors.forget_spares)
     await asyncio.gather(server.stop(_GRACE_SECONDS), enrolment.stop(_GRACE_SECONDS))
     if health:
         await health.stop()
@@ -248,7 +251,7 @@ async def _forget_strays(journal: Journal, writer: Writer, vectors: Vectors) -> 
     """A former process may have written the model or the counters of a round that it did not commit."""
     named = NamedVectors()
     await journal.tell(named.apply)
-    await writer.run(vectors.remove_but, named.sha256s)
+    await writer.aside(vectors.remove_but, named.sha256s)
 
 
 async def _all_absent(seats: Seats, journal: Journal) -> None:
@@ -270,7 +273,7 @@ async def _sweep(retention: float, writer: Writer, vectors: Vectors, conductor: 
     """Forgets contributions whose retention is over, now and then each minute."""
     while True:
         with contextlib.suppress(NotStored):
-            await writer.run(vectors.sweep, retention, conductor.open_round)
+            await writer.aside(vectors.sweep, retention, conductor.open_round)
         await asyncio.sleep(_SWEEP_SECONDS)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fedfraud.errors import NotFound
-from fedfraud.identity import make_folder, write_durably, write_pieces, write_pieces_durably
+from fedfraud.identity import make_folder, sync_folder, write_durably, write_pieces, write_pieces_durably
 from fedfraud.packing import Packing
 from fedfraud.wire import RoundKey
 from services.aggregator import stored_words
@@ -36,6 +36,8 @@ class Vectors:
             make_folder(self._folder / name)
         for path in self._folder.rglob(".*"):
             path.unlink()
+        for folder in (self._folder, *self._folder.glob("*/")):
+            sync_folder(folder)  # it may have been killed with a folder made whose name was not durable yet
 
     def write_model(self, data: bytes | memoryview) -> bytes:
         """Stores little-endian float32 bytes; returns their SHA-256."""
@@ -204,6 +206,8 @@ def _once(place: Callable[[bytes], Path], data: bytes | memoryview) -> bytes:
     """Stores bytes under their SHA-256, unless they are there; returns it."""
     sha256 = hashlib.sha256(data).digest()
     path = place(sha256)
-    if not path.exists():
+    if path.exists():
+        sync_folder(path.parent)  # which may be all that a former try was not granted
+    else:
         write_durably(path, data)
     return sha256

@@ -39,15 +39,20 @@ class Writer:
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The result of `work`, done by the writer thread; NotStored when the disk fails, Closed at the very end."""
+        result = await self.aside(work, *args, **kwargs)
+        self._note("")
+        return result
+
+    async def aside(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same of what gives the disk nothing to keep, as reading and taking away do: it may well succeed on one
+        that takes no data."""
         if self._closed:
             raise Closed("nothing is written any more, the process ends")
         try:
-            result = await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **kwargs))
+            return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **kwargs))
         except (OSError, sqlite3.Error) as error:
             self._note(str(error))
             raise _not_stored(error) from error
-        self._note("")
-        return result
 
     async def insist(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The same, again and again while the disk is full or fails; for as long as it takes.

@@ -7,6 +7,7 @@ was killed, and whatever else is no receipt is damage.
 import base64
 import binascii
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -70,14 +71,23 @@ class Receipts:
             raise Invalid(f"a receipt must be for {seat}'s contribution to {key}, got one of entry {checked.sequence}")
         if self.newest and checked.sequence <= self.newest.sequence:
             return  # the answer to a repeated upload
-        fresh = not self._path.exists()
-        with self._path.open("ab") as file:
-            file.write(base64.b64encode(receipt.SerializeToString()) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        if fresh:
-            sync_folder(self._folder)
+        self._append(base64.b64encode(receipt.SerializeToString()) + b"\n")
         self.newest = checked
+
+    def _append(self, line: bytes) -> None:
+        """When the disk does not take all of it the file is what it was: the next line would be damaged by a part."""
+        whole = self._path.stat().st_size if self._path.exists() else 0
+        try:
+            with self._path.open("ab") as file:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+            if not whole:
+                sync_folder(self._folder)
+        except OSError:
+            with suppress(OSError):
+                os.truncate(self._path, whole)
+            raise
 
     def read(self, ca_pem: bytes) -> tuple[Ed25519PublicKey, list[CheckedReceipt]]:
         """The journal's key and all receipts, each checked; for `verify`. Misconfigured when the file is damaged."""

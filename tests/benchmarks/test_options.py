@@ -4,30 +4,74 @@ from types import ModuleType
 
 import pytest
 
-from benchmarks import containers, many_banks, tutorial
+from benchmarks import containers, durability, handbook, many_banks, masking, own_data, page, recipes, scoring, tutorial
+
+
+def refusal(
+    benchmark: ModuleType, given: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> str:
+    monkeypatch.setattr("sys.argv", ["benchmark.py", *given])
+    with pytest.raises(SystemExit):
+        benchmark.main()
+    said = capsys.readouterr()
+    assert not said.out
+    return said.err.splitlines()[-1].partition("error: ")[2]
 
 
 @pytest.mark.parametrize(
-    ("benchmark", "option", "given", "value"),
+    ("benchmark", "given", "value"),
     [
-        (many_banks, "--banks", "0", "0"),
-        (many_banks, "--banks", "10, 5000", "5000"),
-        (many_banks, "--banks", "10,x", "x"),
-        (containers, "--banks", "0", "0"),
-        (tutorial, "--banks", "0", "0"),
+        (many_banks, "0", "0"),
+        (many_banks, "10, 5000", "5000"),
+        (many_banks, "10,x", "x"),
+        (containers, "0", "0"),
+        (containers, "--5", "--5"),
+        (tutorial, "0", "0"),
+        (page, "0", "0"),
+        (recipes, "0", "0"),
     ],
 )
 def test_a_number_of_banks_that_no_network_has(
     benchmark: ModuleType,
-    option: str,
     given: str,
     value: str,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["benchmark.py", option, given])
-    with pytest.raises(SystemExit):
-        benchmark.main()
-    said = capsys.readouterr()
-    assert said.err.endswith(f"argument {option}: must be a whole number from 1 to 4096, got '{value}'\n")
-    assert not said.out
+    said = refusal(benchmark, [f"--banks={given}"], capsys, monkeypatch)
+    assert said == f"argument --banks: must be a whole number from 1 to 4096, got '{value}'"
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "option", "most"),
+    [
+        (durability, "--rounds", 10_000),
+        (durability, "--starts", 10_000),
+        (handbook, "--rounds", 10_000),
+        (handbook, "--replicates", 10_000),
+        (masking, "--runs", 10_000),
+        (own_data, "--rows", 10**9),
+        (page, "--rounds", 10_000),
+        (page, "--every", 10_000),
+        (recipes, "--rounds", 10_000),
+        (scoring, "--rows", 10**9),
+        (scoring, "--calls", 10_000),
+        (tutorial, "--runs", 10_000),
+    ],
+)
+def test_nothing_is_measured_no_times_or_of_no_rows(
+    benchmark: ModuleType,
+    option: str,
+    most: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said = refusal(benchmark, [option, "0"], capsys, monkeypatch)
+    assert said == f"argument {option}: must be a whole number from 1 to {most}, got '0'"
+
+
+def test_containers_of_fewer_banks_than_may_be_masked_are_not_built(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = refusal(containers, ["--banks", "3"], capsys, monkeypatch)
+    assert said == "--banks must be at least 4 with secure aggregation, got 3"

@@ -41,6 +41,11 @@ class Tracer:
             self._process.terminate()
         self._process.wait(_ATTACH_SECONDS)
 
+    def end(self) -> None:
+        """After the process was killed in a call that was slowed: strace 6.1 waits for that call, and not for us."""
+        self._process.kill()
+        self._process.wait(_ATTACH_SECONDS)
+
 
 class Quiet:
     """Whether a thread has made no call for so long that it has nothing left to do."""
@@ -70,14 +75,18 @@ def writer_thread(pid: int) -> int:
 
 
 @contextlib.contextmanager
-def attached(thread: int, calls: tuple[str, ...], record: Path, inject: str = "") -> Iterator[Tracer]:
-    """Watches these calls of this thread alone; `inject` is what strace is to do: `fsync:signal=KILL:when=3`.
+def attached(
+    thread: int, calls: tuple[str, ...], record: Path, inject: str = "", *, every_thread: bool = False
+) -> Iterator[Tracer]:
+    """Watches these calls of this thread alone, or of `every_thread` of the process whose first it is; `inject` is what
+    strace is to do: `fsync:signal=KILL:when=3`.
 
     Every call that the thread begins from here on is seen. Raises CannotTrace.
     """
     if not shutil.which("strace"):
         raise CannotTrace("strace")
     command = ["strace", "-o", str(record), "-s", "0", "-e", f"trace={','.join(calls)}", "-p", str(thread)]
+    command += ["-f"] if every_thread else []
     process = subprocess.Popen([*command, *(["-e", f"inject={inject}"] if inject else [])], stderr=subprocess.PIPE)
     tracer = Tracer(process, record)
     try:

@@ -106,7 +106,7 @@ class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
     ) -> AsyncIterator[Part]:
         """See federation.proto."""
         self._participants.spoke(caller().seat)
-        path = await self._writer.run(self._vectors.find, request.vector_sha256)
+        path = await self._writer.aside(self._vectors.find, request.vector_sha256)
         self._reading.transfers += 1
         try:
             file, size, chunk = await asyncio.to_thread(_begun, path, self._reading.share)

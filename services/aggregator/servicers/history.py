@@ -39,7 +39,7 @@ class HistoryServicer(history_pb2_grpc.HistoryServiceServicer):
     ) -> AsyncIterator[history_pb2.GetModelResponse]:
         """See history.proto."""
         described = self._models.of(request.run_id)
-        data = await self._writer.run(self._vectors.read_model, described.model.vector_sha256)
+        data = await self._writer.aside(self._vectors.read_model, described.model.vector_sha256)
         yield history_pb2.GetModelResponse(description=described)
         for start in range(0, len(data), CHUNK_BYTES):
             yield history_pb2.GetModelResponse(chunk=data[start : start + CHUNK_BYTES])

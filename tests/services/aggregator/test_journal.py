@@ -292,6 +292,22 @@ async def test_entries_do_not_wait_for_all_the_files_that_a_slow_disk_has_to_tak
     ]  # fmt: skip
 
 
+async def test_a_journal_that_can_be_read_is_not_taken_for_one_that_can_be_written(tmp_path: Path) -> None:
+    def fails() -> Path:
+        raise OSError("No space left on device")
+
+    with opened(tmp_path) as journal:
+        await journal.append(event(1))
+        head = journal.tail[1]
+        journal._recent.clear()  # as of an entry that is long ago
+        with pytest.raises(NotStored):
+            await journal.append_with(fails, event(2))
+        assert len(await journal.read(0)) == 1
+        assert (await journal.receipt(1)).entry
+        assert await journal.holds(1, head), "as a bank asks that comes back"
+        assert journal._writer.failure == "No space left on device"
+
+
 async def test_of_a_crowd_64_are_stored_together(tmp_path: Path) -> None:
     with opened(tmp_path) as journal:
         statements: list[str] = []

@@ -1,6 +1,7 @@
 """An aggregator's start: alone on its folder, on addresses that are free, or not at all."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,22 @@ async def test_a_model_that_no_entry_names_is_gone_after_a_start_and_the_named_o
     (models / f"{'ab' * 32}.f32").write_bytes(b"of a round that was committed otherwise")
     async with aggregator(tmp_path, expected_banks=2, quorum=2):
         assert {path.name for path in models.iterdir()} == named
+
+
+async def test_a_start_makes_durable_the_names_that_a_former_one_may_not_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with aggregator(tmp_path) as running:
+        data = running.settings.data_dir
+    synced, real = set[int](), os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    async with aggregator(tmp_path):
+        assert synced >= {folder.stat().st_ino for folder in (data, data / "authority", data / "vectors")}
 
 
 async def test_an_address_that_is_taken_is_named(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 import errno
 import hashlib
+import os
 import resource
 import shutil
 import signal
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -152,3 +154,43 @@ def test_a_full_disk_is_told_once_no_other_thread_makes_pieces_for_it_any_more(t
     assert told.value.errno == errno.EFBIG
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith("pieces")] == []
     assert files(tmp_path) == []
+
+
+def test_a_model_whose_name_the_disk_did_not_take_is_named_durably_by_the_next_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors, synced, real = Vectors(tmp_path), set[int](), os.fsync
+    vectors.prepare()
+
+    def fails(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, "Input/output error")
+        real(descriptor)
+
+    def noted(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fails)
+    with pytest.raises(OSError, match="Input/output error"):
+        vectors.write_model(b"model")
+    monkeypatch.setattr(os, "fsync", noted)
+    sha256 = vectors.write_model(b"model")
+    assert (tmp_path / "models").stat().st_ino in synced
+    assert vectors.read_model(sha256) == b"model"
+
+
+def test_a_start_makes_the_names_of_folders_durable_that_a_killed_process_may_just_have_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors, synced, real = Vectors(tmp_path), set[int](), os.fsync
+    vectors.prepare()
+    round_folder = vectors.write_contribution(KEY, "bank-01", b"given")
+
+    def noted(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    vectors.prepare()
+    assert synced >= {folder.stat().st_ino for folder in (tmp_path, round_folder.parent)}

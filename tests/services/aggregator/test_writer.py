@@ -41,6 +41,15 @@ async def test_what_the_disk_does_not_take_is_refused_with_its_words_and_noted(e
     writer.close()
 
 
+async def test_a_disk_that_is_read_is_not_taken_for_one_that_takes_data() -> None:
+    writer, disk = Writer(), Disk()
+    with pytest.raises(NotStored):
+        await writer.run(disk.take, 1)
+    assert await writer.aside(lambda: 3) == 3
+    assert writer.failure == "[Errno 28] No space left on device"
+    writer.close()
+
+
 async def test_what_is_wrong_for_another_reason_is_not_the_disks_fault() -> None:
     def refuse() -> None:
         raise Invalid("a rule, a value")
@@ -88,6 +97,6 @@ async def test_tools_that_list_threads_see_which_one_writes() -> None:
 async def test_a_writer_that_is_closed_says_so_at_once_and_nobody_insists_for_ever() -> None:
     writer = Writer()
     writer.close()
-    for way in (writer.run, writer.insist):
+    for way in (writer.run, writer.aside, writer.insist):
         with pytest.raises(Closed, match=r"^nothing is written any more, the process ends$"):
             await way(lambda: None)

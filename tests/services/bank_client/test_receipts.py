@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
@@ -54,6 +55,31 @@ def test_receipts_are_there_after_a_restart_and_the_newest_is_known_at_once(tmp_
     assert (again.newest.sequence, again.newest.head) == (9, next_head(b"\x09" * 32, receipt(9).entry))
     _, kept = again.read(CA.pem)
     assert [one.sequence for one in kept] == [7, 9]
+
+
+@pytest.mark.parametrize("room", [0, 100], ids=["nothing of it", "a part of it"])
+@pytest.mark.parametrize("before", [0, 1], ids=["the first", "a further one"])
+def test_a_receipt_that_a_full_disk_does_not_take_is_no_damage_to_the_next_one(
+    tmp_path: Path, before: int, room: int
+) -> None:
+    receipts, path, (soft, hard) = (
+        trusting(tmp_path),
+        tmp_path / "receipts.txt",
+        resource.getrlimit(resource.RLIMIT_FSIZE),
+    )
+    for sequence in range(1, before + 1):
+        receipts.keep(receipt(sequence), ROUND, "bank-01", GIVEN)
+    size = path.stat().st_size if before else 0
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + room, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            receipts.keep(receipt(7), ROUND, "bank-01", GIVEN)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    receipts.keep(receipt(7), ROUND, "bank-01", GIVEN)
+    receipts.keep(receipt(9), ROUND, "bank-01", GIVEN)
+    _, kept = Receipts(tmp_path).read(CA.pem)
+    assert [one.sequence for one in kept] == [*range(1, before + 1), 7, 9]
 
 
 def test_the_same_receipt_again_is_kept_once(tmp_path: Path) -> None:
