@@ -87,8 +87,7 @@ class Coordinates:
             if file.readinto(narrow.data) != narrow.nbytes:
                 size = path.stat().st_size
                 raise Invalid(f"a contribution must have {self._packing.size} bytes, {path.name} has {size}")
-        words[:] = narrow
-        words *= weight
+        np.multiply(narrow, weight, out=words, dtype=np.int64)
         return words.view(np.uint64)
 
 
