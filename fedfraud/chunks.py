@@ -50,7 +50,7 @@ def read_upload(message: bytes) -> Upload:
 
 
 class ChunkMessages(grpc.aio.ServerInterceptor):
-    """Lets a server do it: its GetVector yields chunks, its SubmitContribution gets Uploads."""
+    """Lets a server do it: its GetVector yields written messages, its SubmitContribution gets Uploads."""
 
     async def intercept_service(
         self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]], details: grpc.HandlerCallDetails
@@ -58,7 +58,7 @@ class ChunkMessages(grpc.aio.ServerInterceptor):
         """Gives the two rpcs other readers and writers than the generated ones."""
         handler = await continuation(details)
         if details.method == GET_VECTOR:
-            return grpc.unary_stream_rpc_method_handler(handler.unary_stream, handler.request_deserializer, write_piece)
+            return grpc.unary_stream_rpc_method_handler(handler.unary_stream, handler.request_deserializer, bytes)
         if details.method == SUBMIT_CONTRIBUTION:
             return grpc.stream_unary_rpc_method_handler(handler.stream_unary, read_upload, handler.response_serializer)
         return handler

@@ -15,7 +15,8 @@ from fedfraud.v1 import model_pb2
 
 @dataclass(frozen=True)
 class Model:
-    """The model between two rounds: (parameters,) float32, and its name. The server's momentum lies on disk."""
+    """The model between two rounds: (parameters,) float32, and its name. The next model is written over its memory: it
+    lies on disk, and so does the server's momentum."""
 
     vector: Vector
     run_state: RunState

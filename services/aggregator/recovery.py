@@ -38,7 +38,8 @@ def load_model(progress: Progress, vectors: Vectors) -> Model | None:
         return None
     reference, manifest = progress.model, progress.manifest
     try:
-        vector = model.from_bytes(vectors.read_model(reference.vector_sha256), manifest)
+        # a bytearray: the next model is written over it
+        vector = model.from_bytes(bytearray(vectors.read_model(reference.vector_sha256)), manifest)
     except (OSError, FedfraudError) as error:
         raise Misconfigured(f"a committed model must be whole on disk: {error}") from error
     if (

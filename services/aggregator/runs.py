@@ -140,8 +140,10 @@ class Run:
         codec = train_codec(around.manifest, self.progress.recipe)
         former = self.progress.velocity[0] if self.progress.velocity else None
         server = Step(codec, self.progress.recipe.momentum, around.vectors, done.sum_file, done.layout)
+        # Written over the former one: that is on disk, and fresh memory takes longer to come by than to fill.
+        file, vector = around.vectors.model(before.reference.vector_sha256), before.vector
         try:
-            vector, momentum = await around.writer.insist(server.take, before.vector, former, done.plan.key)
+            momentum = await around.writer.insist(server.take, file, vector, former, done.plan.key)
         except Invalid as error:
             raise RunFailed(f"{error}, in round {step}") from error
         made = await self._produced(done, vector, before.run_state)

@@ -1,4 +1,5 @@
-"""The server's step from a sum on disk: the next model, and its momentum from file to file, a block at a time."""
+"""The server's step from a sum on disk: the next model, from the former one's file, and its momentum from file to file,
+a block at a time."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,28 +31,29 @@ class Step:
         """How many coordinates the banks clipped, all together."""
         return self._codec.opened_counts(self._counts)[1]
 
-    def take(self, before: Vector, former: RoundKey | None, key: RoundKey) -> tuple[Vector, bytes]:
-        """The model after round `key`, and the SHA-256 of the momentum's file where there is momentum; `former` is the
-        round whose momentum it goes on from. It may be taken again."""
-        after = np.empty_like(before)
+    def take(self, before: Path, after: Vector, former: RoundKey | None, key: RoundKey) -> bytes:
+        """Fills `after` with the model after round `key`; the SHA-256 of the momentum's file where there is momentum.
+        `before` is the former model's file, `former` the round whose momentum it goes on from. It may be taken again.
+        """
         moved = self._blocks(before, after, self._vectors.velocity(former) if former else None)
         if self._momentum:
-            return after, self._vectors.write_velocity(
+            return self._vectors.write_velocity(
                 key, (block.astype("<f8", copy=False).data.cast("B") for block in moved)
             )
         for _ in moved:
             pass
-        return after, b""
+        return b""
 
-    def _blocks(self, before: Vector, after: Vector, velocity_file: Path | None) -> Iterator[NDArray[np.float64]]:
+    def _blocks(self, before: Path, after: Vector, velocity_file: Path | None) -> Iterator[NDArray[np.float64]]:
         """The momentum in pieces; each piece of `after` is filled when its piece is asked for."""
         pieces = stored_words.blocks(self._sum_file, self._coordinates)
         averages = self._codec.averages(pieces, self._counts)
-        for place, average in zip(stored_words.places(slice(0, len(before))), averages, strict=True):
+        for place, average in zip(stored_words.places(slice(0, len(after))), averages, strict=True):
             velocity = (
                 stored_words.read(velocity_file, place).view(np.float64) if velocity_file else np.zeros_like(average)
             )
-            after[place], velocity = server_step(before[place], velocity, average, self._momentum)
+            vector = stored_words.read_vector(before, place)
+            after[place], velocity = server_step(vector, velocity, average, self._momentum)
             if not np.isfinite(after[place]).all():
                 raise Invalid(f"a model must be finite, got another coordinate after {place.start}")
             yield velocity

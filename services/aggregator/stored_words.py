@@ -9,6 +9,7 @@ import numpy as np
 from fedfraud.chunks import Part
 from fedfraud.errors import Invalid
 from fedfraud.fixed_point import TrainCodec, Words
+from fedfraud.model import Vector
 from fedfraud.packing import NARROW_BYTES, Narrow, Packing, multiplied
 from services.aggregator.averaging import exact_sum
 
@@ -24,6 +25,14 @@ def read(path: Path, place: slice) -> Words:
     if len(words) != place.stop - place.start:
         raise Invalid(f"a file must have {place.stop} words, {path.name} has {path.stat().st_size / 8:g}")
     return words
+
+
+def read_vector(path: Path, place: slice) -> Vector:
+    """The coordinates of this place in a model's file."""
+    vector = np.fromfile(path, "<f4", place.stop - place.start, offset=4 * place.start)
+    if len(vector) != place.stop - place.start:
+        raise Invalid(f"a file must have {place.stop} coordinates, {path.name} has {path.stat().st_size / 4:g}")
+    return vector
 
 
 def blocks(path: Path, place: slice) -> Iterator[Words]:
@@ -78,8 +87,7 @@ class Coordinates:
             if file.readinto(narrow.data) != narrow.nbytes:
                 size = path.stat().st_size
                 raise Invalid(f"a contribution must have {self._packing.size} bytes, {path.name} has {size}")
-        words[:] = narrow
-        words *= weight
+        np.multiply(narrow, weight, out=words, dtype=np.int64)
         return words.view(np.uint64)
 
 

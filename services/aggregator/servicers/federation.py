@@ -1,17 +1,14 @@
 """FederationService: what banks call."""
 
-import asyncio
-import os
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from datetime import UTC
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import grpc
 from cryptography import x509
 
-from fedfraud.channel import CHUNK_BYTES
-from fedfraud.chunks import Part, Upload
+from fedfraud.chunks import Upload
 from fedfraud.contract import contract_named
 from fedfraud.errors import Stale
 from fedfraud.identity import requested_key
@@ -23,17 +20,13 @@ from services.aggregator.conductor import Conductor
 from services.aggregator.guard import caller, caller_credential
 from services.aggregator.intake import Intake
 from services.aggregator.journal import Journal
-from services.aggregator.memory import Room
 from services.aggregator.participants import Participants
+from services.aggregator.pieces import Pieces
 from services.aggregator.servicers.enrolment import Registrar
 from services.aggregator.vectors import Vectors
 from services.aggregator.writer import Writer
 
 Context = grpc.aio.ServicerContext[Any, Any]
-
-_PIECES_BYTES, _LEAST_PIECE_BYTES = 8 << 20, 1 << 14
-"""Of vectors that are read: what all have in hand together, and the least of one."""
-_AT_ONCE = getattr(os, "RWF_NOWAIT", 0)  # Linux
 
 
 class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
@@ -62,7 +55,7 @@ class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
         self._writer = writer
         self._vectors = vectors
         self._log = log
-        self._reading = Room(_PIECES_BYTES, _LEAST_PIECE_BYTES, CHUNK_BYTES)
+        self._pieces = Pieces()
 
     async def Participate(  # the name is the proto's
         self, request: federation_pb2.ParticipateRequest, context: Context
@@ -101,26 +94,15 @@ class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
             self._log.warning("bank turned away: was DATA_DIR put back to an older state?", seat=seat, reason=reason)
             raise Stale(reason)
 
-    async def GetVector(  # type: ignore[override]  # ChunkMessages writes what it yields
+    async def GetVector(  # type: ignore[override]  # written already, which ChunkMessages takes
         self, request: federation_pb2.GetVectorRequest, context: Context
-    ) -> AsyncIterator[Part]:
+    ) -> AsyncIterator[bytes]:
         """See federation.proto."""
         self._participants.spoke(caller().seat)
         path = await self._writer.aside(self._vectors.find, request.vector_sha256)
-        self._reading.transfers += 1
-        try:
-            file, size, chunk = await asyncio.to_thread(_begun, path, self._reading.share)
-            with file:  # a vector may be large: a piece at a time, whoever asks
-                yield chunk
-                offset, place = len(chunk), memoryview(b"")
-                while offset < size:
-                    if len(place) != (share := self._reading.share):
-                        place = memoryview(bytearray(share))  # written over by each piece: what was yielded is sent
-                    piece: Part = _in_memory(file, place, offset) or await asyncio.to_thread(_read, file, share, offset)
-                    yield piece
-                    offset += len(piece)
-        finally:
-            self._reading.transfers -= 1
+        async with aclosing(self._pieces.messages(path)) as messages:
+            async for message in messages:
+                yield message
 
     async def SubmitContribution(
         self, request_iterator: AsyncIterator[Upload], context: Context
@@ -146,31 +128,3 @@ class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
         response = federation_pb2.RenewCertificateResponse(certificate_pem=pem)
         response.expiry_time.FromDatetime(x509.load_pem_x509_certificate(pem).not_valid_after_utc.astimezone(UTC))
         return response
-
-
-def _begun(path: Path, share: int) -> tuple[BinaryIO, int, bytes]:
-    """An open file, its size, and its first piece, which is all of a small one."""
-    file = path.open("rb", buffering=0)
-    try:
-        return file, os.fstat(file.fileno()).st_size, _read(file, share, 0)
-    except BaseException:
-        file.close()
-        raise
-
-
-def _read(file: BinaryIO, share: int, offset: int) -> bytes:
-    """The file's next piece."""
-    if piece := os.pread(file.fileno(), share, offset):
-        return piece
-    raise EOFError(f"a vector's file must stay as long as it is, {file.name} ends at {offset}")
-
-
-def _in_memory(file: BinaryIO, place: memoryview, offset: int) -> Part:
-    """The same, read into `place`, where the system has it in memory, as it mostly has a model that banks ask for:
-    another thread is needed for what waits for the disk alone. Nothing where it has not."""
-    if not _AT_ONCE:
-        return b""
-    try:
-        return place[: os.preadv(file.fileno(), [place], offset, _AT_ONCE)]
-    except OSError:  # it is not in memory, or the file system cannot tell
-        return b""

@@ -10,6 +10,7 @@ from fedfraud.errors import Invalid
 from fedfraud.fixed_point import Segment, TrainCodec, to_bytes
 from fedfraud.layout import Layout
 from fedfraud.manifest import Manifest
+from fedfraud.model import Vector, as_bytes
 from fedfraud.recipe import recipe_named
 from fedfraud.transactions import TUTORIAL
 from fedfraud.wire import RoundKey
@@ -29,6 +30,7 @@ def vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Vectors:
     """With a sum in each of two rounds: updates between -1 and 1, 3 as weight."""
     monkeypatch.setattr(stored_words, "BLOCK_WORDS", 4)
     found = Vectors(tmp_path)
+    found.prepare()
     for number, key in enumerate((FIRST, SECOND)):
         found.write_sum(key, to_bytes(CODEC.encode(update(number), 3)))
     return found
@@ -38,17 +40,22 @@ def update(number: int) -> "np.ndarray[tuple[int], np.dtype[np.float32]]":
     return np.random.default_rng(number).uniform(-1, 1, MANIFEST.parameter_count).astype(np.float32)
 
 
+def stored(vectors: Vectors, vector: Vector) -> Path:
+    """The file of a model."""
+    return vectors.model(vectors.write_model(as_bytes(vector)))
+
+
 def step(vectors: Vectors, key: RoundKey, momentum: float) -> Step:
     return Step(CODEC, momentum, vectors, vectors.sum(key), LAYOUT)
 
 
 def test_two_steps_with_momentum_have_the_bits_of_steps_in_memory(vectors: Vectors) -> None:
     vector, velocity = np.ones(MANIFEST.parameter_count, np.float32), np.zeros(MANIFEST.parameter_count)
-    stepped, former = vector, None
+    stepped, former = vector.copy(), None
     for number, key in enumerate((FIRST, SECOND)):
         average = CODEC.decode(CODEC.encode(update(number), 3)).average
         vector, velocity = server_step(vector, velocity, average, 0.5)
-        stepped, sha256 = step(vectors, key, 0.5).take(stepped, former, key)
+        sha256 = step(vectors, key, 0.5).take(stored(vectors, stepped), stepped, former, key)
         former = key
         assert stepped.tobytes() == vector.tobytes()
         assert vectors.velocity(key).read_bytes() == velocity.tobytes()
@@ -56,23 +63,28 @@ def test_two_steps_with_momentum_have_the_bits_of_steps_in_memory(vectors: Vecto
 
 
 def test_a_step_may_be_taken_again_when_the_disk_failed(vectors: Vectors) -> None:
-    server, before = step(vectors, FIRST, 0.5), np.ones(MANIFEST.parameter_count, np.float32)
-    (once, first), (again, second) = (server.take(before, None, FIRST) for _ in range(2))
-    assert (once.tobytes(), first) == (again.tobytes(), second)
-    assert before.tolist() == [1.0] * MANIFEST.parameter_count
+    server, vector, found = step(vectors, FIRST, 0.5), np.ones(MANIFEST.parameter_count, np.float32), []
+    before = stored(vectors, vector)
+    for _ in range(2):
+        sha256 = server.take(before, vector, None, FIRST)
+        found.append((vector.tobytes(), sha256))
+    assert found[0] == found[1]
+    assert before.read_bytes() == np.ones(MANIFEST.parameter_count, np.float32).tobytes()
 
 
 def test_without_momentum_nothing_is_written(vectors: Vectors) -> None:
-    vector, sha256 = step(vectors, FIRST, 0.0).take(np.zeros(MANIFEST.parameter_count, np.float32), None, FIRST)
+    vector = np.zeros(MANIFEST.parameter_count, np.float32)
+    sha256 = step(vectors, FIRST, 0.0).take(stored(vectors, vector), vector, None, FIRST)
     assert np.abs(vector - update(0)).max() < 2**-24
     assert sha256 == b""
     assert not vectors.velocity(FIRST).exists()
 
 
 def test_a_model_that_would_not_be_finite_is_refused_and_leaves_no_file(vectors: Vectors) -> None:
-    before = np.full(MANIFEST.parameter_count, np.inf, np.float32)
+    vector = np.full(MANIFEST.parameter_count, np.inf, np.float32)
+    before = stored(vectors, vector)
     with pytest.raises(Invalid, match=r"^a model must be finite"):
-        step(vectors, FIRST, 0.5).take(before, None, FIRST)
+        step(vectors, FIRST, 0.5).take(before, vector, None, FIRST)
     assert not vectors.velocity(FIRST).exists()
 
 

@@ -58,6 +58,14 @@ def test_a_file_that_ends_too_early_is_refused(tmp_path: Path) -> None:
     path = stored(tmp_path / "words", np.arange(3, dtype=np.uint64))
     with pytest.raises(Invalid, match=r"^a file must have 4 words, words has 3$"):
         stored_words.read(path, slice(2, 4))
+    with pytest.raises(Invalid, match=r"^a file must have 7 coordinates, words has 6$"):
+        stored_words.read_vector(path, slice(5, 7))
+
+
+def test_a_place_of_a_models_file_is_its_coordinates(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    path.write_bytes(np.arange(9, dtype="<f4").tobytes())
+    assert stored_words.read_vector(path, slice(3, 6)).tolist() == [3.0, 4.0, 5.0]
 
 
 @pytest.mark.parametrize("segments", [(Segment.EVALUATE, Segment.TRAIN), (Segment.TRAIN, Segment.EVALUATE)])
