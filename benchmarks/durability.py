@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/durability.py --rounds 200
 
 Ten banks driven by hand in one process answer at once, over real mutual TLS, with contributions computed beforehand: a
-train segment of 32 KB and the score histograms of 128 KB that every round has beside it. A round lasts from the moment
+train segment of 32 KB and the score histograms of 64 KB that every round has beside it. A round lasts from the moment
 when all ten have one instruction to the moment when all have the next, the banks' own work with it. Two aggregators of
 the product as it is take turns, block by block; there is no switch to leave fsync out, so the process of the second one
 replaces `os.fsync` by nothing and sets SQLite's `synchronous` to OFF from outside. Rounds are plain: what masking costs

@@ -4,7 +4,7 @@
     .venv/bin/python benchmarks/transport.py --gigabyte            # and 1 GB with two banks: 25 GB of disk, minutes
     .venv/bin/python benchmarks/transport.py --sizes 100M --banks 30
 
-A size is the model's as float32; a plain contribution is as long (fedfraud/packing.py), and the histograms of 128 KB
+A size is the model's as float32; a plain contribution is as long (fedfraud/packing.py), and the histograms of 64 KB
 that every round has beside it. The aggregator is a process of the product, over mutual TLS, with its journal and files;
 the banks stand in (benchmarks/stand_in.py). A round lasts from the moment when all have one instruction to the moment
 when all have the next: download, hashes, upload, file and fsync, checks, sum, the new model. Raw gRPC moves the same

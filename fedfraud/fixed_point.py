@@ -21,6 +21,8 @@ MAX_SEATS = 4096
 FRACTION_BITS = 24
 WEIGHT_CAP = 2**20
 ROW_CAP = 2**34
+SCORED_CAP = 2**32 - 1
+"""Rows that a bank scores: a histogram's count has four bytes in a plain contribution (packing.py)."""
 LIMB_BITS = 32
 BINS = 8192
 CELL_CAP = 2**19 - 1
@@ -229,14 +231,14 @@ class EvaluateCodec:
 
     def check(self, words: Words) -> None:
         """Holds one bank's segment to its bounds."""
-        if (words > ROW_CAP).any():
-            raise Invalid(f"a histogram count must be at most {ROW_CAP}, got {int(words.max())}")
-        if int(words.sum()) > ROW_CAP:
-            raise Invalid(f"a histogram's rows must be at most {ROW_CAP}, got {int(words.sum())}")
+        if (words > SCORED_CAP).any():
+            raise Invalid(f"a histogram count must be at most {SCORED_CAP}, got {int(words.max())}")
+        if int(words.sum()) > SCORED_CAP:
+            raise Invalid(f"a histogram's rows must be at most {SCORED_CAP}, got {int(words.sum())}")
 
     def check_sum(self, words: Words, contributions: int) -> None:
         """Holds an opened sum to what so many contributions within their bounds can add up to."""
-        most = contributions * ROW_CAP
+        most = contributions * SCORED_CAP
         if (words > most).any() or int(words.sum()) > most:
             raise Invalid(f"histogram counts of {contributions} banks must add up to at most {most}, got more")
 

@@ -12,7 +12,7 @@ from fedfraud.errors import Misconfigured
 from fedfraud.identity import sync_folder
 from fedfraud.v1 import history_pb2
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 NAME = "journal.sqlite3"
 """Of the file in the aggregator's data folder."""
 

@@ -52,22 +52,30 @@ def added(paths: Sequence[Path], packing: Packing) -> Iterator[Words]:
     if packing.size <= _WHOLE_BYTES:
         yield exact_sum((packing.unpack(path.read_bytes()) for path in paths), packing.word_count)
         return
-    before = packing.coordinates.start
-    for block in places(slice(0, before)):
-        yield exact_sum((read(path, block) for path in paths), block.stop - block.start)
-    narrow = Coordinates(packing)
-    weights = {path: weight_of(path, packing) for path in paths} if packing.narrow_count else {}
-    for block in places(packing.coordinates):
-        pieces = (narrow.read(path, block, weight) for path, weight in weights.items())
-        yield exact_sum(pieces, block.stop - block.start)
-    for block in places(slice(before, packing.head_words)):
-        yield exact_sum((read(path, block) for path in paths), block.stop - block.start)
+    coordinates = Coordinates(packing)
+    for part in packing.parts:
+        weights = {path: weight_of(path, packing) for path in paths} if part == packing.coordinates else {}
+        for block in places(part):
+            read = (
+                coordinates.read(path, block, weights[path]) if weights else told(path, packing, block)
+                for path in paths
+            )
+            yield exact_sum(read, block.stop - block.start)
+
+
+def told(path: Path, packing: Packing, place: slice) -> Words:
+    """The words of this place, none of them a coordinate, of a plain contribution."""
+    offset, kind = packing.where(place)
+    words = np.fromfile(path, kind, place.stop - place.start, offset=offset)
+    if len(words) != place.stop - place.start:
+        raise _too_short(path, packing)
+    return words.astype(np.uint64, copy=False)
 
 
 def weight_of(path: Path, packing: Packing) -> int:
     """What the coordinates of a plain contribution are multiplied by."""
     after = packing.coordinates.stop
-    (weight,) = read(path, packing.head_place(slice(after, after + 1))).view(np.int64)
+    (weight,) = told(path, packing, slice(after, after + 1)).view(np.int64)
     return int(weight)
 
 
@@ -80,13 +88,12 @@ class Coordinates:
 
     def read(self, path: Path, block: slice, weight: int) -> Words:
         """The words of a block, by their places among all words; until the next one is read."""
-        offset, count = self._packing.narrow_place(block)
+        (offset, _), count = self._packing.where(block), block.stop - block.start
         narrow, words = self._narrow[:count], self._words[:count]
         with path.open("rb", buffering=0) as file:
             file.seek(offset)
             if file.readinto(narrow.data) != narrow.nbytes:
-                size = path.stat().st_size
-                raise Invalid(f"a contribution must have {self._packing.size} bytes, {path.name} has {size}")
+                raise _too_short(path, self._packing)
         np.multiply(narrow, weight, out=words, dtype=np.int64)
         return words.view(np.uint64)
 
@@ -131,7 +138,7 @@ def check(path: Path, packing: Packing, extremes: Extremes) -> None:
     for segment, codec in layout.codecs.items():
         place = layout.place(segment)
         if isinstance(codec, TrainCodec):
-            counts = read(path, packing.head_place(codec.counts(place.start)))
+            counts = told(path, packing, codec.counts(place.start))
             weight, _ = codec.opened_counts(counts)
             try:
                 codec.check_pieces([multiplied(extremes.found, weight)], counts)
@@ -141,4 +148,8 @@ def check(path: Path, packing: Packing, extremes: Extremes) -> None:
                 codec.check_pieces(blocks, counts)
                 raise
         else:
-            codec.check(read(path, packing.head_place(place)))
+            codec.check(told(path, packing, place))
+
+
+def _too_short(path: Path, packing: Packing) -> Invalid:
+    return Invalid(f"a contribution must have {packing.size} bytes, {path.name} has {path.stat().st_size}")

@@ -16,10 +16,12 @@ from tests.federation.outcomes import INVALID, STALE, commits, refused
 
 pytestmark = pytest.mark.usefixtures("arriving")
 
-BINS = 2 * 8192  # the histograms come first, then the weight and the clipped ones, then 4,097 coordinates
-WEIGHT, CLIPPED, HEAD = BINS, BINS + 1, BINS + 2
-WORDS = HEAD + 4097
-BYTES = 8 * HEAD + 4 * 4097
+BINS = 2 * 8192
+WEIGHT, CLIPPED, COUNTS = 0, 1, 2
+"""The words of 8 bytes that a training round's contribution begins with, and two counts of 4 bytes after them."""
+WORDS = BINS + 4097 + 2
+HEAD_BYTES = 16 + 4 * BINS
+BYTES = HEAD_BYTES + 4 * 4097
 BOUND = 3 * 4 * 2**24  # of bank-02: its weight times the clip
 
 
@@ -48,7 +50,7 @@ def with_coordinate(place: int, value: int) -> Callable[[Upload], list[Request]]
     """One coordinate, before its weight, is another, and the hash is right."""
 
     def messages(upload: Upload) -> list[Request]:
-        data, start = bytearray(upload.data), 8 * HEAD + 4 * place
+        data, start = bytearray(upload.data), HEAD_BYTES + 4 * place
         data[start : start + 4] = value.to_bytes(4, "little", signed=True)
         return upload.sent_as(bytes(data)).messages
 
@@ -116,10 +118,10 @@ CASES = [
     Case("a negative weight", with_word(WEIGHT, -1), INVALID, "a weight must be 1 to 1048576, got -1"),
     Case("more clipped than there are", with_word(CLIPPED, 4098), INVALID, "must be 0 to 4097, got 4098"),
     Case(
-        "a count beyond any bank",
-        with_word(0, 2**34 + 1),
+        "counts beyond any bank",
+        with_word(COUNTS, -1),
         INVALID,
-        f"a histogram count must be at most {2**34}, got {2**34 + 1}",
+        f"a histogram's rows must be at most {2**32 - 1}, got {2 * (2**32 - 1) + 2}",  # two rows of its own
     ),
     Case("another run", with_key(run_id="another"), STALE, "/2/1, got another/2/1"),
     Case("the former round", with_key(round=1), STALE, "a contribution must answer the open round, "),

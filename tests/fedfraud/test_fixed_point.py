@@ -16,7 +16,7 @@ from fedfraud.feature_plan import PLANS
 from fedfraud.fixed_point import (
     CELL_CAP,
     MAX_SEATS,
-    ROW_CAP,
+    SCORED_CAP,
     WEIGHT_CAP,
     CountCodec,
     EvaluateCodec,
@@ -221,16 +221,18 @@ def test_every_recipe_may_start() -> None:
 def test_histogram_counts_do_not_wrap_with_every_seat_at_its_bound() -> None:
     codec = EvaluateCodec()
     bound = np.zeros(codec.length, np.uint64)
-    bound[0] = ROW_CAP
+    bound[0] = SCORED_CAP
     codec.check(bound)
     legitimate, frauds = codec.decode(bound * np.uint64(MAX_SEATS))
-    assert (legitimate[0], frauds.sum()) == (MAX_SEATS * ROW_CAP, 0)
+    assert (legitimate[0], frauds.sum()) == (MAX_SEATS * SCORED_CAP, 0)
 
 
 def test_a_histogram_of_more_rows_than_a_bank_may_have_is_refused() -> None:
     codec = EvaluateCodec()
-    with pytest.raises(Invalid, match=rf"^a histogram's rows must be at most {ROW_CAP}, got {codec.length * ROW_CAP}$"):
-        codec.check(np.full(codec.length, ROW_CAP, np.uint64))
+    with pytest.raises(
+        Invalid, match=rf"^a histogram's rows must be at most {SCORED_CAP}, got {codec.length * SCORED_CAP}$"
+    ):
+        codec.check(np.full(codec.length, SCORED_CAP, np.uint64))
 
 
 # --- bytes

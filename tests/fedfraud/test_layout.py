@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fedfraud.errors import Invalid
-from fedfraud.fixed_point import BINS, ROW_CAP, EvaluateCodec, Segment, TrainCodec
+from fedfraud.fixed_point import BINS, SCORED_CAP, EvaluateCodec, Segment, TrainCodec
 from fedfraud.layout import Layout, codec_for
 from fedfraud.manifest import Manifest
 from fedfraud.recipe import Recipe, recipe_named
@@ -36,10 +36,10 @@ def test_every_segment_of_a_contribution_is_checked() -> None:
     layout.check(good)
     bad_train, bad_evaluate = good.copy(), good.copy()
     bad_train[-2] = 0
-    bad_evaluate[0] = ROW_CAP + 1
+    bad_evaluate[0] = SCORED_CAP + 1
     with pytest.raises(Invalid, match=r"^a weight must be"):
         layout.check(bad_train)
-    with pytest.raises(Invalid, match=r"^a histogram count must be at most 17179869184, got 17179869185$"):
+    with pytest.raises(Invalid, match=r"^a histogram count must be at most 4294967295, got 4294967296$"):
         layout.check(bad_evaluate)
 
 

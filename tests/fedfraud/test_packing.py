@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedfraud.errors import Invalid
-from fedfraud.fixed_point import EvaluateCodec, Segment, TrainCodec, Words, to_bytes
+from fedfraud.fixed_point import BINS, SCORED_CAP, EvaluateCodec, Segment, TrainCodec, Words, to_bytes
 from fedfraud.layout import Layout
 from fedfraud.manifest import Manifest
 from fedfraud.packing import Packing
@@ -45,24 +45,29 @@ def test_whatever_a_codec_makes_comes_out_as_it_went_in(
     asked.codecs[Segment.TRAIN].check_capacity()  # type: ignore[union-attr]  # a train codec
     words, packing = words_of(asked, update, weight), Packing(asked)
     data = packing.pack(words)
-    assert len(data) == packing.size == 8 * len(words) - 4 * PARAMETERS
+    counts = 2 * BINS if Segment.EVALUATE in segments else 0
+    assert len(data) == packing.size == 8 * len(words) - 4 * (PARAMETERS + counts)
     assert packing.unpack(data).tobytes() == words.tobytes()
     assert sum(map(packing.size_of, segments)) == packing.size
 
 
-def test_the_bytes_are_the_other_words_then_the_coordinates_before_their_weight() -> None:
-    asked = layout((Segment.TRAIN,))
-    data = Packing(asked).pack(words_of(asked, [1, -1, 2**-24, 0, 200], 3))
+def test_the_bytes_are_the_other_words_then_counts_then_the_coordinates_before_their_weight() -> None:
+    asked = layout((Segment.EVALUATE, Segment.TRAIN))
+    words = words_of(asked, [1, -1, 2**-24, 0, 200], 3)
+    words[:2] = SCORED_CAP, 2
+    data = Packing(asked).pack(words)
     assert np.frombuffer(data, "<i8", 2).tolist() == [3, 1]  # the weight, and one clipped
-    assert np.frombuffer(data, "<i4", offset=16).tolist() == [2**24, -(2**24), 1, 0, 2**31 - 1]
+    assert np.frombuffer(data, "<u4", 2 * BINS, offset=16).tolist() == words[: 2 * BINS].tolist()
+    assert np.frombuffer(data, "<i4", offset=16 + 8 * BINS).tolist() == [2**24, -(2**24), 1, 0, 2**31 - 1]
+    assert Packing(asked).unpack(data).tobytes() == words.tobytes()
 
 
-def test_without_an_update_the_words_are_as_they_are() -> None:
-    asked = layout((Segment.EVALUATE,))
-    words, packing = words_of(asked, [], 0), Packing(asked)
+def test_words_that_are_neither_are_as_they_are() -> None:
+    asked = layout((Segment.STANDARDISE,))
+    words, packing = np.arange(asked.length, dtype=np.uint64) << np.uint64(50), Packing(asked)
     assert packing.pack(words) == to_bytes(words)
     assert packing.unpack(to_bytes(words)).tobytes() == words.tobytes()
-    assert (packing.size, packing.head_bytes) == (8 * len(words), 8 * len(words))
+    assert packing.size == packing.head_bytes == packing.size_of(Segment.STANDARDISE) == 8 * len(words)
 
 
 @pytest.mark.parametrize("wrong", [-8, -4, -1, 1, 4, 4 * PARAMETERS])
@@ -91,9 +96,11 @@ def test_a_coordinate_beyond_the_clip_is_seen(coordinate: int) -> None:
 
 
 def test_places_lead_from_words_to_bytes() -> None:
-    asked = layout((Segment.TRAIN, Segment.EVALUATE))
-    packing = Packing(asked)
-    assert packing.head_place(asked.place(Segment.EVALUATE)) == slice(2, 2 + 2 * 8192)
-    assert packing.narrow_place(slice(1, 3)) == (8 * (2 + 2 * 8192) + 4, 2)
+    packing = Packing(layout((Segment.TRAIN, Segment.EVALUATE)))
+    assert packing.parts == [slice(0, 5), slice(5, 7), slice(7, 7 + 2 * BINS)]
+    assert packing.where(slice(1, 3)) == (16 + 8 * BINS + 4, "<i4")
+    assert packing.where(slice(6, 7)) == (8, "<u8")
+    assert packing.where(slice(8, 10)) == (16 + 4, "<u4")
     evaluated_first = Packing(layout((Segment.EVALUATE, Segment.TRAIN)))
-    assert evaluated_first.head_place(slice(0, 4)) == slice(0, 4)
+    assert evaluated_first.where(slice(2 * BINS + 6, 2 * BINS + 7)) == (8, "<u8")
+    assert evaluated_first.where(slice(0, 4)) == (16, "<u4")

@@ -71,10 +71,10 @@ async def test_an_entry_that_was_taken_out_is_found_at_the_next_start(tmp_path: 
 async def test_a_journal_of_another_version_is_refused(tmp_path: Path) -> None:
     with opened(tmp_path):
         pass
-    for version, age in ((2, "an older"), (4, "a newer")):
+    for version, age in ((3, "an older"), (5, "a newer")):
         change(tmp_path, f"PRAGMA user_version = {version}")
         before = (tmp_path / "journal.sqlite3").read_bytes()
-        sentence = f"schema version must be 3, got {version} in .*: {age} fedfraud wrote it; it is not changed"
+        sentence = f"schema version must be 4, got {version} in .*: {age} fedfraud wrote it; it is not changed"
         with pytest.raises(Misconfigured, match=sentence), opened(tmp_path):
             pass
         assert (tmp_path / "journal.sqlite3").read_bytes() == before

@@ -34,6 +34,8 @@ from services.bank_client.training import Cancelled, never
 from tests.services.bank_client.payments import at_random
 
 MANIFEST = Manifest("two", (Feature("a", "euro", 2.0**-20), Feature("b", "euro", 2.0**-20)), (4,))
+PLAN = FeaturePlan("2018-04-01", bucket_count=64)
+PAYMENTS = Manifest("cards", SCHEMAS["cards"], (4,), feature_plan=PLAN)
 RECIPE = Recipe("r", 0.01, 16)
 STATE = RunState((0.0, 0.0), (1.0, 1.0), 85, 17, 1000.0)
 VECTOR = initial_vector(MANIFEST, 7)
@@ -64,10 +66,9 @@ def task(
     )
 
 
-def words(released: Released, *segments: Segment) -> fixed_point.Words:
-    """Of a plain contribution; without a segment named, one that trains nothing."""
-    layout = Layout(segments, MANIFEST, RECIPE) if segments else None
-    return Packing(layout).unpack(released.data) if layout else fixed_point.from_bytes(released.data)
+def words(released: Released, *segments: Segment, manifest: Manifest = MANIFEST) -> fixed_point.Words:
+    """Of a plain contribution."""
+    return Packing(Layout(segments, manifest, RECIPE)).unpack(released.data)
 
 
 def test_the_training_rows_alone_are_summed(tmp_path: Path) -> None:
@@ -75,12 +76,13 @@ def test_the_training_rows_alone_are_summed(tmp_path: Path) -> None:
         RoundKey("run", 1, 1), "bank-01", 0, (Segment.STANDARDISE,), RECIPE, 7, 1, False, b"", None, None, math.inf
     )
     released = bank(tmp_path).contribute(asked, never)
-    summed = StandardiseCodec((2.0**-20, 2.0**-20)).decode(words(released))
+    summed = StandardiseCodec((2.0**-20, 2.0**-20)).decode(words(released, Segment.STANDARDISE))
     assert (summed.row_count, summed.fraud_count) == (85, 17)
 
 
 def test_the_validation_rows_alone_are_scored(tmp_path: Path) -> None:
-    legitimate, fraud = EvaluateCodec().decode(words(bank(tmp_path).contribute(task(Segment.EVALUATE), never)))
+    released = bank(tmp_path).contribute(task(Segment.EVALUATE), never)
+    legitimate, fraud = EvaluateCodec().decode(words(released, Segment.EVALUATE))
     assert (legitimate.sum(), fraud.sum()) == (12, 3)
 
 
@@ -130,7 +132,7 @@ def test_what_is_to_be_masked_leaves_the_trainer_as_words_and_is_the_same_contri
     plain = contributor.contribute(task(*segments), never)
     masked = contributor.contribute(replace(task(*segments, number=3), masked=True), never)
     assert fixed_point.from_bytes(masked.data).tolist() == words(plain, *segments).tolist()
-    assert len(masked.data) - len(plain.data) == 4 * MANIFEST.parameter_count
+    assert len(masked.data) - len(plain.data) == 4 * (2 * 8192 + MANIFEST.parameter_count)
     assert plain.word_count == masked.word_count
 
 
@@ -202,17 +204,15 @@ def test_a_deadline_that_is_near_costs_the_model_alone_and_not_the_round(tmp_pat
 
 def of_payments(folder: Path, disclose: str = "alone") -> tuple[Contributor, Task]:
     """A bank with payments that has learnt its own counts as counters, and the final round's task."""
-    plan = FeaturePlan("2018-04-01", bucket_count=64)
-    manifest = Manifest("cards", SCHEMAS["cards"], (4,), feature_plan=plan)
-    paid = at_random(7, plan.start_time, (0, 59), 3_000, people=2_000, shops=40)
+    paid = at_random(7, PLAN.start_time, (0, 59), 3_000, people=2_000, shops=40)
     settings = Settings(data_dir=folder, disclose=disclose)
-    contributor = Contributor(settings, manifest, Payments(paid, plan, bytes(32)))
+    contributor = Contributor(settings, PAYMENTS, Payments(paid, PLAN, bytes(32)))
     counters = bytes(range(32))
-    contributor.learn(counters, count_codec(manifest).encode(Payments(paid, plan, bytes(32)).counts()))
+    contributor.learn(counters, count_codec(PAYMENTS).encode(Payments(paid, PLAN, bytes(32)).counts()))
     state = RunState((0.0,) * 15, (1.0,) * 15, 85, 17, 1000.0, counters)
-    vector = initial_vector(manifest, 7)
+    vector = initial_vector(PAYMENTS, 7)
     segments = (Segment.EVALUATE, Segment.TRADE)
-    sha256 = model_sha256(manifest, state, vector)
+    sha256 = model_sha256(PAYMENTS, state, vector)
     key = RoundKey("run", 4, 1)
     asked = Task(key, "bank-01", 2, segments, RECIPE, 7, 1, True, sha256, state, vector, math.inf, counters)
     return contributor, asked
@@ -222,7 +222,7 @@ def test_a_bank_with_payments_counts_its_validation_rows_in_the_trades_terms(tmp
     contributor, asked = of_payments(tmp_path)
     released = contributor.contribute(asked, never)
     evaluate, codec = EvaluateCodec(), TradeCodec(7)
-    counted = words(released)
+    counted = words(released, *asked.segments, manifest=PAYMENTS)
     legitimate, fraud = evaluate.decode(counted[: evaluate.length])
     trade = codec.decode(counted[evaluate.length :])
     assert trade.counts.days[:, DayField.PAYMENTS].sum() == legitimate.sum() + fraud.sum() > 0
@@ -287,7 +287,6 @@ def test_a_bank_compares_itself_once_a_run_and_after_its_rounds_alone(tmp_path: 
     assert not compared(task(Segment.EVALUATE, final=True, number=7))
 
 
-PLAN = FeaturePlan("2018-04-01", bucket_count=64)
 PAID = at_random(7, PLAN.start_time, (0, 59), 500, people=300)
 CARDS_MANIFEST = Manifest("cards", CARDS, feature_plan=PLAN)
 FIRST, OTHER = bytes(32), bytes(range(32))
