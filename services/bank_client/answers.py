@@ -2,13 +2,12 @@
 
 import asyncio
 import functools
-import random
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -20,11 +19,7 @@ from fedfraud.manifest import Manifest
 from fedfraud.masking_policy import OpenedBefore
 from fedfraud.masking_wire import answer_to_proto, parameters_from_proto, roster_from_proto
 from fedfraud.v1 import federation_pb2, federation_pb2_grpc, masking_pb2
-from fedfraud.wire import (
-    RoundKey,
-    round_key_from_proto,
-    round_key_to_proto,
-)
+from fedfraud.wire import round_key_from_proto, round_key_to_proto
 from services.bank_client.attempts import Attempts
 from services.bank_client.contribution import Contributor
 from services.bank_client.line import Line
@@ -32,42 +27,10 @@ from services.bank_client.own_work import OwnWork
 from services.bank_client.receipts import Receipts
 from services.bank_client.release import Released
 from services.bank_client.reused import Reused, let_go
+from services.bank_client.sending import is_transient, until_sent
 from services.bank_client.task import Task
 from services.bank_client.tasks import CALL_SECONDS, call_seconds, counters_of, seconds_left, task_of
-
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
-_TRANSIENT = (
-    grpc.StatusCode.CANCELLED,
-    grpc.StatusCode.INTERNAL,
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-    grpc.StatusCode.RESOURCE_EXHAUSTED,
-)
-
-
-@dataclass
-class Work:
-    """The answer to one round: its task and its contribution are prepared once, and sent as often as it takes."""
-
-    key: RoundKey
-    cancelled: threading.Event
-    ends: float
-    """When it is of no use any more, by the monotonic clock."""
-    piece_bytes: int
-    """What the aggregator allows in one message of an upload."""
-    task: asyncio.Task[Task] | None = None
-    prepared: asyncio.Task[Released] | None = None
-    advertised: asyncio.Event = field(default_factory=asyncio.Event)
-    """Masked rounds: set when the attempt is on disk and the aggregator knows this bank's keys, or nobody wants it."""
-
-    def drop(self) -> None:
-        """Nobody wants it any more: computing stops, and so does waiting."""
-        self.cancelled.set()
-        self.advertised.set()
-        for task in (self.task, self.prepared):
-            if task is not None:
-                task.add_done_callback(_failed)  # looked at, so that asyncio does not complain
-        self.task = self.prepared = None  # an error that keeps the work alive does not keep the model
+from services.bank_client.work import Work, failed
 
 
 @dataclass(frozen=True)
@@ -115,13 +78,11 @@ class Answers:
         self._work.ends = ends
         work, masked = self._work, instruction.HasField("masking")
         if not masked and self._attempts.insists:
-            self._log.error(
-                "not released", seat=self._seat, round=key, reason="a round must be masked, this one is not"
-            )
-        elif masked:
-            self.spawn(self._until_sent(work, lambda: self._advertise(instruction, work, session)), f"advertise {key}")
-        else:
-            self.spawn(self._until_sent(work, lambda: self._contribute(instruction, work, session)), f"answer {key}")
+            reason = "a round must be masked, this one is not"
+            self._log.error("not released", seat=self._seat, round=key, reason=reason)
+            return
+        answer, what = (self._advertise, "advertise") if masked else (self._contribute, "answer")
+        self.spawn(until_sent(work, lambda: answer(instruction, work, session), self._seat), f"{what} {key}")
 
     def stage(self, told: federation_pb2.StageInstruction, session: Session) -> None:
         """Answers a further stage of the masked round that it takes part in."""
@@ -131,45 +92,7 @@ class Answers:
             return
         work.ends = time.monotonic() + seconds_left(told.time_left)
         answer = self._mask if told.stage == masking_pb2.MASKING_STAGE_MASK else self._answer_stage
-        self.spawn(self._until_sent(work, lambda: answer(told, work, session)), f"stage {told.stage} of {key}")
-
-    async def _until_sent(self, work: Work, send: Callable[[], Awaitable[None]]) -> None:
-        """Sends an answer, again and again while only the line or the aggregator fails and the deadline is ahead."""
-        pause = _FIRST_PAUSE
-        while not work.cancelled.is_set() and not await self._sent(work, send):  # it may be over after a pause too
-            if time.monotonic() + pause > work.ends or work.cancelled.is_set():
-                return
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, no secret
-            pause = min(2 * pause, _LONGEST_PAUSE)
-
-    async def _sent(self, work: Work, send: Callable[[], Awaitable[None]]) -> bool:
-        """One try; False if another may do better."""
-        try:
-            await send()
-        except grpc.aio.AioRpcError as error:
-            reason = error.details()
-            self._log.warning("not contributed", seat=self._seat, round=work.key, status=error.code().name, why=reason)
-            return not _is_transient(error)
-        except grpc.aio.UsageError as error:  # a session's channel is closed: the next session has another
-            self._log.warning("not contributed", seat=self._seat, round=work.key, why=error)
-            return False
-        except asyncio.CancelledError:
-            own = asyncio.current_task()
-            if own is None or own.cancelling():
-                raise
-            return False  # what it waited for went with a former session's channel: it is made anew
-        except (NotStored, OSError) as error:
-            self._log.error("disk fails", seat=self._seat, round=work.key, reason=error)
-            return False
-        except FedfraudError as error:
-            self._log.error("not released", seat=self._seat, round=work.key, reason=error)
-        except Exception as error:
-            if work.cancelled.is_set():
-                self._log.info("round is over", seat=self._seat, round=work.key)
-            else:
-                reason = f"{type(error).__name__}: {error}"
-                self._log.error("not released", exc_info=error, seat=self._seat, round=work.key, reason=reason)
-        return True
+        self.spawn(until_sent(work, lambda: answer(told, work, session), self._seat), f"stage {told.stage} of {key}")
 
     async def _contribute(self, instruction: federation_pb2.RoundInstruction, work: Work, session: Session) -> None:
         """The answer to a plain round."""
@@ -245,7 +168,7 @@ class Answers:
         except (NotStored, OSError):
             raise
         except Exception as error:
-            if self._is_wanted(work) and not _is_transient(error):
+            if self._is_wanted(work) and not is_transient(error):
                 declined = masking_pb2.Declined(reason=_decline_reason(error))
                 with suppress(grpc.aio.AioRpcError, grpc.aio.UsageError):
                     await self._answer(masking_pb2.StageAnswer(declined=declined), work, session)
@@ -261,14 +184,14 @@ class Answers:
         self, instruction: federation_pb2.RoundInstruction, work: Work, session: Session
     ) -> asyncio.Task[Task]:
         """Begins to fetch what a round is about, unless that goes on or is done."""
-        if work.task is None or _failed(work.task):
+        if work.task is None or failed(work.task):
             asked = task_of(instruction, self._seat, self.manifest, session.stub, work.ends, self._memory)
             work.task = asyncio.create_task(let_go(asked))
         return work.task
 
     def _prepare(self, asked: asyncio.Task[Task], work: Work, session: Session) -> asyncio.Task[Released]:
         """Begins to compute what a round asks for, unless that goes on or is done."""
-        if work.prepared is None or _failed(work.prepared):
+        if work.prepared is None or failed(work.prepared):
             prepared = let_go(self._prepared(asked, work, session))
             work.prepared = asyncio.create_task(prepared, name=f"prepare {work.key}")
         return work.prepared
@@ -317,17 +240,6 @@ class Answers:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             self._log.error("a task failed", exc_info=task.exception() or False, seat=self._seat, task=task.get_name())
-
-
-def _failed(task: asyncio.Task[Any]) -> bool:
-    return task.done() and (task.cancelled() or task.exception() is not None)
-
-
-def _is_transient(error: Exception) -> bool:
-    """Whether only the line or the aggregator failed, so that the same may do better on another try."""
-    if isinstance(error, grpc.aio.AioRpcError):
-        return error.code() in _TRANSIENT
-    return isinstance(error, grpc.aio.UsageError)
 
 
 def _decline_reason(error: Exception) -> masking_pb2.DeclineReason.ValueType:

@@ -24,9 +24,9 @@ from fedfraud.masking_wire import (
 )
 from fedfraud.v1 import federation_pb2, masking_pb2
 from fedfraud.wire import RoundKey
-from services.bank_client.answers import Work
 from services.bank_client.line import LEAST_PIECE_BYTES
 from services.bank_client.release import Released
+from services.bank_client.work import Work
 from tests.federation.waiting import until
 from tests.fedfraud.masked_round import Attempt
 from tests.services.bank_client.answering import (
