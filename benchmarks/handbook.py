@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--presets", default="national,regional", help="how customers are dealt to ten banks")
     parser.add_argument("--recipe", default="cards")
     parser.add_argument("--rounds", type=options.rounds, default=DEFAULTS["cards"][1])
-    parser.add_argument("--seed", type=int, default=7, help="of the training; the payments are the public set")
+    parser.add_argument("--seed", type=options.seed, default=7, help="of the training; the payments are the public set")
     parser.add_argument("--replicates", type=options.times, default=500, help="of the bootstrap")
     parser.add_argument(
         "--noise", default="", help="scales of noise on the banks' counts, for example .5,1: what it costs"

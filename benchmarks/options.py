@@ -10,6 +10,8 @@ rounds = whole_number(1, 10_000)
 times = whole_number(1, 10_000)
 """How often something is done again to be measured."""
 rows = whole_number(1, 10**9)
+seed = whole_number(0, 2**32 - 1)
+"""Of a population."""
 
 
 def several(number: Callable[[str], int]) -> Callable[[str], list[int]]:

@@ -44,14 +44,16 @@ def main() -> None:
     """Prints a line a recipe and seed, then the mean of each recipe."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipes", default="default,tutorial", help="names, with commas")
-    parser.add_argument("--seeds", default="7,1,2,5,6", help="of population and run, with commas")
+    parser.add_argument(
+        "--seeds", type=options.several(options.seed), default="7,1,2,5,6", help="of population and run, with commas"
+    )
     parser.add_argument("--rounds", type=options.rounds, default=10)
     parser.add_argument("--banks", type=options.banks, default=10)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     for recipe in map(recipe_named, arguments.recipes.split(",")):
         precisions = []
-        for seed in map(int, arguments.seeds.split(",")):
+        for seed in arguments.seeds:
             banks = training_rows(seed, arguments.banks)
             start = time.process_time()
             *_, model = federate(MANIFEST, recipe, seed, banks, arguments.rounds)

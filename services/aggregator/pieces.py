@@ -38,7 +38,8 @@ class Pieces:
             with await asyncio.to_thread(path.open, "rb", buffering=0) as file:
                 size, offset = os.fstat(file.fileno()).st_size, 0
                 while offset < size:
-                    count = min(self._room.share, size - offset)
+                    share = self._room.share  # it changes as others come: from its next multiple on pieces are theirs
+                    count = min(share - offset % share, size - offset)
                     yield await self._message(file, (path, offset, count))
                     offset += count
         finally:

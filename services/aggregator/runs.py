@@ -140,16 +140,18 @@ class Run:
         codec = train_codec(around.manifest, self.progress.recipe)
         former = self.progress.velocity[0] if self.progress.velocity else None
         server = Step(codec, self.progress.recipe.momentum, around.vectors, done.sum_file, done.layout)
-        # Written over the former one: that is on disk, and fresh memory takes longer to come by than to fill.
-        file, vector = around.vectors.model(before.reference.vector_sha256), before.vector
+        # Written over the former one: fresh memory takes longer to come by than to fill. A large one is read from its
+        # file, which the banks fetched and checked; a short one they had from memory, and nobody looked at its file.
+        vector, large = before.vector, before.vector.nbytes > MEMORY_BYTES
+        received = around.vectors.model(before.reference.vector_sha256) if large else vector.copy()
         try:
-            momentum = await around.writer.insist(server.take, file, vector, former, done.plan.key)
+            momentum = await around.writer.insist(server.take, received, vector, former, done.plan.key)
         except Invalid as error:
             raise RunFailed(f"{error}, in round {step}") from error
         made = await self._produced(done, vector, before.run_state)
         share = server.clipped / (len(vector) * len(done.seats))
         await self._commit(done, *made, clipped_share=share, velocity_sha256=momentum)
-        if vector.nbytes > MEMORY_BYTES:
+        if large:
             used = [done.sum_file, *([around.vectors.velocity(former)] if former else [])]
             await asyncio.to_thread(around.vectors.let_go, used)
 

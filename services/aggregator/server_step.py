@@ -1,5 +1,5 @@
-"""The server's step from a sum on disk: the next model, from the former one's file, and its momentum from file to file,
-a block at a time."""
+"""The server's step from a sum on disk: the next model and its momentum, a block at a time; of large ones
+the former too is read from its file."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,9 +31,10 @@ class Step:
         """How many coordinates the banks clipped, all together."""
         return self._codec.opened_counts(self._counts)[1]
 
-    def take(self, before: Path, after: Vector, former: RoundKey | None, key: RoundKey) -> bytes:
+    def take(self, before: Path | Vector, after: Vector, former: RoundKey | None, key: RoundKey) -> bytes:
         """Fills `after` with the model after round `key`; the SHA-256 of the momentum's file where there is momentum.
-        `before` is the former model's file, `former` the round whose momentum it goes on from. It may be taken again.
+        `before` is the former model or its file, `former` the round whose momentum it goes on from. It may be taken
+        again.
         """
         moved = self._blocks(before, after, self._vectors.velocity(former) if former else None)
         if self._momentum:
@@ -44,7 +45,9 @@ class Step:
             pass
         return b""
 
-    def _blocks(self, before: Path, after: Vector, velocity_file: Path | None) -> Iterator[NDArray[np.float64]]:
+    def _blocks(
+        self, before: Path | Vector, after: Vector, velocity_file: Path | None
+    ) -> Iterator[NDArray[np.float64]]:
         """The momentum in pieces; each piece of `after` is filled when its piece is asked for."""
         pieces = stored_words.blocks(self._sum_file, self._coordinates)
         averages = self._codec.averages(pieces, self._counts)
@@ -52,7 +55,7 @@ class Step:
             velocity = (
                 stored_words.read(velocity_file, place).view(np.float64) if velocity_file else np.zeros_like(average)
             )
-            vector = stored_words.read_vector(before, place)
+            vector = stored_words.read_vector(before, place) if isinstance(before, Path) else before[place]
             after[place], velocity = server_step(vector, velocity, average, self._momentum)
             if not np.isfinite(after[place]).all():
                 raise Invalid(f"a model must be finite, got another coordinate after {place.start}")

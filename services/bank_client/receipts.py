@@ -7,6 +7,7 @@ was killed, and whatever else is no receipt is damage.
 import base64
 import binascii
 import os
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,6 +31,7 @@ class Receipts:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._path = folder / _RECEIPTS
+        self._keeping = threading.Lock()
         self._key: Ed25519PublicKey | None = None
         self.newest: CheckedReceipt | None = None
 
@@ -69,10 +71,11 @@ class Receipts:
         checked = checked_receipt(receipt, self._key)
         if (checked.key, checked.seat, checked.vector_sha256) != (key, seat, vector_sha256):
             raise Invalid(f"a receipt must be for {seat}'s contribution to {key}, got one of entry {checked.sequence}")
-        if self.newest and checked.sequence <= self.newest.sequence:
-            return  # the answer to a repeated upload
-        self._append(base64.b64encode(receipt.SerializeToString()) + b"\n")
-        self.newest = checked
+        with self._keeping:  # the thread of a try that was given up may be at it still
+            if self.newest and checked.sequence <= self.newest.sequence:
+                return  # the answer to a repeated upload
+            self._append(base64.b64encode(receipt.SerializeToString()) + b"\n")
+            self.newest = checked
 
     def _append(self, line: bytes) -> None:
         """When the disk does not take all of it the file is what it was: the next line would be damaged by a part."""

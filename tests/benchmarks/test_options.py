@@ -70,8 +70,21 @@ def test_nothing_is_measured_no_times_or_of_no_rows(
     assert said == f"argument {option}: must be a whole number from 1 to {most}, got '0'"
 
 
-def test_containers_of_fewer_banks_than_may_be_masked_are_not_built(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("benchmark", "option", "value"), [(handbook, "--seed", "-1"), (recipes, "--seeds", "x")])
+def test_a_seed_that_no_population_has(
+    benchmark: ModuleType,
+    option: str,
+    value: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    said = refusal(containers, ["--banks", "3"], capsys, monkeypatch)
+    said = refusal(benchmark, [f"{option}={value}"], capsys, monkeypatch)
+    assert said == f"argument {option}: must be a whole number from 0 to 4294967295, got '{value}'"
+
+
+@pytest.mark.parametrize("benchmark", [containers, page])
+def test_a_network_of_fewer_banks_than_may_be_masked_is_not_begun(
+    benchmark: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = refusal(benchmark, ["--banks", "3", "--aggregation", "secure"], capsys, monkeypatch)
     assert said == "--banks must be at least 4 with secure aggregation, got 3"

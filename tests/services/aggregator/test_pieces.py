@@ -65,6 +65,20 @@ async def test_who_follows_closely_gets_the_same_messages(path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small")
+async def test_who_began_with_longer_pieces_comes_to_those_of_the_others(path: Path) -> None:
+    shared = Pieces()
+    ahead, *behind = (shared.messages(path) for _ in range(3))
+    assert read_piece(await anext(ahead)) == DATA[:1000]
+    for messages in behind:
+        await anext(messages)
+    assert read_piece(await anext(behind[1])) == DATA[333:666]  # there are three now: theirs are a third as long
+    assert read_piece(await anext(ahead)) == DATA[1000:1332]
+    assert [read_piece(await anext(behind[1])) for _ in range(2)] == [DATA[666:999], DATA[999:1332]]
+    assert await anext(ahead) is await anext(behind[1])
+    assert await rest(ahead) == DATA[1665:]
+
+
+@pytest.mark.usefixtures("small")
 async def test_who_follows_from_afar_is_read_to_anew_and_no_more_is_kept_than_said(path: Path) -> None:
     shared = Pieces()
     ahead, behind = shared.messages(path), shared.messages(path)

@@ -1,5 +1,6 @@
 """Files that a run's progress names: what is not as the journal says is refused at the start."""
 
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from fedfraud.errors import Misconfigured
 from services.aggregator.progress import Progress
 from services.aggregator.recovery import check_counters
 from services.aggregator.vectors import Vectors
+from tests.federation.hands import Aggregator, HandBank, Pair, aggregator, pair
 from tests.services.aggregator.test_progress import started
 
 
@@ -24,3 +26,34 @@ def test_counters_are_held_to_their_hash_before_a_bank_is_asked(tmp_path: Path) 
     vectors.counters(sha256).unlink()
     with pytest.raises(Misconfigured, match=r"^summed counters must be on disk: No such file or directory, "):
         check_counters(run, vectors)
+
+
+def models(network: Pair) -> list[bytes]:
+    """The hashes of the run's models, one a committed round."""
+    return [event.model.model_sha256 for event in network.aggregator.events("round_committed")]
+
+
+async def back(again: Aggregator, banks: tuple[HandBank, HandBank], stack: AsyncExitStack) -> Pair:
+    """The same two banks with an aggregator that was started again, in the round that is open."""
+    one, two = [HandBank(b.seat, b.own, await stack.enter_async_context(again.channel(b.own))) for b in banks]
+    await one.join()
+    await two.join()
+    instruction, _ = await one.round(), await two.round()
+    return Pair(again, (one, two), instruction)
+
+
+async def test_a_started_process_trains_on_from_the_model_that_it_finds_on_disk(tmp_path: Path) -> None:
+    async with pair(tmp_path / "undisturbed", rounds=2) as network:
+        for _ in range(3):
+            await network.answer()
+        expected = models(network)
+    async with pair(tmp_path / "disturbed", rounds=2) as network:
+        for _ in range(2):
+            await network.answer()
+    async with AsyncExitStack() as stack:
+        again = await stack.enter_async_context(aggregator(tmp_path / "disturbed"))
+        network = await back(again, network.banks, stack)
+        assert network.instruction.step == 2
+        await network.answer()
+        assert models(network) == expected
+    assert len(set(expected)) == 3

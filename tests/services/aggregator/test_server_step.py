@@ -62,14 +62,16 @@ def test_two_steps_with_momentum_have_the_bits_of_steps_in_memory(vectors: Vecto
         assert sha256 == hashlib.sha256(velocity.tobytes()).digest()
 
 
-def test_a_step_may_be_taken_again_when_the_disk_failed(vectors: Vectors) -> None:
+@pytest.mark.parametrize("where", ["on disk", "in memory"])
+def test_a_step_may_be_taken_again_when_the_disk_failed(vectors: Vectors, where: str) -> None:
     server, vector, found = step(vectors, FIRST, 0.5), np.ones(MANIFEST.parameter_count, np.float32), []
-    before = stored(vectors, vector)
+    before: Path | Vector = stored(vectors, vector) if where == "on disk" else vector.copy()
     for _ in range(2):
         sha256 = server.take(before, vector, None, FIRST)
         found.append((vector.tobytes(), sha256))
     assert found[0] == found[1]
-    assert before.read_bytes() == np.ones(MANIFEST.parameter_count, np.float32).tobytes()
+    kept = before.read_bytes() if isinstance(before, Path) else before.tobytes()
+    assert kept == np.ones(MANIFEST.parameter_count, np.float32).tobytes()
 
 
 def test_without_momentum_nothing_is_written(vectors: Vectors) -> None:

@@ -1,8 +1,10 @@
 """What a bank keeps to hold the aggregator to its word: receipts in order, a rising epoch, its one contribution."""
 
 import asyncio
+import errno
 import os
 import resource
+import threading
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
@@ -80,6 +82,39 @@ def test_a_receipt_that_a_full_disk_does_not_take_is_no_damage_to_the_next_one(
     receipts.keep(receipt(9), ROUND, "bank-01", GIVEN)
     _, kept = Receipts(tmp_path).read(CA.pem)
     assert [one.sequence for one in kept] == [*range(1, before + 1), 7, 9]
+
+
+def test_a_try_that_was_given_up_and_fails_late_takes_nothing_from_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receipts, real, failures = trusting(tmp_path), os.fsync, list[OSError]()
+    slow, fails = threading.Event(), threading.Event()
+
+    def fsync(descriptor: int) -> None:
+        if threading.current_thread() is given_up:
+            slow.set()
+            fails.wait(20)
+            raise OSError(errno.EIO, "Input/output error")
+        real(descriptor)
+
+    def keep() -> None:
+        try:
+            receipts.keep(receipt(7), ROUND, "bank-01", GIVEN)
+        except OSError as error:
+            failures.append(error)
+
+    given_up, following = threading.Thread(target=keep), threading.Thread(target=keep)
+    monkeypatch.setattr(os, "fsync", fsync)
+    given_up.start()
+    assert slow.wait(20)
+    following.start()
+    following.join(0.2)  # as long as the disk is slow it may wait
+    fails.set()
+    for thread in (given_up, following):
+        thread.join(20)
+    assert [error.errno for error in failures] == [errno.EIO]
+    _, kept = Receipts(tmp_path).read(CA.pem)
+    assert [one.sequence for one in kept] == [7]
 
 
 def test_the_same_receipt_again_is_kept_once(tmp_path: Path) -> None:
