@@ -16,7 +16,7 @@ from tests.federation.waiting import wait_for
 ROUNDS, BANKS, SEED = 2, 3, 7
 KEEPALIVE_SECONDS = 20.0 + 10.0  # fedfraud/channel.py: a ping after so long, and so long for its answer
 HANDSHAKE_SECONDS = 10.0
-_LENGTHS = {Way.UP: 170_000, Way.DOWN: 24_000}
+_LENGTHS = {Way.UP: 86_000, Way.DOWN: 24_000}
 """About what a connection carries from its first byte to the end of a training round."""
 _POINTS, _CUTS = 120, 6
 

@@ -25,7 +25,7 @@ from tests.federation.hands import aggregator
 from tests.federation.networks import FINISHED, network
 from tests.federation.waiting import until, wait_for
 
-UP = [0, 1, 517, 2_000, 2_500, 16_384, 65_536, 131_072, 166_000, 167_000]  # a bank's 2,100 bytes of TLS come first
+UP = [0, 1, 517, 2_000, 2_500, 16_384, 65_536, 80_000, 84_000, 85_000]  # a bank's 2,100 bytes of TLS come first
 DOWN = [0, 1, 1_000, 3_150, 3_300, 5_000, 6_000, 21_000, 22_000, 23_000]  # an aggregator's 3,150, then the welcome
 
 
@@ -108,12 +108,12 @@ def test_a_run_completes_over_long_and_narrow_lines_with_the_same_bits(tmp_path:
 
 
 def test_an_upload_that_is_slower_than_the_stall_timeout_but_never_stalls_is_taken(tmp_path: Path) -> None:
-    """164 KB at 100 KB/s take 1.6 s; each piece of 16 KiB takes 0.2."""
+    """82 KB at 50 KB/s take 1.6 s; each piece of 16 KiB takes 0.3."""
     with Links() as links, network(tmp_path, expected_banks=1, quorum=1, rounds=1, stall_timeout=1.0) as present:
         present.give_rows(1, 300)
         present.start_aggregator()
         link = links.link(present.address)
-        link.rate = 100_000.0
+        link.rate = 50_000.0
         present.start_banks(1, aggregator=link.address)
         assert present.run_ended(present.start_run()).outcome == FINISHED
         assert not present.events("contribution_refused")
