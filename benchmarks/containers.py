@@ -31,7 +31,6 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import inside, options
 from benchmarks.measuring import Report, Row, Value, add_json, beside_aim, printed
-from fedfraud.thresholds import LEAST_BANKS
 
 ROOT = Path(__file__).parent.parent
 PROJECT = "fedfraud-benchmark"
@@ -59,8 +58,7 @@ def main() -> None:
     parser.add_argument("--aggregation", choices=("secure", "plain"), default="secure")
     add_json(parser)
     arguments = parser.parse_args()
-    if arguments.aggregation == "secure" and arguments.banks < LEAST_BANKS:
-        parser.error(f"--banks must be at least {LEAST_BANKS} with secure aggregation, got {arguments.banks}")
+    options.enough_to_mask(parser, arguments)
     report = Report("containers", f"the network of {arguments.banks} banks in containers, {arguments.aggregation}")
     report.begin()
     with tempfile.TemporaryDirectory() as folder:

@@ -19,7 +19,6 @@ from playwright.sync_api import Browser, expect
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import options
-from fedfraud.thresholds import LEAST_BANKS
 from services.aggregator.settings import Settings
 from tests.browser.browser import CHROMIUM, PHONE, WIDE, chromium, watched
 from tests.federation.networks import Network
@@ -69,8 +68,7 @@ def arguments() -> argparse.Namespace:
     add("--recipe", default="tutorial", help="the quickest to train; the page does not mind")
     add("--aggregation", default="plain", choices=("plain", "secure"))
     asked = parser.parse_args()
-    if asked.aggregation == "secure" and asked.banks < LEAST_BANKS:
-        parser.error(f"--banks must be at least {LEAST_BANKS} with secure aggregation, got {asked.banks}")
+    options.enough_to_mask(parser, asked)
     return asked
 
 

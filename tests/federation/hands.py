@@ -276,6 +276,11 @@ class Pair:
             await bank.submit(upload.messages)
         self.instruction, _ = [await bank.round() for bank in self.banks]
 
+    @property
+    def models(self) -> list[bytes]:
+        """The hashes of the run's models, one a committed round."""
+        return [event.model.model_sha256 for event in self.aggregator.events("round_committed")]
+
     def sum_bytes(self, number: int) -> bytes:
         """The committed sum of the run's round."""
         vectors = self.aggregator.settings.data_dir / "vectors"

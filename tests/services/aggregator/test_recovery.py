@@ -28,11 +28,6 @@ def test_counters_are_held_to_their_hash_before_a_bank_is_asked(tmp_path: Path) 
         check_counters(run, vectors)
 
 
-def models(network: Pair) -> list[bytes]:
-    """The hashes of the run's models, one a committed round."""
-    return [event.model.model_sha256 for event in network.aggregator.events("round_committed")]
-
-
 async def back(again: Aggregator, banks: tuple[HandBank, HandBank], stack: AsyncExitStack) -> Pair:
     """The same two banks with an aggregator that was started again, in the round that is open."""
     one, two = [HandBank(b.seat, b.own, await stack.enter_async_context(again.channel(b.own))) for b in banks]
@@ -46,7 +41,7 @@ async def test_a_started_process_trains_on_from_the_model_that_it_finds_on_disk(
     async with pair(tmp_path / "undisturbed", rounds=2) as network:
         for _ in range(3):
             await network.answer()
-        expected = models(network)
+        expected = network.models
     async with pair(tmp_path / "disturbed", rounds=2) as network:
         for _ in range(2):
             await network.answer()
@@ -55,5 +50,5 @@ async def test_a_started_process_trains_on_from_the_model_that_it_finds_on_disk(
         network = await back(again, network.banks, stack)
         assert network.instruction.step == 2
         await network.answer()
-        assert models(network) == expected
+        assert network.models == expected
     assert len(set(expected)) == 3

@@ -20,7 +20,7 @@ from services.aggregator.round_drive import Surroundings, forget
 from services.aggregator.runs import Run
 from services.aggregator.seats import Seats
 from services.aggregator.vectors import Vectors
-from tests.federation.hands import Pair, pair
+from tests.federation.hands import pair
 from tests.services.aggregator.journals import opened
 
 DEADLINE = 20.0
@@ -81,15 +81,11 @@ async def test_a_process_that_ends_leaves_nothing_of_a_round_whose_files_are_bei
     assert not vectors.contribution(CLOSED, "bank-01").exists()
 
 
-def models(network: Pair) -> list[bytes]:
-    return [event.model.model_sha256 for event in network.aggregator.events("round_committed")]
-
-
 async def test_a_file_that_no_bank_fetches_and_that_was_damaged_has_no_part_in_the_next_model(tmp_path: Path) -> None:
     async with pair(tmp_path / "whole", rounds=2) as network:
         for _ in range(3):
             await network.answer()
-        expected = models(network)
+        expected = network.models
     async with pair(tmp_path / "damaged", rounds=2) as network:
         for _ in range(2):
             await network.answer()
@@ -97,4 +93,4 @@ async def test_a_file_that_no_bank_fetches_and_that_was_damaged_has_no_part_in_t
         data_dir, sha256 = network.aggregator.settings.data_dir, network.instruction.model.vector_sha256
         (data_dir / "vectors" / "models" / f"{sha256.hex()}.f32").write_bytes(bytes(len(network.instruction.vector)))
         await network.answer()
-        assert models(network) == expected
+        assert network.models == expected
