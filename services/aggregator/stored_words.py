@@ -56,11 +56,11 @@ def added(paths: Sequence[Path], packing: Packing) -> Iterator[Words]:
     for part in packing.parts:
         weights = {path: weight_of(path, packing) for path in paths} if part == packing.coordinates else {}
         for block in places(part):
-            read = (
+            pieces = (
                 coordinates.read(path, block, weights[path]) if weights else told(path, packing, block)
                 for path in paths
             )
-            yield exact_sum(read, block.stop - block.start)
+            yield exact_sum(pieces, block.stop - block.start)
 
 
 def told(path: Path, packing: Packing, place: slice) -> Words:
