@@ -54,11 +54,36 @@ def allowed_roles(method: str) -> frozenset[Role]:
     return frozenset(role_from_proto(role) for role in descriptor.GetOptions().Extensions[model_pb2.allowed_roles])
 
 
+class Calls:
+    """The calls that are being handled. gRPC's server forgets one whose caller went while its handler clears up."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._over = asyncio.Event()
+        self._over.set()
+
+    def begin(self, context: Context) -> None:
+        """One begins; its context says when it is over."""
+        self._count += 1
+        self._over.clear()
+        context.add_done_callback(self._end)  # type: ignore[arg-type]  # grpc-stubs says a class, where a function goes
+
+    async def over(self) -> None:
+        """Returns when none is left."""
+        await self._over.wait()
+
+    def _end(self, _: Context) -> None:
+        self._count -= 1
+        if not self._count:
+            self._over.set()
+
+
 class Guard(grpc.aio.ServerInterceptor):
     """Checks every call on the mutual-TLS port and turns errors into statuses."""
 
-    def __init__(self, seats: Seats, log: Log) -> None:
+    def __init__(self, seats: Seats, calls: Calls, log: Log) -> None:
         self._seats = seats
+        self._calls = calls
         self._log = log
 
     async def intercept_service(
@@ -73,6 +98,7 @@ class Guard(grpc.aio.ServerInterceptor):
         return _wrapped(handler, lambda context: self._admit(context, details.method), self._until_invalid, self._log)
 
     def _admit(self, context: Context, method: str) -> None:
+        self._calls.begin(context)
         credential = _peer(context)
         identity = self._seats.check(credential)
         if identity.role not in allowed_roles(method):
@@ -86,7 +112,8 @@ class Guard(grpc.aio.ServerInterceptor):
 class ErrorMapper(grpc.aio.ServerInterceptor):
     """Turns errors into statuses on the enrolment port, where a caller has no certificate yet."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, calls: Calls, log: Log) -> None:
+        self._calls = calls
         self._log = log
 
     async def intercept_service(
@@ -96,7 +123,7 @@ class ErrorMapper(grpc.aio.ServerInterceptor):
     ) -> Handler:
         """Wraps the handler in the mapping alone."""
         handler = await continuation(details)
-        return None if handler is None else _wrapped(handler, lambda _: None, None, self._log)
+        return None if handler is None else _wrapped(handler, self._calls.begin, None, self._log)
 
 
 def _peer(context: Context) -> Credential:

@@ -23,7 +23,7 @@ from fedfraud.v1 import enrolment_pb2_grpc, federation_pb2_grpc, history_pb2, hi
 from services.aggregator.authority import Authority
 from services.aggregator.conductor import Conductor, check_settings
 from services.aggregator.final_models import FinalModels
-from services.aggregator.guard import ErrorMapper, Guard
+from services.aggregator.guard import Calls, ErrorMapper, Guard
 from services.aggregator.holdout import Holdout
 from services.aggregator.intake import Intake
 from services.aggregator.journal import Journal
@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from services.aggregator.traces import Traces
 
 _GRACE_SECONDS = 1.0
+_LAST_CALLS_SECONDS = 3.0
+"""Whoever insists on a disk that fails looks again every two seconds, and sees that the writer is closed."""
 _SWEEP_SECONDS = 60.0
 
 
@@ -65,10 +67,13 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Callable[[int, i
         journal = Journal(settings.data_dir / NAME, writer, authority.journal_key, begun=has_vectors)
         for folder in (settings.data_dir / "authority", settings.data_dir):
             sync_folder(folder)  # what a former start made may be there, and its name not durable
+    calls = Calls()
     try:
-        await _serve(settings, manifest, authority, writer, journal, stop, ready, log)
+        await _serve(settings, manifest, authority, writer, journal, calls, stop, ready, log)
     finally:
         writer.close()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(calls.over(), _LAST_CALLS_SECONDS)
         journal.close()
         lock.close()
     log.info("stopped")
@@ -80,6 +85,7 @@ async def _serve(
     authority: Authority,
     writer: Writer,
     journal: Journal,
+    calls: Calls,
     stop: asyncio.Event,
     ready: Callable[[int, int], None],
     log: Log,
@@ -117,7 +123,8 @@ async def _serve(
     final_models = FinalModels()
     await journal.replay(final_models.apply)
 
-    server, enrolment = mutual_server([Guard(seats, log), ChunkMessages()]), enrolment_server([ErrorMapper(log)])
+    server = mutual_server([Guard(seats, calls, log), ChunkMessages()])
+    enrolment = enrolment_server([ErrorMapper(calls, log)])
     federation_pb2_grpc.add_FederationServiceServicer_to_server(
         FederationServicer(
             manifest,

@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from fedfraud.errors import Misconfigured
+from services.aggregator.journal import Journal, Stored, _Queued
 from services.aggregator.server import serve
 from services.aggregator.settings import Settings
 from tests.federation.hands import aggregator, pair
@@ -72,6 +74,24 @@ async def test_a_start_makes_durable_the_names_that_a_former_one_may_not_have(
     monkeypatch.setattr(os, "fsync", noted)
     async with aggregator(tmp_path):
         assert synced >= {folder.stat().st_ino for folder in (data, data / "authority", data / "vectors")}
+
+
+async def test_it_ends_after_the_calls_whose_callers_went_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Journal._store
+
+    def slow(journal: Journal, batch: list[_Queued]) -> list[Stored]:
+        time.sleep(0.3)  # a disk that needs longer than the server to stop
+        return real(journal, batch)
+
+    async with aggregator(tmp_path) as running, running.bank() as bank:
+        await bank.join()
+        monkeypatch.setattr(Journal, "_store", slow)
+        bank.call.cancel()
+    handled = [task.get_coro() for task in asyncio.all_tasks() if "HandleExceptions" in task.get_name()]
+    assert not handled, "gRPC logs an error for each that the end of the event loop cancels"
+    assert [event.seat for event in running.events("seat_absent")] == ["bank-01"]
 
 
 async def test_an_address_that_is_taken_is_named(tmp_path: Path) -> None:
