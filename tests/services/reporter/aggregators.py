@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import random
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,12 +30,19 @@ async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
         await asyncio.sleep(0.01)
 
 
-def free_port() -> int:
-    """A port that nobody has at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_ports() -> Iterator[int]:
+    """Ports that nobody has at this moment, none twice, below those that systems give to whoever asks for any: a
+    network that is down between two starts loses them to nobody's call."""
+    for port in random.sample(range(20_000, 32_000), 12_000):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        yield port
+
+
+_PORTS = free_ports()
 
 
 @dataclass
@@ -108,4 +116,4 @@ class Network:
 
 def network(home: Path, reporter_hours: float = 1.0) -> Network:
     """A network on free ports."""
-    return Network(home, free_port(), free_port(), reporter_hours)
+    return Network(home, next(_PORTS), next(_PORTS), reporter_hours)
