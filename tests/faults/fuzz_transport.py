@@ -106,6 +106,12 @@ class _Context:
         self.ended = Answer(code, details)
         raise grpc.aio.AbortError("locally aborted")
 
+    def add_done_callback(self, callback: Callable[["_Context"], None]) -> None:
+        """The task that handles the call is the call's own, as gRPC has it."""
+        task = asyncio.current_task()
+        assert task is not None
+        task.add_done_callback(lambda _: callback(self))
+
     def fails(self, error: BaseException) -> None:
         """What gRPC tells a caller when a handler raises."""
         if not isinstance(error, grpc.aio.AbortError):
