@@ -5,7 +5,6 @@ import hashlib
 import os
 import threading
 from contextlib import suppress
-from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from fedfraud import fixed_point
@@ -14,6 +13,7 @@ from fedfraud.fixed_point import Words
 from fedfraud.packing import Packing
 from fedfraud.wire import RoundKey
 from services.aggregator import stored_words
+from services.aggregator.gathered import Unsynced
 from services.aggregator.memory import Room
 from services.aggregator.stored_words import Extremes
 from services.aggregator.vectors import Vectors
@@ -44,8 +44,8 @@ class Arriving(Protocol):
     async def check(self, packing: Packing) -> None:
         """Holds a plain one to the length and the bounds of every segment."""
 
-    def keep(self, vectors: Vectors, key: RoundKey, seat: str) -> Path:
-        """Makes them the seat's contribution; its name is durable once the folder is synced, which it returns."""
+    def keep(self, vectors: Vectors, key: RoundKey, seat: str) -> Unsynced:
+        """Makes them the seat's contribution, durable once what it returns is synced."""
 
     def drop(self) -> None:
         """Nobody needs them any more but as the seat's contribution, if they were kept."""
@@ -71,7 +71,7 @@ class InMemory:
         """See Arriving; a small one is looked at here: it takes less than to ask another thread."""
         packing.layout.check(packing.unpack(self._data))
 
-    def keep(self, vectors: Vectors, key: RoundKey, seat: str) -> Path:
+    def keep(self, vectors: Vectors, key: RoundKey, seat: str) -> Unsynced:
         """See Arriving."""
         return vectors.write_contribution(key, seat, self._data)
 
@@ -116,7 +116,7 @@ class InFile:
         """See Arriving."""
         await asyncio.to_thread(stored_words.check, self._path, packing, self._extremes)
 
-    def keep(self, vectors: Vectors, key: RoundKey, seat: str) -> Path:
+    def keep(self, vectors: Vectors, key: RoundKey, seat: str) -> Unsynced:
         """See Arriving."""
         return vectors.keep_contribution(key, seat, self._path)
 

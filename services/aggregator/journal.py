@@ -12,9 +12,9 @@ from google.protobuf.message import Message
 
 from fedfraud.chain import next_head, sign
 from fedfraud.errors import OutOfRange
-from fedfraud.identity import sync_folder
 from fedfraud.v1 import federation_pb2, history_pb2
 from services.aggregator import journal_file
+from services.aggregator.gathered import Unsynced
 from services.aggregator.writer import Writer, persist
 
 _PAGE = 500
@@ -38,7 +38,7 @@ class _Queued:
 
     field: str
     event: Message
-    before: Callable[[], Path] | None
+    before: Callable[[], Unsynced] | None
     stored: "asyncio.Future[Stored]"
 
 
@@ -90,16 +90,16 @@ class Journal:
         """
         return (await asyncio.shield(self._append(event))).entry
 
-    async def append_with(self, before: Callable[[], Path], event: Message) -> Stored:
-        """The same of an entry that is about a file: `before` makes it and returns the folder that has its name. The
-        writer thread calls it, and syncs the folder, before it stores the entry."""
+    async def append_with(self, before: Callable[[], Unsynced], event: Message) -> Stored:
+        """The same of an entry that is about something in a file: `before` writes it. The writer thread calls that, and
+        syncs what it returns, before it stores the entry."""
         return await asyncio.shield(self._append(event, before))
 
     async def insist(self, event: Message) -> history_pb2.Entry:
         """The same for what nobody can be asked to send again: tried until the disk takes it."""
         return (await asyncio.shield(persist(lambda: self._append(event)))).entry
 
-    async def _append(self, event: Message, before: Callable[[], Path] | None = None) -> Stored:
+    async def _append(self, event: Message, before: Callable[[], Unsynced] | None = None) -> Stored:
         field = _EVENTS[event.DESCRIPTOR.full_name]
         queued = _Queued(field, event, before, asyncio.get_running_loop().create_future())
         self._queue.append(queued)
@@ -179,20 +179,20 @@ class Journal:
     def _store(self, batch: list[_Queued]) -> list[Stored]:
         """Takes what waits into `batch`, _TOGETHER at most, and stores it, in order, in one transaction; with the files
         before it, as many as are made in a moment."""
-        folders, until = set[Path](), time.monotonic() + _TOGETHER_SECONDS
+        written, until = set[Unsynced](), time.monotonic() + _TOGETHER_SECONDS
         # Only this thread takes from the queue; others add to its end.
         while self._queue and len(batch) < _TOGETHER and (not batch or time.monotonic() < until):
             batch.append(queued := self._queue.popleft())
             if queued.before:
                 try:
-                    folders.add(queued.before())
+                    written.add(queued.before())
                 except Exception:
                     if len(batch) == 1:
                         raise
                     self._queue.appendleft(batch.pop())  # it fails alone, once more: the others are none of it
                     break
-        for folder in folders:
-            sync_folder(folder)
+        for unsynced in written:
+            unsynced.sync()
         (sequence, head), stored, lines = self._tail, [], []
         for queued in batch:
             sequence += 1

@@ -1,11 +1,13 @@
 """Loads the files that a run's progress names, and refuses what is not as the journal says: never a guess."""
 
 import hashlib
+from pathlib import Path
 
 from fedfraud import model
 from fedfraud.errors import FedfraudError, Misconfigured
 from fedfraud.v1 import history_pb2, model_pb2
-from fedfraud.wire import RoundKey, round_key_from_proto
+from fedfraud.wire import round_key_from_proto
+from services.aggregator import gathered
 from services.aggregator.averaging import Model
 from services.aggregator.progress import Progress
 from services.aggregator.vectors import Vectors
@@ -73,21 +75,24 @@ def check_contributions(progress: Progress, vectors: Vectors) -> None:
     if progress.open is None:
         return
     key = round_key_from_proto(progress.open.key)
+    together = gathered.read(vectors.gathered(key))
     for seat, accepted in progress.accepted.items():
-        _check_contribution(vectors, key, seat, accepted.vector_sha256)
+        _check_contribution(together, vectors.contribution(key, seat), seat, accepted.vector_sha256)
 
 
-def _check_contribution(vectors: Vectors, key: RoundKey, seat: str, sha256: bytes) -> None:
-    path = vectors.contribution(key, seat)
+def _check_contribution(together: gathered.Reader, path: Path, seat: str, sha256: bytes) -> None:
     try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").digest()
+        if seat in together.places:
+            found, path = hashlib.sha256(together.read(seat)).digest(), together.path
+        else:
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").digest()
     except OSError as error:
         raise Misconfigured(f"an accepted contribution must be on disk: {error.strerror}, {path}") from error
     if found != sha256:
         raise Misconfigured(
             f"an accepted contribution must have the hash of its receipt, {sha256.hex()[:12]}, "
-            f"got {found.hex()[:12]} in {path}"
+            f"got {found.hex()[:12]} of {seat} in {path}"
         )
 
 

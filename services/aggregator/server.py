@@ -90,7 +90,7 @@ async def _serve(
     ready: Callable[[int, int], None],
     log: Log,
 ) -> None:
-    vectors, seats = Vectors(settings.data_dir / VECTORS), Seats()
+    vectors, seats = Vectors(settings.data_dir / VECTORS, gather=settings.retention_hours == 0), Seats()
     with _durably():
         vectors.prepare()
     participants = Participants(seats, journal, log)

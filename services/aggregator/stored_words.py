@@ -1,6 +1,6 @@
 """Words in files, a block at a time: what is in memory grows neither with the model nor with the number of banks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def places(whole: slice) -> Iterator[slice]:
 def added(paths: Sequence[Path], packing: Packing) -> Iterator[Words]:
     """The exact sum of plain contributions in files, in pieces."""
     if packing.size <= _WHOLE_BYTES:
-        yield exact_sum((packing.unpack(path.read_bytes()) for path in paths), packing.word_count)
+        yield from added_whole((path.read_bytes() for path in paths), packing)
         return
     coordinates = Coordinates(packing)
     for part in packing.parts:
@@ -61,6 +61,11 @@ def added(paths: Sequence[Path], packing: Packing) -> Iterator[Words]:
                 for path in paths
             )
             yield exact_sum(pieces, block.stop - block.start)
+
+
+def added_whole(contributions: Iterable[bytes], packing: Packing) -> Iterator[Words]:
+    """The same of contributions that fit into memory, one at a time, in one piece."""
+    yield exact_sum((packing.unpack(contribution) for contribution in contributions), packing.word_count)
 
 
 def told(path: Path, packing: Packing, place: slice) -> Words:

@@ -15,20 +15,27 @@ from fedfraud.errors import NotFound
 from fedfraud.identity import make_folder, sync_folder, write_durably, write_pieces, write_pieces_durably
 from fedfraud.packing import Packing
 from fedfraud.wire import RoundKey
-from services.aggregator import stored_words
+from services.aggregator import gathered, stored_words
+from services.aggregator.gathered import Gathered, Names, Unsynced
 from services.aggregator.memory import MEMORY_BYTES
 from services.aggregator.spares import Spares
 
 NAME = "vectors"
 """Of the folder in the aggregator's data folder."""
+_GATHERED = "gathered"
+"""Of the file in a round's folder that has its small contributions."""
 
 
 class Vectors:
     """A folder of vectors. Every write is whole or not there: temporary name, fsync, rename, fsync of the folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, gather: bool = False) -> None:
+        """With `gather` the small contributions of a round are in one file, which serves no longer than the round."""
         self._folder = folder
         self._spares = Spares(folder / "arriving")
+        self._gather = gather
+        self._open: tuple[Path, Gathered | None] | None = None
+        """The folder of the round whose contributions were written last, and their file if they have one."""
 
     def prepare(self) -> None:
         """Makes the folder, and takes away what a process that was killed had half written."""
@@ -59,13 +66,24 @@ class Vectors:
         """The bytes of the model of this hash."""
         return self.find(sha256).read_bytes()
 
-    def write_contribution(self, key: RoundKey, seat: str, data: bytes | bytearray) -> Path:
-        """Stores a contribution: masked ones little-endian uint64, plain ones packed (fedfraud/packing.py). Its name is
-        durable once the folder is synced, which it returns."""
-        path = self.contribution(key, seat)
-        make_folder(path.parent)
-        write_pieces(path, [data])
-        return path.parent
+    def write_contribution(self, key: RoundKey, seat: str, data: bytes | bytearray) -> Unsynced:
+        """Stores a contribution: masked ones little-endian uint64, plain ones packed (fedfraud/packing.py). It is
+        durable once what it returns is synced."""
+        folder = self._round(key)
+        make_folder(folder)
+        if len(data) <= MEMORY_BYTES and (together := self._together(folder)):
+            together.append(seat, data)
+            return together
+        write_pieces(self.contribution(key, seat), [data])
+        return Names(folder)
+
+    def _together(self, folder: Path) -> Gathered | None:
+        """A round's contributions are stored in one way, the one in which a former process began."""
+        if self._open is None or self._open[0] != folder:
+            path = folder / _GATHERED
+            gathers = path.exists() or (self._gather and not any(folder.glob("*.u64")))
+            self._open = folder, Gathered(path) if gathers else None
+        return self._open[1]
 
     def arriving(self) -> Path:
         """Where a contribution may be written while it arrives: another name each time."""
@@ -75,16 +93,17 @@ class Vectors:
         """The file there, to be written from its start and cut off where the contribution ends."""
         return self._spares.open(path)
 
-    def keep_contribution(self, key: RoundKey, seat: str, arrived: Path) -> Path:
-        """Lets a file that is whole and on disk be the seat's contribution; returns the folder that is to be synced."""
+    def keep_contribution(self, key: RoundKey, seat: str, arrived: Path) -> Unsynced:
+        """Lets a file that is whole and on disk be the seat's contribution, once what it returns is synced."""
         path = self.contribution(key, seat)
         make_folder(path.parent)
         arrived.replace(path)
-        return path.parent
+        return Names(path.parent)
 
     def read_contribution(self, key: RoundKey, seat: str) -> bytes:
         """What `write_contribution` stored."""
-        return self.contribution(key, seat).read_bytes()
+        together = gathered.read(self.gathered(key))
+        return together.read(seat) if seat in together.places else self.contribution(key, seat).read_bytes()
 
     def write_sum(self, key: RoundKey, data: bytes) -> bytes:
         """Stores a committed sum, little-endian uint64; returns its SHA-256."""
@@ -93,17 +112,24 @@ class Vectors:
 
     def add_up(self, key: RoundKey, seats: Sequence[str], packing: Packing) -> bytes:
         """Stores the exact sum of what these seats contributed in a plain round; returns its SHA-256."""
-        paths = [self.contribution(key, seat) for seat in seats]
-        pieces = (words.data.cast("B") for words in stored_words.added(paths, packing))
-        return self._write_pieces(self.sum(key), pieces)
+        together = gathered.read(self.gathered(key))
+        if together.places:
+            sums = stored_words.added_whole((together.read(seat) for seat in seats), packing)
+        else:
+            sums = stored_words.added([self.contribution(key, seat) for seat in seats], packing)
+        return self._write_pieces(self.sum(key), (words.data.cast("B") for words in sums))
 
     def write_velocity(self, key: RoundKey, pieces: Iterable[memoryview]) -> bytes:
         """Stores the server's momentum after the round, little-endian float64; returns its SHA-256."""
         return self._write_pieces(self.velocity(key), pieces)
 
     def contribution(self, key: RoundKey, seat: str) -> Path:
-        """Where a seat's contribution lies until its retention is over."""
+        """Where a seat's contribution lies until its retention is over, if it has a file of its own."""
         return self._round(key) / f"{seat}.u64"
+
+    def gathered(self, key: RoundKey) -> Path:
+        """Where the round's contributions lie that are in one file."""
+        return self._round(key) / _GATHERED
 
     def sum(self, key: RoundKey) -> Path:
         """Where a round's sum lies."""

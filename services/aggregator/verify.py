@@ -153,6 +153,7 @@ class Account:
                 if kind == "round_opened":  # each of the cohort may have left a file, acknowledged or not
                     key = round_key_from_proto(entry.round_opened.key)
                     self._named |= {self._vectors.contribution(key, seat) for seat in entry.round_opened.cohort}
+                    self._named.add(self._vectors.gathered(key))
                 self._of_a_run(self._run, kind, entry)
 
     def _of_a_run(self, run: Recomputation, kind: str | None, entry: history_pb2.Entry) -> None:

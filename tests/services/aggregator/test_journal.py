@@ -14,6 +14,7 @@ from fedfraud.errors import Misconfigured, NotStored, OutOfRange
 from fedfraud.v1 import history_pb2
 from fedfraud.wire import RoundKey
 from services.aggregator import journal as journal_module
+from services.aggregator.gathered import Names
 from services.aggregator.journal import Stored
 from services.aggregator.journal_file import read_lines
 from tests.services.aggregator.journals import DEADLINE, KEY, append, begun, change, event, held, opened, rows
@@ -220,10 +221,10 @@ async def test_what_waits_together_is_one_transaction_in_the_order_it_came(tmp_p
 async def test_what_entries_are_about_is_there_before_they_are_stored(tmp_path: Path) -> None:
     done: list[str] = []
 
-    def made(name: str) -> Path:
+    def made(name: str) -> Names:
         done.append(name)
         (tmp_path / name).write_text(name)
-        return tmp_path
+        return Names(tmp_path)
 
     with opened(tmp_path) as journal:
         journal._database.set_trace_callback(done.append)
@@ -240,9 +241,9 @@ async def test_an_entry_whose_file_the_disk_does_not_take_is_not_stored_and_can_
     with opened(tmp_path) as journal:
         there = tmp_path / "folder"
 
-        def made() -> Path:
+        def made() -> Names:
             (there / "bank-01").write_text("words")
-            return there
+            return Names(there)
 
         with pytest.raises(NotStored, match=r"^what arrives must be made durable, the disk said: .*No such file"):
             await journal.append_with(made, event(1))
@@ -254,9 +255,9 @@ async def test_an_entry_whose_file_the_disk_does_not_take_is_not_stored_and_can_
 async def test_an_entry_whose_file_the_disk_does_not_take_takes_no_other_with_it(tmp_path: Path) -> None:
     with opened(tmp_path) as journal:
 
-        def made(number: int) -> Path:
+        def made(number: int) -> Names:
             (tmp_path / ("not there" if number == 2 else "") / f"bank-{number:02d}").write_text("words")
-            return tmp_path
+            return Names(tmp_path)
 
         with held(journal):
             with_files = [journal.append_with(partial(made, number), event(number)) for number in (1, 2, 3)]
@@ -275,10 +276,10 @@ async def test_entries_do_not_wait_for_all_the_files_that_a_slow_disk_has_to_tak
 ) -> None:
     now, done = [0.0], list[str]()
 
-    def made(name: str) -> Path:
+    def made(name: str) -> Names:
         now[0] += 0.2
         done.append(name)
-        return tmp_path
+        return Names(tmp_path)
 
     with opened(tmp_path) as journal:
         monkeypatch.setattr(journal_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
@@ -293,7 +294,7 @@ async def test_entries_do_not_wait_for_all_the_files_that_a_slow_disk_has_to_tak
 
 
 async def test_a_journal_that_can_be_read_is_not_taken_for_one_that_can_be_written(tmp_path: Path) -> None:
-    def fails() -> Path:
+    def fails() -> Names:
         raise OSError("No space left on device")
 
     with opened(tmp_path) as journal:

@@ -1,5 +1,7 @@
 """Files that a run's progress names: what is not as the journal says is refused at the start."""
 
+import asyncio
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -8,8 +10,10 @@ import pytest
 from fedfraud.errors import Misconfigured
 from services.aggregator.progress import Progress
 from services.aggregator.recovery import check_counters
+from services.aggregator.server import serve
 from services.aggregator.vectors import Vectors
 from tests.federation.hands import Aggregator, HandBank, Pair, aggregator, pair
+from tests.federation.waiting import until
 from tests.services.aggregator.test_progress import started
 
 
@@ -26,6 +30,43 @@ def test_counters_are_held_to_their_hash_before_a_bank_is_asked(tmp_path: Path) 
     vectors.counters(sha256).unlink()
     with pytest.raises(Misconfigured, match=r"^summed counters must be on disk: No such file or directory, "):
         check_counters(run, vectors)
+
+
+def whole_but_for_a_byte(gathered: Path) -> None:
+    data = bytearray(gathered.read_bytes())
+    data[100] ^= 1
+    gathered.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("damage", "refusal"),
+    [
+        (
+            whole_but_for_a_byte,
+            r"^an accepted contribution must have the hash of its receipt, .* of bank-01 in .*gathered$",
+        ),
+        (Path.unlink, r"^an accepted contribution must be on disk: No such file or directory, .*bank-01\.u64$"),
+    ],
+)
+async def test_an_accepted_contribution_that_is_not_whole_on_disk_is_refused_at_the_start(
+    tmp_path: Path, damage: Callable[[Path], None], refusal: str
+) -> None:
+    async with pair(tmp_path) as network:
+        (one, _), (first, second) = network.good(), network.banks
+        await first.submit(one.messages)
+    (gathered,) = (tmp_path / "aggregator" / "vectors").glob("*/00001-1/gathered")
+    whole = gathered.read_bytes()
+    damage(gathered)
+    with pytest.raises(Misconfigured, match=refusal):
+        await serve(network.aggregator.settings, asyncio.Event())
+    gathered.write_bytes(whole)
+    async with AsyncExitStack() as stack:
+        again = await stack.enter_async_context(aggregator(tmp_path))
+        bank = HandBank(second.seat, second.own, await stack.enter_async_context(again.channel(second.own)))
+        await bank.join()
+        instruction = await bank.round()
+        await bank.submit(bank.upload(instruction, 4.0, 3).messages)
+        await until(lambda: len(again.events("round_committed")) == 1, "the round is committed with both")
 
 
 async def back(again: Aggregator, banks: tuple[HandBank, HandBank], stack: AsyncExitStack) -> Pair:

@@ -3,9 +3,7 @@
 import errno
 import hashlib
 import os
-import resource
 import shutil
-import signal
 import stat
 import threading
 import time
@@ -18,7 +16,9 @@ import pytest
 from fedfraud.errors import NotFound
 from fedfraud.wire import RoundKey
 from services.aggregator import vectors as vectors_module
+from services.aggregator.memory import MEMORY_BYTES
 from services.aggregator.vectors import Vectors
+from tests.full_disk import no_file_beyond
 
 KEY = RoundKey("run", 2, 1)
 
@@ -75,6 +75,32 @@ def test_attempts_and_rounds_are_kept_apart(tmp_path: Path) -> None:
     assert vectors.read_contribution(RoundKey("run", 2, 2), "bank-01") == b"run/2/2"
 
 
+@pytest.mark.parametrize("long", [False, True], ids=["small", "one that is large"])
+def test_contributions_that_are_not_kept_are_in_one_file_unless_they_are_large(tmp_path: Path, long: bool) -> None:
+    vectors, words = Vectors(tmp_path, gather=True), {seat: seat.encode() * 3 for seat in ("bank-01", "bank-02")}
+    if long:
+        words = {seat: bytes(MEMORY_BYTES + 8) for seat in words}
+    for seat, data in words.items():
+        vectors.write_contribution(KEY, seat, data).sync()
+    assert files(tmp_path) == ([f"run/00002-1/{seat}.u64" for seat in words] if long else ["run/00002-1/gathered"])
+    assert {seat: vectors.read_contribution(KEY, seat) for seat in words} == words
+    with pytest.raises(FileNotFoundError, match=r"bank-03\.u64"):
+        vectors.read_contribution(KEY, "bank-03")
+    vectors.recycle_contributions(KEY)
+    assert not vectors.contribution(KEY, "bank-01").parent.exists()
+
+
+@pytest.mark.parametrize("gather", [False, True])
+def test_a_round_is_stored_on_as_it_began_whatever_a_restart_says(tmp_path: Path, gather: bool) -> None:
+    Vectors(tmp_path, gather=gather).write_contribution(KEY, "bank-01", b"before").sync()
+    vectors, there = Vectors(tmp_path, gather=not gather), len(files(tmp_path))
+    vectors.write_contribution(KEY, "bank-02", b"after").sync()
+    assert len(files(tmp_path)) == there + (not gather)
+    assert [vectors.read_contribution(KEY, seat) for seat in ("bank-01", "bank-02")] == [b"before", b"after"]
+    vectors.write_contribution(RoundKey("run", 3, 1), "bank-01", b"next").sync()
+    assert vectors.gathered(RoundKey("run", 3, 1)).exists() != gather
+
+
 def test_a_sweep_forgets_contributions_whose_time_is_over_but_not_the_open_rounds(tmp_path: Path) -> None:
     vectors, open_key = Vectors(tmp_path), RoundKey("run", 3, 1)
     for key in (KEY, open_key):
@@ -91,7 +117,7 @@ def test_a_sweep_that_meets_a_round_which_is_just_being_taken_away_fails_nobody(
 ) -> None:
     vectors = Vectors(tmp_path)
     vectors.prepare()
-    given = vectors.write_contribution(KEY, "bank-01", b"given")
+    vectors.write_contribution(KEY, "bank-01", b"given")
 
     def taken_away_meanwhile() -> float:
         vectors.remove_contributions(KEY)
@@ -99,7 +125,7 @@ def test_a_sweep_that_meets_a_round_which_is_just_being_taken_away_fails_nobody(
 
     monkeypatch.setattr(vectors_module, "time", SimpleNamespace(time=taken_away_meanwhile))
     vectors.sweep(0.0, None)
-    assert not given.exists()
+    assert not vectors.contribution(KEY, "bank-01").parent.exists()
 
 
 def test_a_round_that_a_sweep_takes_away_first_leaves_no_spare_files(
@@ -135,7 +161,7 @@ def test_a_file_that_is_let_go_stays_as_it_is_and_one_that_is_gone_is_no_fault(t
 
 
 def test_a_full_disk_is_told_once_no_other_thread_makes_pieces_for_it_any_more(tmp_path: Path) -> None:
-    vectors, limit = Vectors(tmp_path), resource.getrlimit(resource.RLIMIT_FSIZE)
+    vectors = Vectors(tmp_path)
     vectors.prepare()
 
     def pieces() -> Iterator[memoryview]:
@@ -143,15 +169,8 @@ def test_a_full_disk_is_told_once_no_other_thread_makes_pieces_for_it_any_more(t
         time.sleep(0.2)
         yield memoryview(bytes(1 << 20))
 
-    former = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))  # as good as a full disk
-        with pytest.raises(OSError) as told:  # noqa: PT011  # which one is below
-            vectors.write_velocity(KEY, pieces())
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-        signal.signal(signal.SIGXFSZ, former)
-    assert told.value.errno == errno.EFBIG
+    with no_file_beyond(1000), pytest.raises(OSError, match="File too large"):
+        vectors.write_velocity(KEY, pieces())
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith("pieces")] == []
     assert files(tmp_path) == []
 
@@ -185,7 +204,7 @@ def test_a_start_makes_the_names_of_folders_durable_that_a_killed_process_may_ju
 ) -> None:
     vectors, synced, real = Vectors(tmp_path), set[int](), os.fsync
     vectors.prepare()
-    round_folder = vectors.write_contribution(KEY, "bank-01", b"given")
+    vectors.write_contribution(KEY, "bank-01", b"given")
 
     def noted(descriptor: int) -> None:
         synced.add(os.fstat(descriptor).st_ino)
@@ -193,4 +212,4 @@ def test_a_start_makes_the_names_of_folders_durable_that_a_killed_process_may_ju
 
     monkeypatch.setattr(os, "fsync", noted)
     vectors.prepare()
-    assert synced >= {folder.stat().st_ino for folder in (tmp_path, round_folder.parent)}
+    assert synced >= {folder.stat().st_ino for folder in (tmp_path, tmp_path / "run")}

@@ -1,7 +1,5 @@
 """A bank's masked rounds on its disk: what is there before an answer leaves, after a restart, and when it is over."""
 
-import resource
-import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from services.bank_client.release import Released
 from services.bank_client.settings import Settings
 from tests.fedfraud.certificates import SmallCa
 from tests.fedfraud.masked_round import Attempt, added, inputs_of, parameters_of, roster_of, signing_key
+from tests.full_disk import no_file_beyond
 
 FORMAT = b"fedfraud openings 2".ljust(64, b"\0")
 ME = "bank-03"
@@ -191,15 +190,9 @@ def test_a_consent_whose_opening_cannot_be_written_does_not_leave(tmp_path: Path
         others.answer(bank)
     others.step()
     path, whole = tmp_path / "openings.bin", (tmp_path / "openings.bin").read_bytes()
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-    former = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 20, limit[1]))  # as good as a full disk: 20 bytes fit
-        with pytest.raises(NotStored, match="an opening must be on disk before it is agreed to"):
-            others.answer(bank)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-        signal.signal(signal.SIGXFSZ, former)
+    refusal = "an opening must be on disk before it is agreed to"
+    with no_file_beyond(len(whole) + 20), pytest.raises(NotStored, match=refusal):
+        others.answer(bank)
     assert path.read_bytes() == whole  # the part that fitted is gone: records after it would be out of step
     others.answer(bank)
     assert path.stat().st_size == 64 * (1 + 2 + 3)

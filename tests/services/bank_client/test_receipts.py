@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import os
-import resource
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from services.bank_client.outbox import Outbox
 from services.bank_client.receipts import Receipts
 from services.bank_client.release import Released
 from tests.fedfraud.certificates import SmallCa, uri
+from tests.full_disk import no_file_beyond
 
 CA = SmallCa()
 KEY, CERTIFICATE = CA.journal_pair()
@@ -64,20 +64,12 @@ def test_receipts_are_there_after_a_restart_and_the_newest_is_known_at_once(tmp_
 def test_a_receipt_that_a_full_disk_does_not_take_is_no_damage_to_the_next_one(
     tmp_path: Path, before: int, room: int
 ) -> None:
-    receipts, path, (soft, hard) = (
-        trusting(tmp_path),
-        tmp_path / "receipts.txt",
-        resource.getrlimit(resource.RLIMIT_FSIZE),
-    )
+    receipts, path = trusting(tmp_path), tmp_path / "receipts.txt"
     for sequence in range(1, before + 1):
         receipts.keep(receipt(sequence), ROUND, "bank-01", GIVEN)
     size = path.stat().st_size if before else 0
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size + room, hard))
-    try:
-        with pytest.raises(OSError, match="File too large"):
-            receipts.keep(receipt(7), ROUND, "bank-01", GIVEN)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with no_file_beyond(size + room), pytest.raises(OSError, match="File too large"):
+        receipts.keep(receipt(7), ROUND, "bank-01", GIVEN)
     receipts.keep(receipt(7), ROUND, "bank-01", GIVEN)
     receipts.keep(receipt(9), ROUND, "bank-01", GIVEN)
     _, kept = Receipts(tmp_path).read(CA.pem)

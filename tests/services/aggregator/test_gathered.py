@@ -1,0 +1,119 @@
+"""Contributions one behind the other in a file: whole after every fault, and what is durable stays."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from services.aggregator.gathered import Gathered, read
+from tests.full_disk import no_file_beyond
+
+WORDS = {f"bank-{number:02d}": bytes([number]) * (1000 * number) for number in (1, 2, 3)}
+
+
+def written(path: Path, *seats: str) -> Gathered:
+    gathered = Gathered(path)
+    for seat in seats:
+        gathered.append(seat, WORDS[seat])
+    gathered.sync()
+    return gathered
+
+
+def found(path: Path) -> dict[str, bytes]:
+    there = read(path)
+    return {seat: there.read(seat) for seat in there.places}
+
+
+def test_contributions_are_found_by_their_seat(tmp_path: Path) -> None:
+    path = tmp_path / "gathered"
+    assert found(path) == {}
+    gathered = written(path, "bank-02", "bank-01")
+    gathered.append("bank-03", bytearray(WORDS["bank-03"]))
+    assert found(path) == WORDS
+
+
+def test_of_one_seat_the_last_counts(tmp_path: Path) -> None:
+    gathered = written(tmp_path / "gathered", "bank-01", "bank-02")
+    gathered.append("bank-01", b"again")
+    assert found(tmp_path / "gathered") == {"bank-01": b"again", "bank-02": WORDS["bank-02"]}
+
+
+def test_what_a_killed_process_wrote_in_part_is_no_contribution_and_is_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "gathered"
+    written(path, "bank-01", "bank-02")
+    whole, keeps = path.read_bytes(), len(WORDS["bank-01"]) + len("bank-01") + 6
+    for length in (*range(keeps, len(whole), 97), len(whole) - 1):
+        path.write_bytes(whole[:length])
+        assert found(path) == {"bank-01": WORDS["bank-01"]}
+        written(path, "bank-03")
+        assert found(path) == {seat: WORDS[seat] for seat in ("bank-01", "bank-03")}
+
+
+@pytest.mark.parametrize("tail", [bytes(4096), bytes([255]) * 4096, b"\x02\x00\x01\x00\x00\x00\xff\xfe1"])
+def test_bytes_at_the_end_that_say_nothing_are_written_over(tmp_path: Path, tail: bytes) -> None:
+    path = tmp_path / "gathered"
+    written(path, "bank-01")
+    with path.open("ab") as file:
+        file.write(tail)
+    assert found(path) == {"bank-01": WORDS["bank-01"]}
+    written(path, "bank-02")
+    assert found(path) == {seat: WORDS[seat] for seat in ("bank-01", "bank-02")}
+
+
+def test_what_a_full_disk_took_in_part_is_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "gathered"
+    gathered = written(path, "bank-01")
+    with pytest.raises(OSError, match="File too large"), no_file_beyond(path.stat().st_size + 500):
+        gathered.append("bank-02", WORDS["bank-02"])
+    assert path.stat().st_size > len(WORDS["bank-01"]) + 400, "it took a part"
+    assert found(path) == {"bank-01": WORDS["bank-01"]}
+    gathered.append("bank-03", WORDS["bank-03"])
+    assert found(path) == {seat: WORDS[seat] for seat in ("bank-01", "bank-03")}
+
+
+def test_what_a_failed_sync_left_open_is_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "gathered"
+    gathered = written(path, "bank-01")
+    durable = path.stat().st_size
+    gathered.append("bank-02", WORDS["bank-02"])
+
+    def fails(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(os, "fsync", fails)
+        with pytest.raises(OSError, match="Input/output error"):
+            gathered.sync()
+    gathered.append("bank-03", WORDS["bank-03"])
+    gathered.sync()
+    assert read(path).places["bank-03"].start < durable + 20, "over the pages that the disk may not have"
+    assert found(path) == {seat: WORDS[seat] for seat in ("bank-01", "bank-03")}
+
+
+def test_the_first_sync_makes_its_name_durable_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced, real = list[int](), os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    path = tmp_path / "gathered"
+    gathered = written(path, "bank-01", "bank-02")
+    file, folder = path.stat().st_ino, tmp_path.stat().st_ino
+    assert synced == [file, folder]
+    gathered.append("bank-03", WORDS["bank-03"])
+    gathered.sync()
+    assert synced == [file, folder, file]
+    written(path, "bank-01")
+    assert synced == [file, folder, file, file, folder], "a former process may have been killed before that"
+
+
+def test_a_file_that_was_taken_away_is_begun_again(tmp_path: Path) -> None:
+    path = tmp_path / "gathered"
+    gathered = written(path, "bank-01", "bank-02")
+    path.unlink()
+    gathered.append("bank-03", WORDS["bank-03"])
+    gathered.sync()
+    assert found(path) == {"bank-03": WORDS["bank-03"]}
