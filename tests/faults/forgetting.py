@@ -33,8 +33,8 @@ PREPARING, TRAINING = 1, 2
 LARGE = Manifest("tutorial", TUTORIAL, (512, 512))
 """Its updates are more than a MiB: they arrive in files, and the next round's are written over them."""
 _SLOW, _MICROSECONDS = ("rename", "unlinkat", "rmdir"), 400_000
-"""Large files become spare by the first, small ones go by the second, their folder by the third; how much longer each
-takes."""
+"""Large files become spare by the first, the small ones' file goes by the second, its folder by the third; how much
+longer each takes."""
 
 
 class Place:
@@ -46,7 +46,7 @@ class Place:
 
     def stands(self, there: int, spare: int, folder: bool) -> bool:
         """Whether so many are there, so many files are spare, and their folder is there."""
-        found = len(list(self._vectors.glob(f"{self._round}/*.u64"))), len(list(self._vectors.glob("arriving/*")))
+        found = len(list(self._vectors.glob(f"{self._round}/*"))), len(list(self._vectors.glob("arriving/*")))
         return (*found, self.there) == (there, spare, folder)
 
     @property
@@ -90,7 +90,7 @@ async def files_are_written_over(at: Place, banks: list[HandBank]) -> None:
 
 
 POINTS: tuple[tuple[int, Point], ...] = (
-    *((PREPARING, partial(nobody_has_answered, there, 0, True)) for there in (2, 1, 0)),
+    *((PREPARING, partial(nobody_has_answered, there, 0, True)) for there in (1, 0)),
     *((TRAINING, partial(nobody_has_answered, BANKS - spare, spare, True)) for spare in range(BANKS + 1)),
     (TRAINING, partial(nobody_has_answered, 0, BANKS, False)),
     (TRAINING, one_has_answered),
