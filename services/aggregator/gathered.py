@@ -4,6 +4,7 @@ Each is a head, the name of the seat and the bytes. Of one seat the last counts:
 again. What a process that was killed wrote in part is at the end, is no contribution, and is written over.
 """
 
+import errno
 import os
 import struct
 from collections.abc import Iterator
@@ -80,8 +81,9 @@ class Reader:
     """Of each seat's contribution, in bytes."""
 
     def read(self, seat: str) -> bytes:
-        """The seat's contribution."""
-        place = self.places[seat]
+        """The seat's contribution; OSError where there is none, as of a file that is gone."""
+        if (place := self.places.get(seat)) is None:
+            raise FileNotFoundError(errno.ENOENT, f"No contribution of {seat}", str(self.path))
         with self.path.open("rb", buffering=0) as file:
             return os.pread(file.fileno(), place.stop - place.start, place.start)
 

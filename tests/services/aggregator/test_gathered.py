@@ -33,6 +33,12 @@ def test_contributions_are_found_by_their_seat(tmp_path: Path) -> None:
     assert found(path) == WORDS
 
 
+def test_one_that_is_not_there_is_missed_as_a_file_is(tmp_path: Path) -> None:
+    written(tmp_path / "gathered", "bank-01")
+    with pytest.raises(FileNotFoundError, match=r"No contribution of bank-02: '.*gathered'"):
+        read(tmp_path / "gathered").read("bank-02")
+
+
 def test_of_one_seat_the_last_counts(tmp_path: Path) -> None:
     gathered = written(tmp_path / "gathered", "bank-01", "bank-02")
     gathered.append("bank-01", b"again")
