@@ -30,8 +30,8 @@ from benchmarks.federation import federate
 from fedfraud.feature_plan import FeaturePlan
 from fedfraud.manifest import Manifest
 from fedfraud.metrics import average_precision, counts_of_logits, scores_from_logits
-from fedfraud.recipe import DEFAULTS, Recipe, recipe_named
-from fedfraud.transactions import CARDS
+from fedfraud.recipe import DEFAULTS, RECIPES, Recipe, recipe_named
+from fedfraud.transactions import CARDS, PRESETS
 from services.bank_client import evaluation
 from services.bank_client.dataset import Rows
 from services.bank_client.features import DAY, bucket_of, counts, examples, features, planned, split
@@ -85,13 +85,17 @@ class Bank:
 def main() -> None:
     """Prints both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--presets", default="national,regional", help="how customers are dealt to ten banks")
-    parser.add_argument("--recipe", default="cards")
+    presets = options.several(options.one_of(PRESETS["cards"]))
+    parser.add_argument("--presets", type=presets, default="national,regional", help="how ten banks get customers")
+    parser.add_argument("--recipe", choices=tuple(RECIPES), default="cards")
     parser.add_argument("--rounds", type=options.rounds, default=DEFAULTS["cards"][1])
     parser.add_argument("--seed", type=options.seed, default=7, help="of the training; the payments are the public set")
     parser.add_argument("--replicates", type=options.times, default=500, help="of the bootstrap")
     parser.add_argument(
-        "--noise", default="", help="scales of noise on the banks' counts, for example .5,1: what it costs"
+        "--noise",
+        type=options.several(options.scale),
+        default=[],
+        help="scales of noise on the banks' counts, for example .5,1: what it costs",
     )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -99,7 +103,7 @@ def main() -> None:
     full = published_days(payments(WORLD, np.arange(WORLD.customer_count)))
     print(f"the payments of {PLAN.day_count} days, {len(full):,} of them, in {time.perf_counter() - start:.1f} s")
     _print_published(full)
-    for preset in filter(None, arguments.presets.split(",")):
+    for preset in arguments.presets:
         print(f"\n{preset}: average precision on all banks' test rows together, and a bank at a time")
         if arguments.noise:
             _print_noise(preset, full, recipe_named(arguments.recipe), arguments)
@@ -266,7 +270,7 @@ def _print_federated(preset: str, full: Payments, recipe: Recipe, arguments: arg
 
 def _print_noise(preset: str, full: Payments, recipe: Recipe, arguments: argparse.Namespace) -> None:
     """What ten banks that share weights and counters reach when each adds noise to each of its counts."""
-    for scale in (0.0, *map(float, arguments.noise.split(","))):
+    for scale in (0.0, *arguments.noise):
         banks = dealt(preset, full, shared=True, scale=scale)
         pooled = Judged.pooled([bank.judged for bank in banks])
         every = np.concatenate(federated_logits(banks, recipe, arguments.rounds, arguments.seed))

@@ -1,11 +1,15 @@
-"""Numbers that benchmarks are given, refused by name where nothing can be measured with them."""
+"""Numbers and names that benchmarks are given, refused by name where nothing can be measured with them."""
 
-from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+import math
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable, Collection
+from typing import TypeVar
 
 from fedfraud.fixed_point import MAX_SEATS
 from fedfraud.thresholds import LEAST_BANKS
 from services.aggregator.operate import whole_number
+
+T = TypeVar("T")
 
 banks = whole_number(1, MAX_SEATS)
 rounds = whole_number(1, 10_000)
@@ -16,9 +20,31 @@ seed = whole_number(0, 2**32 - 1)
 """Of a population."""
 
 
-def several(number: Callable[[str], int]) -> Callable[[str], list[int]]:
-    """A type for argparse: such numbers with commas between them."""
-    return lambda text: [number(word.strip()) for word in text.split(",")]
+def several(one: Callable[[str], T]) -> Callable[[str], list[T]]:
+    """A type for argparse: such numbers or names with commas between them."""
+    return lambda text: [one(word.strip()) for word in text.split(",")]
+
+
+def one_of(known: Collection[str]) -> Callable[[str], str]:
+    """A type for argparse: refuses what is none of these names."""
+
+    def parse(text: str) -> str:
+        if text not in known:
+            raise ArgumentTypeError(f"must be of {', '.join(known)}, got {text[:40]!r}")
+        return text
+
+    return parse
+
+
+def scale(text: str) -> float:
+    """A type for argparse: a positive number."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not 0 < found < math.inf:
+        raise ArgumentTypeError(f"must be a positive number, got {text[:40]!r}")
+    return found
 
 
 def enough_to_mask(parser: ArgumentParser, asked: Namespace) -> None:

@@ -20,7 +20,7 @@ from benchmarks.federation import Model, federate
 from fedfraud.manifest import Manifest
 from fedfraud.metrics import Scores, scores_from_logits
 from fedfraud.model import calibrated_logits
-from fedfraud.recipe import Recipe, recipe_named
+from fedfraud.recipe import RECIPES, Recipe, recipe_named
 from fedfraud.transactions import TUTORIAL
 from services.bank_client.dataset import Rows, split
 from simulation import tutorial
@@ -43,7 +43,8 @@ def holdout_scores(recipe: Recipe, model: Model, rows: Rows) -> Scores:
 def main() -> None:
     """Prints a line a recipe and seed, then the mean of each recipe."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recipes", default="default,tutorial", help="names, with commas")
+    recipes = options.several(options.one_of(RECIPES))
+    parser.add_argument("--recipes", type=recipes, default="default,tutorial", help="names, with commas")
     parser.add_argument(
         "--seeds", type=options.several(options.seed), default="7,1,2,5,6", help="of population and run, with commas"
     )
@@ -51,7 +52,7 @@ def main() -> None:
     parser.add_argument("--banks", type=options.banks, default=10)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    for recipe in map(recipe_named, arguments.recipes.split(",")):
+    for recipe in map(recipe_named, arguments.recipes):
         precisions = []
         for seed in arguments.seeds:
             banks = training_rows(seed, arguments.banks)

@@ -155,19 +155,18 @@ def median(costs: list[Cost], part: Callable[[Cost], float]) -> float:
 def main() -> None:
     """Prints a row a size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", default="16K,1M,10M,100M", help=f"of {', '.join(SIZES)}, with commas")
+    sizes = options.several(options.one_of(SIZES))
+    parser.add_argument("--sizes", type=sizes, default="16K,1M,10M,100M", help=f"of {', '.join(SIZES)}, with commas")
     parser.add_argument("--banks", type=options.banks, default=10)
     parser.add_argument("--rounds", type=options.rounds, default=5)
     parser.add_argument("--gigabyte", action="store_true", help="also 1 GB, with two banks, two rounds")
     parser.add_argument("--folder", type=Path, default=Path("runs"), help="on the disk that is measured (not a tmpfs)")
     add_json(parser)
     asked = parser.parse_args()
-    if unknown := [name for name in asked.sizes.split(",") if name not in SIZES]:
-        parser.error(f"--sizes must be of {', '.join(SIZES)}, got {unknown[0]!r}")
     asked.folder.mkdir(parents=True, exist_ok=True)
     report = Report("transport", f"{asked.banks} banks answer with their vector unchanged, plain")
     report.begin()
-    for name in asked.sizes.split(","):
+    for name in asked.sizes:
         asyncio.run(measure(report, asked.folder, name, asked.banks, asked.rounds))
     if asked.gigabyte:
         asyncio.run(measure(report, asked.folder, "1G", 2, 2))

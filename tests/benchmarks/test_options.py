@@ -5,6 +5,7 @@ from types import ModuleType
 import pytest
 
 from benchmarks import containers, durability, handbook, many_banks, masking, own_data, page, recipes, scoring, tutorial
+from fedfraud.recipe import RECIPES
 
 
 def refusal(
@@ -80,6 +81,26 @@ def test_a_seed_that_no_population_has(
 ) -> None:
     said = refusal(benchmark, [f"{option}={value}"], capsys, monkeypatch)
     assert said == f"argument {option}: must be a whole number from 0 to 4294967295, got '{value}'"
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "given", "sentence"),
+    [
+        (handbook, "--presets=national,x", "argument --presets: must be of national, regional, skewed, got 'x'"),
+        (handbook, "--noise=.5,none", "argument --noise: must be a positive number, got 'none'"),
+        (handbook, "--noise=0", "argument --noise: must be a positive number, got '0'"),
+        (handbook, "--noise=inf", "argument --noise: must be a positive number, got 'inf'"),
+        (recipes, "--recipes=default,x", f"argument --recipes: must be of {', '.join(RECIPES)}, got 'x'"),
+    ],
+)
+def test_a_name_or_a_scale_that_there_is_not(
+    benchmark: ModuleType,
+    given: str,
+    sentence: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert refusal(benchmark, [given], capsys, monkeypatch) == sentence
 
 
 @pytest.mark.parametrize("benchmark", [containers, page])

@@ -103,7 +103,7 @@ def test_other_sizes_and_banks_have_no_aim_of_rate() -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--sizes", "16K,100"], "--sizes must be of 16K, 1M, 10M, 100M, 1G, got '100'"),
+        (["--sizes", "16K,100"], "argument --sizes: must be of 16K, 1M, 10M, 100M, 1G, got '100'"),
         (["--banks", "0"], "argument --banks: must be a whole number from 1 to 4096, got '0'"),
         (["--rounds", "-1"], "argument --rounds: must be a whole number from 1 to 10000, got '-1'"),
     ],
