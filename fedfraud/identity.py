@@ -194,11 +194,12 @@ def write_pieces(path: Path, pieces: Iterable[bytes | bytearray | memoryview], m
         raise
 
 
-def make_folder(path: Path) -> None:
-    """Makes a folder and those above it that are missing, each durably: its name survives a loss of power."""
+def make_folder(path: Path, mode: int = 0o777) -> None:
+    """Makes a folder and those above it that are missing, each durably: its name survives a loss of power. `mode` is
+    that of the folder alone, less the umask."""
     if not path.exists():
         make_folder(path.parent)
-        path.mkdir(exist_ok=True)
+        path.mkdir(mode, exist_ok=True)
         try:
             sync_folder(path.parent)
         except BaseException:

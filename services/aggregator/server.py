@@ -14,7 +14,7 @@ from fedfraud.chunks import ChunkMessages
 from fedfraud.errors import Misconfigured, NotStored, Stale
 from fedfraud.feature_plan import plan_of
 from fedfraud.health import HealthServer
-from fedfraud.identity import sync_folder
+from fedfraud.identity import make_folder, sync_folder
 from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
 from fedfraud.masking_journal import federation_id
@@ -235,7 +235,7 @@ def _holdout(settings: Settings, manifest: Manifest) -> Holdout | None:
 def _locked(folder: Path) -> BinaryIO:
     """The data folder's lock, held until it is closed: a second aggregator on the folder refuses to start."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder, 0o700)
         file = (folder / "lock").open("wb")
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

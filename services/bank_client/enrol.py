@@ -13,7 +13,7 @@ from fedfraud import enrolment
 from fedfraud.channel import KeyPair
 from fedfraud.enrolment import JoinFolder
 from fedfraud.errors import Misconfigured
-from fedfraud.identity import key_pem, load_key, new_key, read_credential, write_durably, write_secret
+from fedfraud.identity import key_pem, load_key, make_folder, new_key, read_credential, write_durably, write_secret
 from services.bank_client.settings import Settings
 
 _PAIR = "identity.pem"
@@ -54,7 +54,7 @@ async def ensure_enrolled(settings: Settings, wait: float = _WAIT_SECONDS) -> En
     """The bank's enrolment: the one it has, or a new seat for a key that it makes now; the aggregator is waited for up
     to `wait` seconds."""
     if not (settings.data_dir / _PAIR).exists():
-        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(settings.data_dir, 0o700)
         await _enrol(settings, _pending_key(settings.data_dir), wait)
     return load_enrolment(settings.data_dir)
 

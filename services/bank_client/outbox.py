@@ -25,12 +25,15 @@ class Outbox:
 
     def keep(self, released: Released) -> None:
         """Durable when it returns; NotStored when the disk is full or fails."""
+        self._store(released.key, released.inputs_sha256, released.to_bytes())
+
+    def _store(self, key: RoundKey, inputs_sha256: bytes, data: bytes) -> None:
         self._kept = None
         try:
-            self._write(released.to_bytes())
+            self._write(data)
         except OSError as error:
             raise NotStored(f"a contribution must be on disk before it is sent, the disk said: {error}") from error
-        self._kept = released.key, released.inputs_sha256
+        self._kept = key, inputs_sha256
 
     def _write(self, data: bytes) -> None:
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600)
@@ -49,14 +52,23 @@ class Outbox:
         self._path.unlink(missing_ok=True)
 
     def find(self, key: RoundKey, inputs_sha256: bytes) -> Released | None:
-        """The contribution to this round from these inputs (Inputs.sha256), if it is the one that was kept."""
+        """The contribution to this round from these inputs (Inputs.sha256), if it is the one that was kept.
+
+        What a former process or a failed try left may never have been synced, or a sync of it may have failed: it is
+        written anew, the same bytes to the same place. NotStored as of `keep`.
+        """
         if self._kept is not None and self._kept != (key, inputs_sha256):
             return None
         try:
-            kept = Released.from_bytes(self._path.read_bytes())
+            data = self._path.read_bytes()
+            kept = Released.from_bytes(data)
         except FileNotFoundError:
             return None
         except (OSError, Invalid) as error:
             Log("bank").warning("kept contribution not readable, made anew", reason=error)
             return None
-        return kept if (kept.key, kept.inputs_sha256) == (key, inputs_sha256) else None
+        if (kept.key, kept.inputs_sha256) != (key, inputs_sha256):
+            return None
+        if self._kept is None:
+            self._store(key, inputs_sha256, data)
+        return kept

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from google.protobuf.message import DecodeError
 
 from fedfraud.chain import CheckedReceipt, checked_receipt, journal_key
-from fedfraud.errors import Invalid, Misconfigured, Stale
+from fedfraud.errors import Invalid, Misconfigured, NotStored, Stale
 from fedfraud.identity import sync_folder, write_durably
 from fedfraud.logs import Log
 from fedfraud.v1 import federation_pb2
@@ -38,19 +38,30 @@ class Receipts:
     def load(self, ca_pem: bytes) -> None:
         """Finds the newest receipt of former processes; a torn end, of one that was killed, is cut off.
 
-        Misconfigured when the file is damaged: it stays as it is.
+        Misconfigured when the file is damaged: it stays as it is. NotStored when the disk fails.
         """
         if self._key is not None or not (self._folder / _CERTIFICATE).exists():
             return
-        self._key = self._stored_key(ca_pem)
-        receipts, torn = self._stored(self._key)
-        if receipts:
-            self.newest = receipts[-1]
+        key = self._stored_key(ca_pem)
+        receipts, torn = self._stored(key)
         if torn:  # that contribution is sent again
             _log.warning("a receipt was half written and is cut off", bytes=torn, path=self._path)
+        if self._path.exists():
+            self._sync(torn)
+        if receipts:
+            self.newest = receipts[-1]
+        self._key = key
+
+    def _sync(self, torn: int) -> None:
+        """Whoever wrote the last one may have been killed before it was on disk; it is not asked for again."""
+        try:
             with self._path.open("r+b") as file:
-                file.truncate(self._path.stat().st_size - torn)
+                if torn:
+                    file.truncate(self._path.stat().st_size - torn)
                 os.fsync(file.fileno())
+            sync_folder(self._folder)
+        except OSError as error:
+            raise NotStored(f"receipts must be on disk, the disk said: {error}") from error
 
     def trust(self, certificate_pem: bytes, ca_pem: bytes, epoch: int) -> None:
         """Takes the journal's key from a welcome. Refused: one that the CA did not certify for the aggregator, and an

@@ -1,6 +1,8 @@
 """A run that is left as it stands, on a real journal and a real disk."""
 
 import asyncio
+import errno
+import os
 import shutil
 import threading
 from pathlib import Path
@@ -94,3 +96,26 @@ async def test_a_file_that_no_bank_fetches_and_that_was_damaged_has_no_part_in_t
         (data_dir / "vectors" / "models" / f"{sha256.hex()}.f32").write_bytes(bytes(len(network.instruction.vector)))
         await network.answer()
         assert network.models == expected
+
+
+async def test_a_step_whose_momentum_the_disk_did_not_take_at_once_makes_the_same_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with pair(tmp_path / "whole", rounds=2, recipe="default") as network:
+        for _ in range(3):
+            await network.answer()
+        expected = network.models
+    failures, real = [OSError(errno.EIO, "Input/output error")], os.fsync
+
+    def fails_once(descriptor: int) -> None:
+        synced = os.fstat(descriptor)
+        if failures and any(os.path.samestat(synced, path.stat()) for path in tmp_path.rglob(".*.velocity.f64.*")):
+            raise failures.pop()
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fails_once)
+    async with pair(tmp_path / "failing", rounds=2, recipe="default") as network:
+        for _ in range(3):
+            await network.answer()
+        assert network.models == expected
+    assert not failures

@@ -94,6 +94,22 @@ async def test_it_ends_after_the_calls_whose_callers_went_meanwhile(
     assert [event.seat for event in running.events("seat_absent")] == ["bank-01"]
 
 
+async def test_a_first_start_makes_the_name_of_its_folder_durable_and_those_above_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced, real = set[int](), os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    data = tmp_path / "networks" / "first"
+    async with aggregator(tmp_path, data_dir=data):
+        assert synced >= {folder.stat().st_ino for folder in (tmp_path, data.parent)}
+        assert data.stat().st_mode & 0o777 == 0o700
+
+
 async def test_an_address_that_is_taken_is_named(tmp_path: Path) -> None:
     async with aggregator(tmp_path / "one") as running:
         home = tmp_path / "two"

@@ -1,9 +1,11 @@
 """A bank's answers to rounds: what fails is said at once and leaves nothing, a closed line is no loss, waits end."""
 
 import asyncio
+import errno
 import gc
 import hashlib
 import logging
+import os
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -277,6 +279,23 @@ async def test_a_contribution_that_the_disk_does_not_take_is_gone_before_it_is_m
         present.answers.begin(plain(standardise()), present.session())
         await until(lambda: caplog.messages.count("disk fails") == 3, "it tries again and again")
         assert sum(type(each) is Released for each in gc.get_objects()) <= 1
+
+
+async def test_a_contribution_that_the_disk_does_not_sync_never_leaves_however_often_it_is_tried(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, real = tmp_path / "contribution.bin", os.fsync
+
+    def fails(descriptor: int) -> None:
+        if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
+            raise OSError(errno.EIO, "Input/output error")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fails)
+    async with bank(tmp_path, aggregation="plain") as (_, present):
+        present.answers.begin(plain(standardise()), present.session())
+        await until(lambda: caplog.messages.count("disk fails") == 3, "it tries again and again")
+        assert set(caplog.messages) == {"disk fails"}
 
 
 class CutLine(MaskedLine):

@@ -1,6 +1,7 @@
 """A bank's identity, got from a real aggregator and kept in its folder."""
 
 import asyncio
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -49,6 +50,22 @@ async def test_a_bank_enrols_once_and_keeps_what_it_was_told(tmp_path: Path) -> 
         assert (tmp_path / "bank" / secret).stat().st_mode & 0o777 == 0o600
     assert read_credential(load_pair(tmp_path / "bank").certificate_pem).identity.seat == "bank-01"
     assert await ensure_enrolled(chosen) == first  # nobody is asked: the aggregator is gone
+
+
+async def test_the_name_of_a_bank_s_new_folder_is_durable_before_a_seat_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, synced, real = tmp_path / "bank", set[int](), os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+        real(descriptor)
+
+    async with aggregator(tmp_path / "network") as running:
+        monkeypatch.setattr(os, "fsync", noted)
+        await ensure_enrolled(settings(running, home))
+    assert synced >= {folder.stat().st_ino for folder in (tmp_path, home)}
+    assert home.stat().st_mode & 0o777 == 0o700
 
 
 async def test_an_answer_that_was_lost_costs_no_second_seat(tmp_path: Path) -> None:

@@ -276,3 +276,66 @@ async def test_receipts_are_kept_off_the_event_loop_in_the_order_they_came(tmp_p
     for sequence in range(1, 6):
         await asyncio.to_thread(receipts.keep, receipt(sequence), ROUND, "bank-01", GIVEN)
     assert [one.sequence for one in receipts.read(CA.pem)[1]] == [1, 2, 3, 4, 5]
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> set[int]:
+    """The inodes of the files and folders that were synced since."""
+    found, real = set[int](), os.fsync
+
+    def noted(descriptor: int) -> None:
+        real(descriptor)
+        found.add(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    return found
+
+
+def test_a_contribution_that_the_disk_may_not_have_is_not_given_back_before_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox, released = Outbox(tmp_path), Released(ROUND, b"m" * 32, b"t" * 32, bytes(80), 10, None, "")
+    with monkeypatch.context() as failing:
+        failing.setattr(os, "fsync", Mock(side_effect=OSError(errno.EIO, "Input/output error")))
+        with pytest.raises(NotStored):
+            outbox.keep(released)
+        for again in (outbox, Outbox(tmp_path)):  # the next try of this process, and of the next one
+            with pytest.raises(NotStored, match="Input/output error"):
+                again.find(ROUND, b"t" * 32)
+
+
+def test_a_contribution_of_a_former_process_is_durable_when_it_is_found(tmp_path: Path, synced: set[int]) -> None:
+    released = Released(ROUND, b"m" * 32, b"t" * 32, bytes(80), 10, None, "")
+    (tmp_path / "contribution.bin").write_bytes(released.to_bytes())  # killed before it was synced
+    outbox = Outbox(tmp_path)
+    found = outbox.find(ROUND, b"t" * 32)
+    assert found is not None
+    assert found.to_bytes() == released.to_bytes() == (tmp_path / "contribution.bin").read_bytes()
+    assert synced == {(tmp_path / "contribution.bin").stat().st_ino, tmp_path.stat().st_ino}
+    synced.clear()
+    assert outbox.find(ROUND, b"t" * 32) is not None
+    assert synced == set()  # it is known to be there
+
+
+def test_a_receipt_that_a_killed_process_had_not_synced_is_durable_before_its_repetition_is_kept(
+    tmp_path: Path, synced: set[int]
+) -> None:
+    trusting(tmp_path).keep(receipt(7), ROUND, "bank-01", GIVEN)
+    synced.clear()  # as if it had been killed before
+    trusting(tmp_path).keep(receipt(7), ROUND, "bank-01", GIVEN)
+    assert synced == {(tmp_path / "receipts.txt").stat().st_ino, tmp_path.stat().st_ino}
+
+
+def test_receipts_that_the_disk_does_not_take_are_not_called_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trusting(tmp_path).keep(receipt(7), ROUND, "bank-01", GIVEN)
+    receipts = Receipts(tmp_path)
+    with monkeypatch.context() as failing:
+        failing.setattr(os, "fsync", Mock(side_effect=OSError(errno.EIO, "Input/output error")))
+        for _ in range(2):
+            with pytest.raises(NotStored, match=r"^receipts must be on disk, the disk said: .*Input/output error$"):
+                receipts.load(CA.pem)
+            assert receipts.newest is None
+    receipts.load(CA.pem)
+    assert receipts.newest is not None
