@@ -1,13 +1,15 @@
 """A round's small contributions in one file, one behind the other: those that are stored together cost one sync.
 
-Each is a head, the name of the seat and the bytes. Of one seat the last counts: what a full disk refused comes
-again. What a process that was killed wrote in part is at the end, is no contribution, and is written over.
+Each is a head, the name of the seat and the bytes. What is behind one that counts may be gone; what is before it must
+not be, or nobody finds it. What the disk refused is cut off, so that nothing comes behind it, and comes again. What a
+process that was killed wrote in part is at the end, is no contribution, and is written over.
 """
 
 import errno
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -42,21 +44,32 @@ class Gathered:
     def __init__(self, path: Path) -> None:
         """`path`, in a folder that is there, may be a former process's: what is whole in it stays."""
         self._path = path
-        self._end = self._synced = max((place.stop for place in read(path).places.values()), default=0)
+        self._places = read(path).places
+        self._end = self._synced = _end(self._places.values())
         self._named = False
 
     def append(self, seat: str, data: bytes | bytearray) -> None:
-        """Writes the seat's contribution at the end; durable once it is synced."""
+        """Writes the seat's contribution at the end, or over its former one, which did not count: the journal may fail
+        for hours, and the file must not grow with every try. Durable once it is synced."""
         name = seat.encode()
-        with os.fdopen(os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o644), "wb", buffering=0) as file:
-            if os.fstat(file.fileno()).st_size < self._end:  # its round was over, and is forgotten
-                self._end = self._synced = 0
-                self._named = False
-            file.seek(self._end)
-            file.truncate()
-            _write(file, _HEAD.pack(len(name), len(data)) + name)
-            _write(file, data)
-            self._end = file.tell()
+        head = _HEAD.pack(len(name), len(data)) + name
+        try:
+            with os.fdopen(os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o644), "wb", buffering=0) as file:
+                if os.fstat(file.fileno()).st_size < self._end:  # its round was over, and is forgotten
+                    self._end = self._synced = 0
+                    self._places, self._named = {}, False
+                place = self._places.get(seat)
+                if place is None or place.stop - place.start != len(data):
+                    start = self._end + len(head)
+                    place = slice(start, start + len(data))
+                    file.truncate(self._end)
+                file.seek(place.start - len(head))
+                _write(file, head)
+                _write(file, data)
+        except BaseException:
+            self._cut(self._end)
+            raise
+        self._places[seat], self._end = place, max(self._end, place.stop)
 
     def sync(self) -> None:
         """See Unsynced. When the disk fails, what was not on it yet is written anew: the system takes pages that it
@@ -67,9 +80,15 @@ class Gathered:
             if not self._named:
                 sync_folder(self._path.parent)
         except BaseException:
-            self._end = self._synced
+            self._cut(self._synced)
             raise
         self._named, self._synced = True, self._end
+
+    def _cut(self, end: int) -> None:
+        self._places = {seat: place for seat, place in self._places.items() if place.stop <= end}
+        self._end = end
+        with suppress(OSError):  # it is written over, then
+            _cut(self._path, end)
 
 
 @dataclass(frozen=True)
@@ -86,6 +105,10 @@ class Reader:
             raise FileNotFoundError(errno.ENOENT, f"No contribution of {seat}", str(self.path))
         with self.path.open("rb", buffering=0) as file:
             return os.pread(file.fileno(), place.stop - place.start, place.start)
+
+    def cut_behind(self, seats: Iterable[str]) -> None:
+        """Takes away what is behind the last of these seats' contributions."""
+        _cut(self.path, _end(self.places[seat] for seat in seats if seat in self.places))
 
 
 def read(path: Path) -> Reader:
@@ -107,6 +130,16 @@ def _places(file: BinaryIO) -> Iterator[tuple[str, slice]]:
             return
         yield name.decode(), slice(start, start + data_bytes)
         file.seek(data_bytes, os.SEEK_CUR)
+
+
+def _end(places: Iterable[slice]) -> int:
+    return max((place.stop for place in places), default=0)
+
+
+def _cut(path: Path, end: int) -> None:
+    """Gives the disk back what counts for nothing; a file without a contribution goes, its name may not be durable."""
+    with suppress(FileNotFoundError):
+        os.truncate(path, end) if end else path.unlink()
 
 
 def _write(file: BinaryIO, data: bytes | bytearray) -> None:

@@ -75,25 +75,34 @@ def check_contributions(progress: Progress, vectors: Vectors) -> None:
     if progress.open is None:
         return
     key = round_key_from_proto(progress.open.key)
-    together = gathered.read(vectors.gathered(key))
-    for seat, accepted in progress.accepted.items():
-        _check_contribution(together, vectors.contribution(key, seat), seat, accepted.vector_sha256)
+    path = vectors.gathered(key)
+    try:
+        together = gathered.read(path)
+        for seat, accepted in progress.accepted.items():
+            path = together.path if seat in together.places else vectors.contribution(key, seat)
+            _check_contribution(together, path, seat, accepted.vector_sha256)
+    except OSError as error:
+        raise Misconfigured(f"an accepted contribution must be on disk: {error.strerror}, {path}") from error
 
 
 def _check_contribution(together: gathered.Reader, path: Path, seat: str, sha256: bytes) -> None:
-    try:
-        if seat in together.places:
-            found, path = hashlib.sha256(together.read(seat)).digest(), together.path
-        else:
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").digest()
-    except OSError as error:
-        raise Misconfigured(f"an accepted contribution must be on disk: {error.strerror}, {path}") from error
+    if path == together.path:
+        found = hashlib.sha256(together.read(seat)).digest()
+    else:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").digest()
     if found != sha256:
         raise Misconfigured(
             f"an accepted contribution must have the hash of its receipt, {sha256.hex()[:12]}, "
             f"got {found.hex()[:12]} of {seat} in {path}"
         )
+
+
+def cut_contributions(progress: Progress, vectors: Vectors) -> None:
+    """Nothing of the open round is to come behind a contribution that has no receipt: the disk may have refused it, and
+    the system shows it all the same."""
+    if progress.open is not None:
+        gathered.read(vectors.gathered(round_key_from_proto(progress.open.key))).cut_behind(progress.accepted)
 
 
 def check_velocity(progress: Progress, vectors: Vectors) -> None:

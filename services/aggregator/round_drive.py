@@ -130,9 +130,10 @@ class RoundDrive:
         attempt = masking_journal.begun(
             opened, around.manifest, progress.recipe, keys, around.federation_id, progress.terms
         )
+        stored = around.vectors.contributions(plan.key)
 
         def words(seat: str) -> Words:
-            return fixed_point.from_bytes(around.vectors.read_contribution(plan.key, seat))
+            return fixed_point.from_bytes(stored(seat))
 
         declined = await asyncio.to_thread(masking_journal.replay, attempt, progress.stage_events, words)
         return MaskedRound(plan, attempt, declined, around.journal)

@@ -69,6 +69,7 @@ class Run:
         self._model = await asyncio.to_thread(load, self.progress, self._around.vectors)
         await asyncio.to_thread(recovery.check_counters, self.progress, self._around.vectors)
         await asyncio.to_thread(check, self.progress, self._around.vectors)
+        await self._around.writer.aside(recovery.cut_contributions, self.progress, self._around.vectors)
 
     async def drive(self) -> history_pb2.RunFinished:
         """All rounds that are left; returns and journals how the run ended."""

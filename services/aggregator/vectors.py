@@ -100,10 +100,12 @@ class Vectors:
         arrived.replace(path)
         return Names(path.parent)
 
-    def read_contribution(self, key: RoundKey, seat: str) -> bytes:
-        """What `write_contribution` stored."""
+    def contributions(self, key: RoundKey) -> Callable[[str], bytes]:
+        """Reads what `write_contribution` has stored until now, by seat."""
         together = gathered.read(self.gathered(key))
-        return together.read(seat) if seat in together.places else self.contribution(key, seat).read_bytes()
+        return lambda seat: (
+            together.read(seat) if seat in together.places else self.contribution(key, seat).read_bytes()
+        )
 
     def write_sum(self, key: RoundKey, data: bytes) -> bytes:
         """Stores a committed sum, little-endian uint64; returns its SHA-256."""

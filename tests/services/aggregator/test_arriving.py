@@ -47,7 +47,7 @@ async def test_what_came_is_hashed_and_kept_as_it_came(
     assert not isinstance(arriving, InMemory) or arriving.words.tobytes() == DATA
     arriving.keep(vectors, KEY, "bank-01")
     arriving.drop()
-    assert vectors.read_contribution(KEY, "bank-01") == DATA
+    assert vectors.contributions(KEY)("bank-01") == DATA
     await until(lambda: not left(vectors, tmp_path), "nothing is arriving")
 
 

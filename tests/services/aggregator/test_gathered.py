@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -67,12 +68,13 @@ def test_bytes_at_the_end_that_say_nothing_are_written_over(tmp_path: Path, tail
     assert found(path) == {seat: WORDS[seat] for seat in ("bank-01", "bank-02")}
 
 
-def test_what_a_full_disk_took_in_part_is_written_over(tmp_path: Path) -> None:
+def test_what_a_full_disk_took_in_part_is_given_back(tmp_path: Path) -> None:
     path = tmp_path / "gathered"
     gathered = written(path, "bank-01")
+    whole = path.read_bytes()
     with pytest.raises(OSError, match="File too large"), no_file_beyond(path.stat().st_size + 500):
         gathered.append("bank-02", WORDS["bank-02"])
-    assert path.stat().st_size > len(WORDS["bank-01"]) + 400, "it took a part"
+    assert path.read_bytes() == whole, "a journal on the same disk needs the room"
     assert found(path) == {"bank-01": WORDS["bank-01"]}
     gathered.append("bank-03", WORDS["bank-03"])
     assert found(path) == {seat: WORDS[seat] for seat in ("bank-01", "bank-03")}
@@ -91,6 +93,7 @@ def test_what_a_failed_sync_left_open_is_written_anew(tmp_path: Path, monkeypatc
         failing.setattr(os, "fsync", fails)
         with pytest.raises(OSError, match="Input/output error"):
             gathered.sync()
+    assert path.stat().st_size == durable, "a next process would take it for written"
     gathered.append("bank-03", WORDS["bank-03"])
     gathered.sync()
     assert read(path).places["bank-03"].start < durable + 20, "over the pages that the disk may not have"
@@ -114,6 +117,57 @@ def test_the_first_sync_makes_its_name_durable_too(tmp_path: Path, monkeypatch: 
     assert synced == [file, folder, file]
     written(path, "bank-01")
     assert synced == [file, folder, file, file, folder], "a former process may have been killed before that"
+
+
+@pytest.mark.parametrize("fails_at", [stat.S_IFREG, stat.S_IFDIR], ids=["bytes", "name"])
+def test_a_file_of_which_nothing_is_durable_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails_at: int
+) -> None:
+    path, real = tmp_path / "gathered", os.fsync
+
+    def fails(descriptor: int) -> None:
+        if stat.S_IFMT(os.fstat(descriptor).st_mode) == fails_at:
+            raise OSError(errno.EIO, "Input/output error")
+        real(descriptor)
+
+    with monkeypatch.context() as failing:
+        failing.setattr(os, "fsync", fails)
+        with pytest.raises(OSError, match="Input/output error"):
+            gathered = written(path, "bank-01", "bank-02")
+        assert not path.exists(), "the next sync of the folder would say that its name is durable"
+    gathered = written(path, "bank-03")
+    gathered.append("bank-01", WORDS["bank-01"])
+    assert found(path) == {seat: WORDS[seat] for seat in ("bank-01", "bank-03")}
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_what_comes_again_is_written_over_what_did_not_count(tmp_path: Path, restarted: bool) -> None:
+    path = tmp_path / "gathered"
+    gathered = written(path, "bank-01", "bank-02", "bank-03")
+    size = path.stat().st_size
+    if restarted:
+        gathered = Gathered(path)
+    again = bytes([9]) * len(WORDS["bank-02"])
+    for words in (WORDS["bank-02"], again):
+        gathered.append("bank-02", words)
+        gathered.sync()
+    assert path.stat().st_size == size
+    assert found(path) == WORDS | {"bank-02": again}
+    gathered.append("bank-04", b"next")
+    assert found(path) == WORDS | {"bank-02": again, "bank-04": b"next"}
+
+
+def test_nothing_comes_behind_what_a_former_process_did_not_get_onto_the_disk(tmp_path: Path) -> None:
+    path = tmp_path / "gathered"
+    written(path, "bank-01")
+    durable = path.stat().st_size
+    Gathered(path).append("bank-02", WORDS["bank-02"])  # and is killed while the disk refuses it
+    read(path).cut_behind(["bank-01"])
+    written(path, "bank-03")
+    assert read(path).places["bank-03"].start < durable + 20
+    read(path).cut_behind([])
+    assert not path.exists()
+    read(path).cut_behind([])
 
 
 def test_a_file_that_was_taken_away_is_begun_again(tmp_path: Path) -> None:

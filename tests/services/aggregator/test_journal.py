@@ -17,6 +17,8 @@ from services.aggregator import journal as journal_module
 from services.aggregator.gathered import Names
 from services.aggregator.journal import Stored
 from services.aggregator.journal_file import read_lines
+from services.aggregator.vectors import Vectors
+from tests.full_disk import no_file_beyond
 from tests.services.aggregator.journals import DEADLINE, KEY, append, begun, change, event, held, opened, rows
 
 
@@ -269,6 +271,20 @@ async def test_an_entry_whose_file_the_disk_does_not_take_takes_no_other_with_it
         heard = await journal.read(0)
         assert [entry.seat_absent.fencing_number for entry in heard] == [1, 3, 4]
         assert [one.entry, three.entry, await joined] == heard
+
+
+async def test_what_the_journal_refuses_again_and_again_does_not_fill_the_disk(tmp_path: Path) -> None:
+    vectors, key = Vectors(tmp_path / "vectors", gather=True), RoundKey("run", 1, 1)
+    write = partial(vectors.write_contribution, key, "bank-01", bytes(5000))
+    with opened(tmp_path) as journal:
+        await append(journal, *range(1, 40))
+        with no_file_beyond((tmp_path / "journal.sqlite3-wal").stat().st_size):
+            for _ in range(5):
+                with pytest.raises(NotStored, match="disk I/O error"):
+                    await journal.append_with(write, event(40))
+                assert vectors.gathered(key).stat().st_size < 5100
+        assert (await journal.append_with(write, event(40))).entry.sequence == 40
+    assert vectors.contributions(key)("bank-01") == bytes(5000)
 
 
 async def test_entries_do_not_wait_for_all_the_files_that_a_slow_disk_has_to_take(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fedfraud.errors import Misconfigured
+from services.aggregator.gathered import Gathered
 from services.aggregator.progress import Progress
 from services.aggregator.recovery import check_counters
 from services.aggregator.server import serve
@@ -38,6 +39,11 @@ def whole_but_for_a_byte(gathered: Path) -> None:
     gathered.write_bytes(data)
 
 
+def a_folder(gathered: Path) -> None:
+    gathered.unlink()
+    gathered.mkdir()
+
+
 @pytest.mark.parametrize(
     ("damage", "refusal"),
     [
@@ -46,6 +52,7 @@ def whole_but_for_a_byte(gathered: Path) -> None:
             r"^an accepted contribution must have the hash of its receipt, .* of bank-01 in .*gathered$",
         ),
         (Path.unlink, r"^an accepted contribution must be on disk: No such file or directory, .*bank-01\.u64$"),
+        (a_folder, r"^an accepted contribution must be on disk: Is a directory, .*gathered$"),
     ],
 )
 async def test_an_accepted_contribution_that_is_not_whole_on_disk_is_refused_at_the_start(
@@ -59,6 +66,8 @@ async def test_an_accepted_contribution_that_is_not_whole_on_disk_is_refused_at_
     damage(gathered)
     with pytest.raises(Misconfigured, match=refusal):
         await serve(network.aggregator.settings, asyncio.Event())
+    if gathered.is_dir():
+        gathered.rmdir()
     gathered.write_bytes(whole)
     async with AsyncExitStack() as stack:
         again = await stack.enter_async_context(aggregator(tmp_path))
@@ -67,6 +76,17 @@ async def test_an_accepted_contribution_that_is_not_whole_on_disk_is_refused_at_
         instruction = await bank.round()
         await bank.submit(bank.upload(instruction, 4.0, 3).messages)
         await until(lambda: len(again.events("round_committed")) == 1, "the round is committed with both")
+
+
+async def test_a_start_cuts_off_what_a_former_process_wrote_and_has_no_receipt_for(tmp_path: Path) -> None:
+    async with pair(tmp_path) as network:
+        (one, _), (first, _) = network.good(), network.banks
+        await first.submit(one.messages)
+    (path,) = (tmp_path / "aggregator" / "vectors").glob("*/00001-1/gathered")
+    whole = path.read_bytes()
+    Gathered(path).append("bank-02", b"the disk may have refused this, and it can be read all the same")
+    async with aggregator(tmp_path):
+        assert path.read_bytes() == whole
 
 
 async def back(again: Aggregator, banks: tuple[HandBank, HandBank], stack: AsyncExitStack) -> Pair:

@@ -58,7 +58,7 @@ async def test_one_more_than_there_are_spares_gets_a_new_file(vectors: Vectors, 
     given(vectors, "bank-01")
     for seat in ("bank-01", "bank-02"):
         await given_in_a_file(vectors, writer, seat)
-    assert vectors.read_contribution(NEXT, "bank-01") == vectors.read_contribution(NEXT, "bank-02") == NEW
+    assert vectors.contributions(NEXT)("bank-01") == vectors.contributions(NEXT)("bank-02") == NEW
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pytest
 
 from fedfraud.errors import NotFound
 from fedfraud.wire import RoundKey
+from services.aggregator import gathered
 from services.aggregator import vectors as vectors_module
 from services.aggregator.memory import MEMORY_BYTES
 from services.aggregator.vectors import Vectors
@@ -58,7 +59,7 @@ def test_contributions_go_and_the_sum_stays(tmp_path: Path) -> None:
     vectors = Vectors(tmp_path)
     for seat in ("bank-01", "bank-02"):
         vectors.write_contribution(KEY, seat, seat.encode())
-    assert vectors.read_contribution(KEY, "bank-02") == b"bank-02"
+    assert vectors.contributions(KEY)("bank-02") == b"bank-02"
     assert vectors.write_sum(KEY, b"sum") == hashlib.sha256(b"sum").digest()
     assert files(tmp_path) == ["run/00002-1.sum.u64", "run/00002-1/bank-01.u64", "run/00002-1/bank-02.u64"]
     vectors.remove_contributions(KEY)
@@ -72,7 +73,7 @@ def test_attempts_and_rounds_are_kept_apart(tmp_path: Path) -> None:
         vectors.write_contribution(key, "bank-01", str(key).encode())
     vectors.remove_contributions(KEY)
     assert len(files(tmp_path)) == 3
-    assert vectors.read_contribution(RoundKey("run", 2, 2), "bank-01") == b"run/2/2"
+    assert vectors.contributions(RoundKey("run", 2, 2))("bank-01") == b"run/2/2"
 
 
 @pytest.mark.parametrize("long", [False, True], ids=["small", "one that is large"])
@@ -83,11 +84,28 @@ def test_contributions_that_are_not_kept_are_in_one_file_unless_they_are_large(t
     for seat, data in words.items():
         vectors.write_contribution(KEY, seat, data).sync()
     assert files(tmp_path) == ([f"run/00002-1/{seat}.u64" for seat in words] if long else ["run/00002-1/gathered"])
-    assert {seat: vectors.read_contribution(KEY, seat) for seat in words} == words
+    assert {seat: vectors.contributions(KEY)(seat) for seat in words} == words
     with pytest.raises(FileNotFoundError, match=r"bank-03\.u64"):
-        vectors.read_contribution(KEY, "bank-03")
+        vectors.contributions(KEY)("bank-03")
     vectors.recycle_contributions(KEY)
     assert not vectors.contribution(KEY, "bank-01").parent.exists()
+
+
+def test_contributions_in_one_file_are_looked_for_once_and_not_once_a_bank(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors, looked, real = Vectors(tmp_path, gather=True), list[Path](), gathered.read
+    for seat in ("bank-01", "bank-02"):
+        vectors.write_contribution(KEY, seat, seat.encode())
+
+    def noted(path: Path) -> gathered.Reader:
+        looked.append(path)
+        return real(path)
+
+    monkeypatch.setattr(gathered, "read", noted)
+    stored = vectors.contributions(KEY)
+    assert [stored(seat) for seat in ("bank-01", "bank-02")] == [b"bank-01", b"bank-02"]
+    assert looked == [vectors.gathered(KEY)]
 
 
 @pytest.mark.parametrize("gather", [False, True])
@@ -96,7 +114,7 @@ def test_a_round_is_stored_on_as_it_began_whatever_a_restart_says(tmp_path: Path
     vectors, there = Vectors(tmp_path, gather=not gather), len(files(tmp_path))
     vectors.write_contribution(KEY, "bank-02", b"after").sync()
     assert len(files(tmp_path)) == there + (not gather)
-    assert [vectors.read_contribution(KEY, seat) for seat in ("bank-01", "bank-02")] == [b"before", b"after"]
+    assert [vectors.contributions(KEY)(seat) for seat in ("bank-01", "bank-02")] == [b"before", b"after"]
     vectors.write_contribution(RoundKey("run", 3, 1), "bank-01", b"next").sync()
     assert vectors.gathered(RoundKey("run", 3, 1)).exists() != gather
 
