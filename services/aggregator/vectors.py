@@ -27,7 +27,10 @@ _GATHERED = "gathered"
 
 
 class Vectors:
-    """A folder of vectors. Every write is whole or not there: temporary name, fsync, rename, fsync of the folder."""
+    """A folder of vectors. Every file is whole or not there: temporary name, fsync, rename, fsync of the folder.
+
+    But the one of a round's small contributions grows; what counts in it is whole (gathered.py).
+    """
 
     def __init__(self, folder: Path, *, gather: bool = False) -> None:
         """With `gather` the small contributions of a round are in one file, which serves no longer than the round."""
