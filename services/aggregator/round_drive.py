@@ -22,13 +22,14 @@ from services.aggregator.holdout import Holdout
 from services.aggregator.intake import Intake
 from services.aggregator.journal import Journal
 from services.aggregator.masked import MaskedRound
+from services.aggregator.memory import MEMORY_BYTES
 from services.aggregator.open_round import OpenRound
 from services.aggregator.participants import Participants
 from services.aggregator.progress import Progress
 from services.aggregator.rounds import Outcome, Plan
 from services.aggregator.seats import Seats
 from services.aggregator.vectors import Vectors
-from services.aggregator.writer import Writer
+from services.aggregator.writer import Writer, persist
 
 
 @dataclass(frozen=True)
@@ -62,18 +63,20 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Closed:
-    """A round that had its quorum: what it asked, who answered, and the file of the words that came out."""
+    """A round that had its quorum: what it asked, who answered, and the words that came out."""
 
     plan: Plan
     layout: Layout
     seats: list[str]
-    sum_file: Path
+    summed: Words | Path
+    """In memory where they are few: they go to disk beside what follows from them. Otherwise their file."""
     sum_sha256: bytes
+    """Of the file; empty while they are in memory alone."""
     opened_at: float
 
     def part(self, segment: Segment) -> Words:
         """The segment's words of the sum."""
-        return stored_words.read(self.sum_file, self.layout.place(segment))
+        return stored_words.read(self.summed, self.layout.place(segment))
 
 
 class RoundDrive:
@@ -106,7 +109,7 @@ class RoundDrive:
 
     async def _add(self, open_round: OpenRound, ends: float) -> Closed | None:
         """Waits for the answers and adds them."""
-        around, plan, state = self._around, self._plan, open_round.state
+        around, plan, state, packing = self._around, self._plan, open_round.state, open_round.packing
         try:
             async with asyncio.timeout(ends - time.monotonic()):
                 await open_round.answered.wait()
@@ -120,7 +123,10 @@ class RoundDrive:
             banks = "bank" if len(seats) == 1 else "banks"
             await self.void(seats, f"{len(seats)} {banks} answered in time, the quorum is {plan.quorum}")
             return None
-        sha256 = await around.writer.insist(around.vectors.add_up, plan.key, seats, open_round.packing)
+        if packing.size <= MEMORY_BYTES:
+            words = await persist(lambda: around.writer.aside(around.vectors.added, plan.key, seats, packing))
+            return Closed(plan, self._layout, seats, words, b"", self._opened_at)
+        sha256 = await around.writer.insist(around.vectors.add_up, plan.key, seats, packing)
         return Closed(plan, self._layout, seats, around.vectors.sum(plan.key), sha256, self._opened_at)
 
     async def _masked(self) -> MaskedRound:
@@ -140,12 +146,12 @@ class RoundDrive:
 
     async def _add_masked(self, open_round: OpenRound, masked: MaskedRound) -> Closed | None:
         """The stages of a masked round, to its opened sum."""
-        around, attempt = self._around, masked.attempt
+        attempt = masked.attempt
         try:
             await self._stages(open_round, masked)
             words = await asyncio.to_thread(attempt.open)
             self._layout.check_sum(words, len(attempt.survivors))
-            sha256 = await around.writer.insist(around.vectors.write_sum, self._plan.key, fixed_point.to_bytes(words))
+            summed, sha256 = await self._put_away(words)
         except (TooFew, Invalid) as error:
             await masked.end()
             async with open_round.lock.exclusive():
@@ -156,8 +162,14 @@ class RoundDrive:
             return None
         async with open_round.lock.exclusive():
             open_round.state.outcome = Outcome.COMMITTED
-        path = around.vectors.sum(self._plan.key)
-        return Closed(self._plan, self._layout, list(attempt.survivors), path, sha256, self._opened_at)
+        return Closed(self._plan, self._layout, list(attempt.survivors), summed, sha256, self._opened_at)
+
+    async def _put_away(self, words: Words) -> tuple[Words | Path, bytes]:
+        """The words, or the file of many and its hash: memory is for the model that follows from them."""
+        if words.nbytes <= MEMORY_BYTES:
+            return words, b""
+        writer, vectors, key = self._around.writer, self._around.vectors, self._plan.key
+        return vectors.sum(key), await writer.insist(vectors.write_sum, key, fixed_point.to_bytes(words))
 
     async def _stages(self, open_round: OpenRound, masked: MaskedRound) -> None:
         """One stage after the other, each until all have answered or its deadline; TooFew when one cannot go on."""

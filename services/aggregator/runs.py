@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from secrets import token_hex
 
 from fedfraud import fixed_point, model
@@ -132,7 +133,7 @@ class Run:
         done = await self._closed_round(0, (Segment.COUNT,))
         counters = fixed_point.to_bytes(done.part(Segment.COUNT))
         await self._around.writer.insist(self._around.vectors.write_counters, counters)
-        await self._commit(done, None, RoundScores())
+        await self._commit(done, await store_sum(self._around, done), None, RoundScores())
 
     async def _train(self, step: int) -> None:
         """A training round: scores of the model received, then the average of the updates made from it."""
@@ -140,7 +141,7 @@ class Run:
         done = await self._closed_round(step, (Segment.EVALUATE, Segment.TRAIN))
         codec = train_codec(around.manifest, self.progress.recipe)
         former = self.progress.velocity[0] if self.progress.velocity else None
-        server = Step(codec, self.progress.recipe.momentum, around.vectors, done.sum_file, done.layout)
+        server = Step(codec, self.progress.recipe.momentum, around.vectors, done.summed, done.layout)
         # Written over the former one: fresh memory takes longer to come by than to fill. A large one is read from its
         # file, which the banks fetched and checked; a short one they had from memory, and nobody looked at its file.
         vector, large = before.vector, before.vector.nbytes > MEMORY_BYTES
@@ -153,7 +154,7 @@ class Run:
         share = server.clipped / (len(vector) * len(done.seats))
         await self._commit(done, *made, clipped_share=share, velocity_sha256=momentum)
         if large:
-            used = [done.sum_file, *([around.vectors.velocity(former)] if former else [])]
+            used = [around.vectors.sum(done.plan.key), *([around.vectors.velocity(former)] if former else [])]
             await asyncio.to_thread(around.vectors.let_go, used)
 
     async def _score_final(self) -> None:
@@ -165,8 +166,9 @@ class Run:
             self._around.log.warning("no scores of the final model", run=self.progress.run_id, reason=error)
             return
         present = self._present()
-        scores = await self._scores(done, present.vector, present.run_state)
-        await self._commit(done, present, scores)
+        storing, scoring = store_sum(self._around, done), self._scores(done, present.vector, present.run_state)
+        sum_sha256, scores = await asyncio.gather(storing, scoring)
+        await self._commit(done, sum_sha256, present, scores)
 
     async def _closed_round(self, step: int, segments: tuple[Segment, ...], *, final: bool = False) -> Closed:
         """Opens rounds, or takes up the open one, until one has its quorum; three voids in a row fail the run."""
@@ -239,6 +241,7 @@ class Run:
     async def _commit(
         self,
         done: Closed,
+        sum_sha256: bytes,
         produced: Model | None,
         scores: RoundScores,
         *,
@@ -252,7 +255,7 @@ class Run:
         entry = messages.round_committed(
             plan,
             done.seats,
-            done.sum_sha256,
+            sum_sha256,
             produced,
             scores,
             new_state=new_state,
@@ -281,9 +284,10 @@ class Run:
         if self._forgetting is not None:
             await asyncio.shield(self._forgetting)
 
-    async def _produced(self, done: Closed, vector: Vector, state: RunState) -> tuple[Model, RoundScores]:
-        """The round's model, once it is on disk, and the round's scores: the banks wait for both."""
-        return await asyncio.gather(store_model(self._around, vector, state), self._scores(done, vector, state))
+    async def _produced(self, done: Closed, vector: Vector, state: RunState) -> tuple[bytes, Model, RoundScores]:
+        """The sum's SHA-256 and the round's model, once both are on disk, and the round's scores: the banks wait."""
+        storing = store_sum(self._around, done), store_model(self._around, vector, state)
+        return await asyncio.gather(*storing, self._scores(done, vector, state))
 
     async def _scores(self, done: Closed, vector: Vector, state: RunState) -> RoundScores:
         """Of the model that the round received and, at the same time, of the one that it produced."""
@@ -300,6 +304,13 @@ class Run:
         if self._model is None:
             raise RunFailed("a training round must have a model, got none")
         return self._model
+
+
+async def store_sum(around: Surroundings, done: Closed) -> bytes:
+    """The SHA-256 of the round's sum, once it is on disk."""
+    if isinstance(done.summed, Path):
+        return done.sum_sha256
+    return await around.writer.insist(around.vectors.write_sum, done.plan.key, fixed_point.to_bytes(done.summed))
 
 
 async def store_model(around: Surroundings, vector: Vector, state: RunState) -> Model:

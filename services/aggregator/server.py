@@ -9,6 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+import numpy.random  # noqa: F401  # numpy loads it when it is first named: not while banks wait for their first model
+
 from fedfraud.channel import bind_enrolment, bind_mutual, enrolment_server, mutual_server
 from fedfraud.chunks import ChunkMessages
 from fedfraud.errors import Misconfigured, NotStored, Stale

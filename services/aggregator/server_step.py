@@ -1,4 +1,4 @@
-"""The server's step from a sum on disk: the next model and its momentum, a block at a time; of large ones
+"""The server's step from a sum, in memory or on disk: the next model and its momentum, a block at a time; of large ones
 the former too is read from its file."""
 
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedfraud.errors import Invalid
-from fedfraud.fixed_point import Segment, TrainCodec
+from fedfraud.fixed_point import Segment, TrainCodec, Words
 from fedfraud.layout import Layout
 from fedfraud.model import Vector
 from fedfraud.wire import RoundKey
@@ -20,11 +20,13 @@ from services.aggregator.vectors import Vectors
 class Step:
     """What a training round's sum makes of the model."""
 
-    def __init__(self, codec: TrainCodec, momentum: float, vectors: Vectors, sum_file: Path, layout: Layout) -> None:
+    def __init__(
+        self, codec: TrainCodec, momentum: float, vectors: Vectors, summed: Path | Words, layout: Layout
+    ) -> None:
         start = layout.place(Segment.TRAIN).start
-        self._codec, self._momentum, self._vectors, self._sum_file = codec, momentum, vectors, sum_file
+        self._codec, self._momentum, self._vectors, self._sum = codec, momentum, vectors, summed
         self._coordinates = codec.coordinates(start)
-        self._counts = stored_words.read(sum_file, codec.counts(start))
+        self._counts = stored_words.read(summed, codec.counts(start))
 
     @property
     def clipped(self) -> int:
@@ -49,7 +51,7 @@ class Step:
         self, before: Path | Vector, after: Vector, velocity_file: Path | None
     ) -> Iterator[NDArray[np.float64]]:
         """The momentum in pieces; each piece of `after` is filled when its piece is asked for."""
-        pieces = stored_words.blocks(self._sum_file, self._coordinates)
+        pieces = stored_words.blocks(self._sum, self._coordinates)
         averages = self._codec.averages(pieces, self._counts)
         for place, average in zip(stored_words.places(slice(0, len(after))), averages, strict=True):
             velocity = (

@@ -1,6 +1,6 @@
 """Words in files, a block at a time: what is in memory grows neither with the model nor with the number of banks."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,15 +15,15 @@ from services.aggregator.averaging import exact_sum
 
 BLOCK_WORDS = 1 << 17
 """One MiB."""
-_WHOLE_BYTES = 1 << 20
-"""Of a contribution that is read at once: a file is opened once for each piece."""
 
 
-def read(path: Path, place: slice) -> Words:
-    """The words of this place in the file, all at once."""
-    words = np.fromfile(path, "<u8", place.stop - place.start, offset=8 * place.start)
+def read(of: Path | Words, place: slice) -> Words:
+    """The words of this place, all at once, of those in the file or in memory."""
+    if not isinstance(of, Path):
+        return of[place]
+    words = np.fromfile(of, "<u8", place.stop - place.start, offset=8 * place.start)
     if len(words) != place.stop - place.start:
-        raise Invalid(f"a file must have {place.stop} words, {path.name} has {path.stat().st_size / 8:g}")
+        raise Invalid(f"a file must have {place.stop} words, {of.name} has {of.stat().st_size / 8:g}")
     return words
 
 
@@ -35,10 +35,10 @@ def read_vector(path: Path, place: slice) -> Vector:
     return vector
 
 
-def blocks(path: Path, place: slice) -> Iterator[Words]:
+def blocks(of: Path | Words, place: slice) -> Iterator[Words]:
     """The same in pieces."""
     for block in places(place):
-        yield read(path, block)
+        yield read(of, block)
 
 
 def places(whole: slice) -> Iterator[slice]:
@@ -49,9 +49,6 @@ def places(whole: slice) -> Iterator[slice]:
 
 def added(paths: Sequence[Path], packing: Packing) -> Iterator[Words]:
     """The exact sum of plain contributions in files, in pieces."""
-    if packing.size <= _WHOLE_BYTES:
-        yield from added_whole((path.read_bytes() for path in paths), packing)
-        return
     coordinates = Coordinates(packing)
     for part in packing.parts:
         weights = {path: weight_of(path, packing) for path in paths} if part == packing.coordinates else {}
@@ -61,11 +58,6 @@ def added(paths: Sequence[Path], packing: Packing) -> Iterator[Words]:
                 for path in paths
             )
             yield exact_sum(pieces, block.stop - block.start)
-
-
-def added_whole(contributions: Iterable[bytes], packing: Packing) -> Iterator[Words]:
-    """The same of contributions that fit into memory, one at a time, in one piece."""
-    yield exact_sum((packing.unpack(contribution) for contribution in contributions), packing.word_count)
 
 
 def told(path: Path, packing: Packing, place: slice) -> Words:

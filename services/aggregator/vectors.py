@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fedfraud.errors import NotFound
+from fedfraud.fixed_point import Words
 from fedfraud.identity import make_folder, sync_folder, write_durably, write_pieces, write_pieces_durably
 from fedfraud.packing import Packing
 from fedfraud.wire import RoundKey
 from services.aggregator import gathered, stored_words
+from services.aggregator.averaging import exact_sum
 from services.aggregator.gathered import Gathered, Names, Unsynced
 from services.aggregator.memory import MEMORY_BYTES
 from services.aggregator.spares import Spares
@@ -115,13 +117,13 @@ class Vectors:
         self._write(self.sum(key), data)
         return hashlib.sha256(data).digest()
 
-    def add_up(self, key: RoundKey, seats: Sequence[str], packing: Packing) -> bytes:
-        """Stores the exact sum of what these seats contributed in a plain round; returns its SHA-256."""
-        together = gathered.read(self.gathered(key))
-        if together.places:
-            sums = stored_words.added_whole((together.read(seat) for seat in seats), packing)
-        else:
-            sums = stored_words.added([self.contribution(key, seat) for seat in seats], packing)
+    def added(self, key: RoundKey, seats: Iterable[str], packing: Packing) -> Words:
+        """The exact sum of what these seats contributed in a plain round, in memory: for small contributions."""
+        return exact_sum(map(packing.unpack, map(self.contributions(key), seats)), packing.word_count)
+
+    def add_up(self, key: RoundKey, seats: Iterable[str], packing: Packing) -> bytes:
+        """Stores the same sum of large ones, a piece after the other; returns its SHA-256."""
+        sums = stored_words.added([self.contribution(key, seat) for seat in seats], packing)
         return self._write_pieces(self.sum(key), (words.data.cast("B") for words in sums))
 
     def write_velocity(self, key: RoundKey, pieces: Iterable[memoryview]) -> bytes:

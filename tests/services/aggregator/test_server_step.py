@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fedfraud.errors import Invalid
-from fedfraud.fixed_point import Segment, TrainCodec, to_bytes
+from fedfraud.fixed_point import Segment, TrainCodec, Words, to_bytes
 from fedfraud.layout import Layout
 from fedfraud.manifest import Manifest
 from fedfraud.model import Vector, as_bytes
@@ -45,17 +45,19 @@ def stored(vectors: Vectors, vector: Vector) -> Path:
     return vectors.model(vectors.write_model(as_bytes(vector)))
 
 
-def step(vectors: Vectors, key: RoundKey, momentum: float) -> Step:
-    return Step(CODEC, momentum, vectors, vectors.sum(key), LAYOUT)
+def step(vectors: Vectors, key: RoundKey, momentum: float, summed: Words | None = None) -> Step:
+    return Step(CODEC, momentum, vectors, vectors.sum(key) if summed is None else summed, LAYOUT)
 
 
-def test_two_steps_with_momentum_have_the_bits_of_steps_in_memory(vectors: Vectors) -> None:
+@pytest.mark.parametrize("where", ["on disk", "in memory"])
+def test_two_steps_with_momentum_have_the_bits_of_steps_in_memory(vectors: Vectors, where: str) -> None:
     vector, velocity = np.ones(MANIFEST.parameter_count, np.float32), np.zeros(MANIFEST.parameter_count)
     stepped, former = vector.copy(), None
     for number, key in enumerate((FIRST, SECOND)):
+        summed = stored_words.read(vectors.sum(key), slice(0, LAYOUT.length)) if where == "in memory" else None
         average = CODEC.decode(CODEC.encode(update(number), 3)).average
         vector, velocity = server_step(vector, velocity, average, 0.5)
-        sha256 = step(vectors, key, 0.5).take(stored(vectors, stepped), stepped, former, key)
+        sha256 = step(vectors, key, 0.5, summed).take(stored(vectors, stepped), stepped, former, key)
         former = key
         assert stepped.tobytes() == vector.tobytes()
         assert vectors.velocity(key).read_bytes() == velocity.tobytes()

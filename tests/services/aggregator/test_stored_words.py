@@ -69,11 +69,9 @@ def test_a_place_of_a_models_file_is_its_coordinates(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("segments", [(Segment.EVALUATE, Segment.TRAIN), (Segment.TRAIN, Segment.EVALUATE)])
-@pytest.mark.parametrize("whole_bytes", [0, 1 << 20])
 def test_a_sum_of_files_is_that_of_their_words(
-    tmp_path: Path, segments: tuple[Segment, ...], whole_bytes: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, segments: tuple[Segment, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stored_words, "_WHOLE_BYTES", whole_bytes)
     monkeypatch.setattr(stored_words, "BLOCK_WORDS", 7)
     packing, draws = Packing(Layout(segments, MANIFEST, recipe_named("default"))), np.random.default_rng(7)
     paths, expected = [], np.zeros(packing.word_count, np.uint64)
@@ -93,20 +91,16 @@ def test_a_sum_of_words_of_eight_bytes_is_exact_modulo_2_to_the_64(
     packing = Packing(Layout((Segment.STANDARDISE,), MANIFEST, recipe_named("default")))
     one, two = (np.full(packing.word_count, word, np.uint64) for word in (2**64 - 1, 3))
     paths = [stored(tmp_path / "one", one), stored(tmp_path / "two", two)]
-    for whole_bytes in (0, 1 << 20):
-        monkeypatch.setattr(stored_words, "_WHOLE_BYTES", whole_bytes)
-        monkeypatch.setattr(stored_words, "BLOCK_WORDS", 100)
-        assert set(np.concatenate(list(stored_words.added(paths, packing))).tolist()) == {2}
+    monkeypatch.setattr(stored_words, "BLOCK_WORDS", 100)
+    assert set(np.concatenate(list(stored_words.added(paths, packing))).tolist()) == {2}
 
 
-def test_a_contribution_s_file_that_ends_too_early_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_contribution_s_file_that_ends_too_early_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "short"
     for missing in (4, 4 * 33 + 4, PACKING.size - 4):  # of the coordinates, of the counts, of the weight
         path.write_bytes(PACKING.pack(contribution(1.0, 3))[:-missing])
-        for whole_bytes in (0, 1 << 20):
-            monkeypatch.setattr(stored_words, "_WHOLE_BYTES", whole_bytes)
-            with pytest.raises(Invalid, match=rf"^a contribution must have {PACKING.size} bytes, "):
-                list(stored_words.added([path], PACKING))
+        with pytest.raises(Invalid, match=rf"^a contribution must have {PACKING.size} bytes, "):
+            list(stored_words.added([path], PACKING))
 
 
 def test_a_stored_contribution_within_its_bounds_is_taken(tmp_path: Path) -> None:

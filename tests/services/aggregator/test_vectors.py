@@ -11,9 +11,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from fedfraud.errors import NotFound
+from fedfraud.fixed_point import Segment
+from fedfraud.layout import Layout, train_codec
+from fedfraud.manifest import Manifest
+from fedfraud.packing import Packing
+from fedfraud.recipe import recipe_named
+from fedfraud.transactions import TUTORIAL
 from fedfraud.wire import RoundKey
 from services.aggregator import gathered
 from services.aggregator import vectors as vectors_module
@@ -89,6 +96,21 @@ def test_contributions_that_are_not_kept_are_in_one_file_unless_they_are_large(t
         vectors.contributions(KEY)("bank-03")
     vectors.recycle_contributions(KEY)
     assert not vectors.contribution(KEY, "bank-01").parent.exists()
+
+
+@pytest.mark.parametrize("gather", [False, True])
+def test_small_contributions_are_added_wherever_they_are_and_nothing_is_written(tmp_path: Path, gather: bool) -> None:
+    manifest = Manifest("tutorial", TUTORIAL, (1,))
+    layout = Layout((Segment.EVALUATE, Segment.TRAIN), manifest, recipe_named("default"))
+    packing, codec, expected = Packing(layout), train_codec(manifest, recipe_named("default")), []
+    vectors, draws = Vectors(tmp_path, gather=gather), np.random.default_rng(7)
+    for seat, weight in (("bank-01", 3), ("bank-02", 2**20), ("bank-03", 5)):
+        update = codec.encode(draws.normal(0, 3, manifest.parameter_count).astype(np.float32), weight)
+        expected.append(np.concatenate([draws.integers(0, 9, 2 * 8192).astype(np.uint64), update]))
+        vectors.write_contribution(KEY, seat, packing.pack(expected[-1])).sync()
+    there = files(tmp_path)
+    assert (vectors.added(KEY, ["bank-01", "bank-02"], packing) == expected[0] + expected[1]).all()
+    assert files(tmp_path) == there
 
 
 def test_contributions_in_one_file_are_looked_for_once_and_not_once_a_bank(
