@@ -87,7 +87,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     presets = options.several(options.one_of(PRESETS["cards"]))
     parser.add_argument("--presets", type=presets, default="national,regional", help="how ten banks get customers")
-    parser.add_argument("--recipe", choices=tuple(RECIPES), default="cards")
+    parser.add_argument("--recipe", type=options.one_of(RECIPES), default="cards")
     parser.add_argument("--rounds", type=options.rounds, default=DEFAULTS["cards"][1])
     parser.add_argument("--seed", type=options.seed, default=7, help="of the training; the payments are the public set")
     parser.add_argument("--replicates", type=options.times, default=500, help="of the bootstrap")

@@ -19,6 +19,7 @@ from playwright.sync_api import Browser, expect
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import options
+from fedfraud.recipe import RECIPES
 from services.aggregator.settings import Settings
 from tests.browser.browser import CHROMIUM, PHONE, WIDE, chromium, watched
 from tests.federation.networks import Network
@@ -65,7 +66,12 @@ def arguments() -> argparse.Namespace:
     add("--banks", type=options.banks, default=100)
     add("--rounds", type=options.rounds, default=200)
     add("--every", type=options.rounds, default=25, help="training rounds between two lines")
-    add("--recipe", default="tutorial", help="the quickest to train; the page does not mind")
+    add(
+        "--recipe",
+        type=options.one_of(RECIPES),
+        default="tutorial",
+        help="the quickest to train; the page does not mind",
+    )
     add("--aggregation", default="plain", choices=("plain", "secure"))
     asked = parser.parse_args()
     options.enough_to_mask(parser, asked)

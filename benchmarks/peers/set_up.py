@@ -55,6 +55,8 @@ def main() -> int:
     parser.add_argument("names", nargs="*", default=list(PACKAGES), help=f"of {', '.join(PACKAGES)}")
     parser.add_argument("--torch-index", default=os.environ.get("TORCH_INDEX", ""), help="of torch for the CPU alone")
     asked = parser.parse_args()
+    if unknown := [name for name in asked.names if name not in PACKAGES]:
+        parser.error(f"names must be of {', '.join(PACKAGES)}, got {unknown[0]!r}")
     failed = False
     for name in asked.names:
         print(f"{name}: {', '.join(PACKAGES[name])}", flush=True)

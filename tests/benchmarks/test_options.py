@@ -5,6 +5,7 @@ from types import ModuleType
 import pytest
 
 from benchmarks import containers, durability, handbook, many_banks, masking, own_data, page, recipes, scoring, tutorial
+from benchmarks.peers import set_up
 from fedfraud.recipe import RECIPES
 
 
@@ -90,7 +91,10 @@ def test_a_seed_that_no_population_has(
         (handbook, "--noise=.5,none", "argument --noise: must be a positive number, got 'none'"),
         (handbook, "--noise=0", "argument --noise: must be a positive number, got '0'"),
         (handbook, "--noise=inf", "argument --noise: must be a positive number, got 'inf'"),
+        (handbook, "--recipe=x", f"argument --recipe: must be of {', '.join(RECIPES)}, got 'x'"),
+        (page, "--recipe=x", f"argument --recipe: must be of {', '.join(RECIPES)}, got 'x'"),
         (recipes, "--recipes=default,x", f"argument --recipes: must be of {', '.join(RECIPES)}, got 'x'"),
+        (set_up, "flwr", "names must be of flower, nvflare, got 'flwr'"),
     ],
 )
 def test_a_name_or_a_scale_that_there_is_not(
