@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import hashlib
 import os
 import shutil
 import threading
@@ -14,6 +15,8 @@ from fedfraud.manifest import Manifest
 from fedfraud.recipe import recipe_named
 from fedfraud.transactions import TUTORIAL
 from fedfraud.wire import RoundKey
+from services.aggregator import intake, round_drive, runs
+from services.aggregator import vectors as vectors_module
 from services.aggregator.intake import Intake
 from services.aggregator.journal import Journal
 from services.aggregator.participants import Participants
@@ -22,7 +25,9 @@ from services.aggregator.round_drive import Surroundings, forget
 from services.aggregator.runs import Run
 from services.aggregator.seats import Seats
 from services.aggregator.vectors import Vectors
-from tests.federation.hands import pair
+from services.aggregator.verify import verify
+from tests.federation.hands import Pair, aggregator, pair
+from tests.federation.waiting import until
 from tests.services.aggregator.journals import opened
 
 DEADLINE = 20.0
@@ -119,3 +124,125 @@ async def test_a_step_whose_momentum_the_disk_did_not_take_at_once_makes_the_sam
             await network.answer()
         assert network.models == expected
     assert not failures
+
+
+class Refusing:
+    """A disk that refuses every file whose name ends so, until it `takes` them."""
+
+    def __init__(self, folder: Path, ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.refused, self.takes, self._real = 0, False, os.fsync
+        self._folder, self._pattern = folder, f".*{ending}.*"
+        monkeypatch.setattr(os, "fsync", self._fsync)
+
+    def _fsync(self, descriptor: int) -> None:
+        synced, meant = os.fstat(descriptor), self._folder.rglob(self._pattern)
+        if not self.takes and any(os.path.samestat(synced, path.stat()) for path in meant):
+            self.refused += 1
+            raise OSError(errno.EIO, "Input/output error")
+        self._real(descriptor)
+
+    async def has_refused(self) -> None:
+        """Twice from now on: whoever writes insists."""
+        refused = self.refused
+        await until(lambda: self.refused >= refused + 2, "the disk refuses it twice")
+
+
+def take_all_for_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Contributions, sums and models."""
+    for module in (intake, round_drive, runs, vectors_module):
+        monkeypatch.setattr(module, "MEMORY_BYTES", 0)
+
+
+async def give(network: Pair) -> None:
+    """What the two banks give to the open round."""
+    for bank, upload in zip(network.banks, network.good(), strict=True):
+        await bank.submit(upload.messages)
+
+
+async def committed(network: Pair, number: int) -> None:
+    """Until the journal has so many rounds."""
+    await until(lambda: len(network.models) == number, f"{number} rounds are committed")
+
+
+@pytest.mark.parametrize(("ending", "rounds"), [(".sum.u64", 3), (".f32", 2)])
+async def test_no_round_is_committed_before_its_sum_and_its_model_are_on_disk(
+    tmp_path: Path, ending: str, rounds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with pair(tmp_path / "whole", rounds=1) as network:
+        for _ in range(2):
+            await network.answer()
+        expected = network.models
+    disk = Refusing(tmp_path / "failing", ending, monkeypatch)
+    async with pair(tmp_path / "failing", rounds=1) as network:
+        data_dir = network.aggregator.settings.data_dir
+        for number in range(1, rounds + 1):  # the third is the final one, which makes no model
+            disk.takes = False
+            await give(network)
+            await disk.has_refused()
+            assert len(network.models) == number - 1
+            disk.takes = True
+            await committed(network, number)
+            event = network.aggregator.events("round_committed")[-1]
+            assert event.sum_sha256 == hashlib.sha256(network.sum_bytes(number)).digest()
+            if number < 3:
+                network.instruction, _ = [await bank.round() for bank in network.banks]
+        assert network.models[:2] == expected
+    assert verify(data_dir, None).faults == []
+
+
+async def test_a_sum_that_the_disk_refused_until_the_stop_is_stored_by_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with pair(tmp_path / "whole") as network:
+        await network.answer()
+        expected = network.models
+    disk = Refusing(tmp_path / "failing", ".sum.u64", monkeypatch)
+    async with pair(tmp_path / "failing") as network:
+        await give(network)
+        await disk.has_refused()
+    data_dir = network.aggregator.settings.data_dir
+    disk.takes = True
+    assert (network.models, list(data_dir.rglob("*.sum.u64*"))) == ([], [])
+    assert verify(data_dir, None).faults == []
+    async with aggregator(tmp_path / "failing"):  # all had answered: it waits for no bank
+        await committed(network, 1)
+    assert network.models == expected
+    assert verify(data_dir, None).faults == []
+
+
+@pytest.mark.parametrize("large", [False, True])
+async def test_only_a_large_sum_goes_to_disk_before_what_follows_from_it(
+    tmp_path: Path, large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if large:
+        take_all_for_large(monkeypatch)
+    disk = Refusing(tmp_path, ".velocity.f64", monkeypatch)
+    async with pair(tmp_path, recipe="default") as network:
+        await network.answer()
+        await give(network)
+        await disk.has_refused()
+        sums = [path.name for path in network.aggregator.settings.data_dir.rglob("*.sum.u64")]
+        assert sorted(sums) == ["00001-1.sum.u64", *(["00002-1.sum.u64"] if large else [])]
+        disk.takes = True
+        await committed(network, 2)
+
+
+@pytest.mark.parametrize("retention_hours", [0.0, 1.0])
+@pytest.mark.parametrize("large", [False, True])
+async def test_a_sum_in_memory_and_one_in_a_file_make_the_same_model(
+    tmp_path: Path, retention_hours: float, large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with pair(tmp_path / "usual", rounds=2, recipe="default") as network:
+        for _ in range(3):
+            await network.answer()
+        expected, sums = network.models, [network.sum_bytes(number) for number in (1, 2, 3)]
+    if large:
+        take_all_for_large(monkeypatch)
+    async with pair(tmp_path / "other", rounds=2, recipe="default", retention_hours=retention_hours) as network:
+        for _ in range(3):
+            await network.answer()
+        assert network.models == expected
+        assert [network.sum_bytes(number) for number in (1, 2, 3)] == sums
+    verified = verify(network.aggregator.settings.data_dir, None)
+    assert verified.faults == []
+    assert [depth.sum for depth in verified.rounds] == ["recomputed" if retention_hours else "whole"] * 3
