@@ -1,6 +1,7 @@
 """An aggregator's start: alone on its folder, on addresses that are free, or not at all."""
 
 import asyncio
+import errno
 import os
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ from services.aggregator.journal import Journal, Stored, _Queued
 from services.aggregator.server import serve
 from services.aggregator.settings import Settings
 from tests.federation.hands import aggregator, pair
+from tests.federation.waiting import until
 
 
 async def test_a_second_aggregator_on_the_folder_refuses_to_start_and_the_first_goes_on(tmp_path: Path) -> None:
@@ -108,6 +110,25 @@ async def test_a_first_start_makes_the_name_of_its_folder_durable_and_those_abov
     async with aggregator(tmp_path, data_dir=data):
         assert synced >= {folder.stat().st_ino for folder in (tmp_path, data.parent)}
         assert data.stat().st_mode & 0o777 == 0o700
+
+
+async def test_it_ends_after_the_calls_that_insist_on_a_disk_which_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def fails(journal: Journal, _: list[_Queued]) -> list[Stored]:
+        tried.append(journal)
+        raise OSError(errno.EIO, "Input/output error")
+
+    async with aggregator(tmp_path) as running, running.bank() as bank:
+        await bank.join()
+        monkeypatch.setattr(Journal, "_store", fails)
+        bank.call.cancel()
+        await until(lambda: tried, "the absence of the seat is to be journalled")
+    handled = [task.get_coro() for task in asyncio.all_tasks() if "HandleExceptions" in task.get_name()]
+    assert not handled, "they see that the writer is closed"
+    assert not running.events("seat_absent")
 
 
 async def test_an_address_that_is_taken_is_named(tmp_path: Path) -> None:
