@@ -246,3 +246,23 @@ async def test_a_sum_in_memory_and_one_in_a_file_make_the_same_model(
     verified = verify(network.aggregator.settings.data_dir, None)
     assert verified.faults == []
     assert [depth.sum for depth in verified.rounds] == ["recomputed" if retention_hours else "whole"] * 3
+
+
+async def test_a_contribution_that_the_disk_did_not_give_at_once_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with pair(tmp_path / "whole") as network:
+        await network.answer()
+        expected = network.models
+    failures, real = [OSError(errno.EIO, "Input/output error")], os.pread
+
+    def fails_once(descriptor: int, length: int, offset: int) -> bytes:
+        if failures:
+            raise failures.pop()
+        return real(descriptor, length, offset)
+
+    monkeypatch.setattr(os, "pread", fails_once)
+    async with pair(tmp_path / "failing") as network:
+        await network.answer()
+        assert network.models == expected
+    assert not failures

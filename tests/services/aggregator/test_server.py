@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from fedfraud.errors import Misconfigured
+from services.aggregator import server
 from services.aggregator.journal import Journal, Stored, _Queued
 from services.aggregator.server import serve
 from services.aggregator.settings import Settings
-from tests.federation.hands import aggregator, pair
+from tests.federation.hands import DEADLINE, aggregator, pair
 from tests.federation.waiting import until
 
 
@@ -123,7 +124,9 @@ async def test_it_ends_after_the_calls_that_insist_on_a_disk_which_fails(
 
     async with aggregator(tmp_path) as running, running.bank() as bank:
         await bank.join()
+        await bank.renew()  # a call that is over before the other one
         monkeypatch.setattr(Journal, "_store", fails)
+        monkeypatch.setattr(server, "_LAST_CALLS_SECONDS", 3 * DEADLINE)  # nobody waits for so long
         bank.call.cancel()
         await until(lambda: tried, "the absence of the seat is to be journalled")
     handled = [task.get_coro() for task in asyncio.all_tasks() if "HandleExceptions" in task.get_name()]
