@@ -95,7 +95,11 @@ def _reports(folder: Path) -> str:
 
 
 def _docker(*arguments: str, env: dict[str, str] | None = None) -> str:
-    done = subprocess.run(["docker", *arguments], cwd=ROOT, env=env, capture_output=True, text=True, timeout=_DEADLINE)
+    command = ["docker", *arguments]
+    try:
+        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=_DEADLINE)
+    except FileNotFoundError as error:
+        raise SystemExit("containers are measured with Docker, there is no docker on the PATH") from error
     if done.returncode:
         raise SystemExit(f"docker {' '.join(arguments)} must succeed, it ended with {done.returncode}:\n{done.stderr}")
     return done.stdout + (done.stderr if arguments[0] == "logs" else "")  # containers log on standard error

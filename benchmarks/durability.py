@@ -188,7 +188,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=options.rounds, default=200, help="of each side")
     parser.add_argument("--starts", type=options.times, default=5, help="how often the aggregator is started again")
-    parser.add_argument("--folder", type=Path, default=Path.cwd(), help="on the disk that is measured (not a tmpfs)")
+    parser.add_argument("--folder", type=options.folder, default=".", help="on the disk that is measured (not a tmpfs)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="durability-") as name:
         folder = Path(name)

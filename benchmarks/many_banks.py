@@ -106,10 +106,11 @@ def main() -> None:
         "--banks", type=several(options.banks), default="10,50,100,200,500,1000", help="how many, with commas"
     )
     parser.add_argument("--rounds", type=options.rounds, default=5)
-    parser.add_argument("--folder", type=Path, default=Path("runs"), help="on the disk that is measured (not a tmpfs)")
+    parser.add_argument(
+        "--folder", type=options.folder, default="runs", help="on the disk that is measured (not a tmpfs)"
+    )
     add_json(parser)
     asked = parser.parse_args()
-    asked.folder.mkdir(parents=True, exist_ok=True)
     report = Report("many banks", f"a model of {MODEL_BYTES} bytes, plain, {asked.rounds} rounds")
     report.begin()
     for banks in asked.banks:

@@ -3,6 +3,7 @@
 import math
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import TypeVar
 
 from fedfraud.fixed_point import MAX_SEATS
@@ -44,6 +45,16 @@ def scale(text: str) -> float:
         found = math.nan
     if not 0 < found < math.inf:
         raise ArgumentTypeError(f"must be a positive number, got {text[:40]!r}")
+    return found
+
+
+def folder(text: str) -> Path:
+    """A type for argparse: a folder, which is made where there is none."""
+    found = Path(text)
+    try:
+        found.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArgumentTypeError(f"must be a folder that can be made, got {text[:80]!r}: {error.strerror}") from error
     return found
 
 

@@ -160,10 +160,11 @@ def main() -> None:
     parser.add_argument("--banks", type=options.banks, default=10)
     parser.add_argument("--rounds", type=options.rounds, default=5)
     parser.add_argument("--gigabyte", action="store_true", help="also 1 GB, with two banks, two rounds")
-    parser.add_argument("--folder", type=Path, default=Path("runs"), help="on the disk that is measured (not a tmpfs)")
+    parser.add_argument(
+        "--folder", type=options.folder, default="runs", help="on the disk that is measured (not a tmpfs)"
+    )
     add_json(parser)
     asked = parser.parse_args()
-    asked.folder.mkdir(parents=True, exist_ok=True)
     report = Report("transport", f"{asked.banks} banks answer with their vector unchanged, plain")
     report.begin()
     for name in asked.sizes:

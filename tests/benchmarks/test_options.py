@@ -1,10 +1,25 @@
 """What a benchmark cannot be run with is refused by name before it begins."""
 
+import errno
+import os
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from benchmarks import containers, durability, handbook, many_banks, masking, own_data, page, recipes, scoring, tutorial
+from benchmarks import (
+    containers,
+    durability,
+    handbook,
+    many_banks,
+    masking,
+    own_data,
+    page,
+    recipes,
+    scoring,
+    transport,
+    tutorial,
+)
 from benchmarks.peers import set_up
 from fedfraud.recipe import RECIPES
 
@@ -113,3 +128,20 @@ def test_a_network_of_fewer_banks_than_may_be_masked_is_not_begun(
 ) -> None:
     said = refusal(benchmark, ["--banks", "3", "--aggregation", "secure"], capsys, monkeypatch)
     assert said == "--banks must be at least 4 with secure aggregation, got 3"
+
+
+@pytest.mark.parametrize("benchmark", [durability, many_banks, transport])
+def test_a_folder_that_cannot_be_made(
+    benchmark: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    said = refusal(benchmark, [f"--folder={tmp_path}/file/below"], capsys, monkeypatch)
+    assert said.startswith("argument --folder: must be a folder that can be made, got ")
+    assert said.endswith(os.strerror(errno.ENOTDIR))
+
+
+def test_a_machine_without_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sys.argv", ["containers.py"])
+    with pytest.raises(SystemExit, match=r"^containers are measured with Docker, there is no docker on the PATH$"):
+        containers.main()
