@@ -232,6 +232,10 @@ def main() -> None:
     hold(report, rows)
     compare(report, rows)
     report.end(asked.json)
+    if unfinished := [name for name, row in rows.items() if name not in FRAMEWORKS and "note" in row]:
+        raise SystemExit(
+            f"every run but a framework's must finish, {', '.join(unfinished)} did not: the table says why"
+        )
 
 
 def in_turn(names: Sequence[str], runs: int) -> list[str]:

@@ -156,3 +156,12 @@ def test_a_command_that_takes_too_long_is_ended(tmp_path: Path) -> None:
 def test_a_row_of_a_run_that_failed_says_why() -> None:
     usage = Usage(1, 2.0, 1.0, 100.0, "Traceback\nValueError: no\n")
     assert tutorial.failed("bare loop", usage)["note"] == "ended with status 1: ValueError: no"
+
+
+def test_a_run_of_ours_that_does_not_finish_fails_the_benchmark(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["tutorial.py", "--banks=3", "--only=secure", "--runs=1"])
+    with pytest.raises(SystemExit, match=r"^every run but a framework's must finish, secure did not: "):
+        tutorial.main()
+    assert "secure aggregation must have at least 4 expected banks, got 3" in capsys.readouterr().out
