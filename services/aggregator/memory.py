@@ -5,7 +5,8 @@ import sys
 from contextlib import suppress
 
 MEMORY_BYTES = 1 << 20
-"""What a contribution may have at most to wait in memory until it is whole; a longer one waits in a file."""
+"""What a contribution may have at most to wait in memory until it is whole, and a sum or a model to be small; what is
+larger waits in a file and is read from there a piece at a time."""
 _M_ARENA_MAX, _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -8, -1, -3
 _ARENAS, _KEPT_BYTES, _OWN_BYTES = 2, 6 << 20, 2 << 20
 """Arenas; what each keeps of what was freed; what is so large that it comes from the system and goes back alone."""

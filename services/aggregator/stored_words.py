@@ -1,4 +1,7 @@
-"""Words in files, a block at a time: what is in memory grows neither with the model nor with the number of banks."""
+"""Words in files, a block at a time: what is in memory grows neither with the model nor with the number of banks.
+
+Few words may be in memory instead, and are read in the same way.
+"""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
