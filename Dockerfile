@@ -68,7 +68,7 @@ USER 10001:10001
 CMD ["python", "-m", "services.reporter", "serve"]
 
 FROM base AS bank_client
-ENV OMP_NUM_THREADS=1
+ENV OMP_NUM_THREADS=1 ARROW_DEFAULT_MEMORY_POOL=system
 RUN install -d -o 10001 -g 10001 /data /holdout /join
 COPY --from=bank-dependencies /opt/venv /opt/venv
 COPY --from=code /app/fedfraud fedfraud

@@ -63,12 +63,13 @@ def main() -> int:
         sys.stderr.write(f"fedfraud: {error}\n")
         return 2
     console = Console(arguments.banks, arguments.rounds)
-    network = LocalNetwork(run_dir, settings)
+    network = LocalNetwork(run_dir, settings, forks=True)
     console.say(
         f"{arguments.banks} banks, {arguments.rounds} rounds, recipe {arguments.recipe}, "
         f"population {arguments.population}, seed {arguments.seed}; run folder {run_dir}"
     )
     try:
+        _begin(arguments, network, console)
         return asyncio.run(_run(arguments, network, console))
     except FedfraudError as error:
         sys.stderr.write(f"fedfraud: {error}\n")
@@ -102,16 +103,20 @@ async def _run(arguments: argparse.Namespace, network: LocalNetwork, console: Co
     return 0 if report and run.run.outcome == "finished" else 1
 
 
-def _start(arguments: argparse.Namespace, network: LocalNetwork, console: Console) -> None:
-    console.say("starting the aggregator")
-    hosts = _hosts(arguments)
-    network.write_population(0 if hosts else arguments.banks)
+def _begin(arguments: argparse.Namespace, network: LocalNetwork, console: Console) -> None:
+    """Forks what needs no torch, while this is one thread."""
+    console.say("starting the aggregator and the reporter")
+    network.write_population(0 if _hosts(arguments) else arguments.banks)
     network.announce_central()
-    network.start_aggregator()
-    console.say(f"the aggregator serves at {network.address}; starting the reporter and {arguments.banks} banks")
-    console.part("joining")
+    network.begin_aggregator()
     network.start_reporter(arguments.reports_dir, arguments.page_port)
-    if hosts:
+
+
+def _start(arguments: argparse.Namespace, network: LocalNetwork, console: Console) -> None:
+    network.await_aggregator()
+    console.say(f"the aggregator serves at {network.address}; starting {arguments.banks} banks")
+    console.part("joining")
+    if hosts := _hosts(arguments):
         network.start_hosted_banks(arguments.banks, hosts)
     else:
         for number in range(1, arguments.banks + 1):

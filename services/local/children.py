@@ -20,7 +20,7 @@ from services.aggregator.settings import Settings as AggregatorSettings
 from services.bank_client.settings import Settings as BankSettings
 from services.reporter.settings import Settings as ReporterSettings
 
-_TURN_SECONDS, _HOSTS_TURN_SECONDS = 10.0, 120.0
+_TURN_SECONDS, _HOSTS_TURN_SECONDS, _HOLDOUT_SECONDS = 10.0, 120.0, 45.0
 HOLDOUT = "holdout.npz"
 """The aggregator's, in the folder of the population."""
 
@@ -83,8 +83,12 @@ def write_central(purpose: Purpose, path: Path) -> None:
     central.write_central(purpose, path)
 
 
-def aggregate(settings: AggregatorSettings, ready: "Connection[tuple[int, int], Any]") -> None:
-    """The aggregator; `ready` gets its two ports."""
+def aggregate(
+    settings: AggregatorSettings, holdout: "Connection[Any, None] | None", ready: "Connection[tuple[int, int], Any]"
+) -> None:
+    """The aggregator, once who writes the hold-out has said so or has ended; `ready` gets its two ports."""
+    if holdout is not None:
+        wait([holdout], _HOLDOUT_SECONDS)
     _until_terminated(lambda stop: server.serve(settings, stop, lambda *ports: ready.send(ports)))
 
 
@@ -119,8 +123,12 @@ def host_banks(banks: tuple[BankSettings, ...], training_threads: int, turn: Eve
     _until_terminated(lambda stop: host.serve(banks, training_threads, stop, done.set))
 
 
-def report(settings: ReporterSettings, ready: "Connection[int, Any]") -> None:
-    """The reporter; `ready` gets the page's port."""
+def report(
+    settings: ReporterSettings, addresses: "Connection[Any, tuple[str, str]]", ready: "Connection[int, Any]"
+) -> None:
+    """The reporter, once it is told where the aggregator and its enrolment are; `ready` gets the page's port."""
     from services.reporter.__main__ import serve
 
-    _until_terminated(lambda stop: serve(settings, stop, ready.send))
+    aggregator, enrolment = addresses.recv()
+    told = settings.model_copy(update={"aggregator": aggregator, "enrolment": enrolment})
+    _until_terminated(lambda stop: serve(told, stop, ready.send))

@@ -11,19 +11,36 @@ import sys
 from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
 
+ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+"""A dozen processes share the cores: numpy's multiplications on a thread for each core wait for one another by
+spinning, a third of a run's CPU. Their tables are small: Arrow's own allocator has 2 MB cleared for each."""
+_FIRST, _LAST = "services.local.quiet", "services.local.preload"
+_LIGHT = ("services.aggregator.server", "services.reporter.__main__")
+"""What processes without torch import."""
+
 
 def context() -> BaseContext:
     """Processes forked from a server that has imported everything on Linux; fresh ones elsewhere: slower, same bits."""
     if not sys.platform.startswith("linux"):
         return multiprocessing.get_context("spawn")
     forking = multiprocessing.get_context("forkserver")
-    forking.set_forkserver_preload(["services.local.quiet", "services.local.preload"])
+    forking.set_forkserver_preload([_FIRST, *_LIGHT, _LAST])
     return forking
 
 
+def light_context() -> BaseContext:
+    """Processes forked from the caller on Linux, which has one thread and has begun nothing of gRPC's."""
+    return multiprocessing.get_context("fork") if sys.platform.startswith("linux") else context()
+
+
 def begin() -> None:
-    """Starts the server, which imports while the caller goes on; nothing where there is none."""
-    if context().get_start_method() == "forkserver":
+    """Starts a server of what needs torch, which imports while the caller goes on and forks the others; nothing where
+    there is none."""
+    forking = context()
+    if forking.get_start_method() == "forkserver":
+        forking.set_forkserver_preload([_FIRST, _LAST])
+        for name, value in ENVIRONMENT.items():
+            os.putenv(name, value)
         forkserver.ensure_running()
 
 

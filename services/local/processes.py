@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -33,7 +34,9 @@ LOG = "log"
 class LocalNetwork:
     """An aggregator, banks and a reporter as processes of this machine, all in one run folder."""
 
-    def __init__(self, run_dir: Path, aggregator: AggregatorSettings) -> None:
+    def __init__(self, run_dir: Path, aggregator: AggregatorSettings, *, forks: bool = False) -> None:
+        """`forks`: what needs no torch is forked from this process on Linux, and is ready when the fork server is. For
+        a process of one thread that has begun nothing of gRPC's, and starts each of these once."""
         self.run_dir = run_dir.resolve()
         self.processes: dict[str, BaseProcess] = {}
         self.address = self.enrolment_address = ""
@@ -41,6 +44,10 @@ class LocalNetwork:
             update={"data_dir": self.run_dir / "aggregator", "join_dir": self.run_dir / "join"}
         )
         self._context = fork_server.context()
+        self._light = fork_server.light_context() if forks else self._context
+        self._holdout: Connection[Any, None] | None = None
+        self._ports: Connection[Any, tuple[int, int]] | None = None
+        self._addresses: Connection[tuple[str, str], Any] | None = None
         self._page: Connection[Any, int] | None = None
         self._page_url = ""
         self._central: tuple[Purpose, Path] | None = None
@@ -70,19 +77,15 @@ class LocalNetwork:
         return self._settings.expected_banks - self._settings.effective_quorum
 
     def write_population(self, shards: int = 0) -> None:
-        """Where a population has a public hold-out: writes that for the aggregator, by a process of the bank's side
-        that goes on with so many shards. Banks that come later, and those of hosts, draw their own."""
+        """Where a population has a public hold-out: a process of the bank's side writes that, which the aggregator
+        waits for, then so many shards. Banks that come later, and those of hosts, draw their own."""
         settings, folder = self._settings, self.run_dir / "population"
         if settings.population not in HAVE_HOLDOUT:
             return
-        (ours, theirs), written = self._context.Pipe(duplex=False), self._context.Event()
+        (self._holdout, theirs), written = self._context.Pipe(duplex=False), self._context.Event()
         order = (settings.population, settings.seed, shards, folder, theirs, written)
-        writing = self._start("population", children.write_population, *order)
+        self._start("population", children.write_population, *order, context=self._light)
         theirs.close()
-        with ours:
-            wait([ours, writing.sentinel], _START_SECONDS)
-            if not (folder / children.HOLDOUT).exists():
-                raise Misconfigured(f"the hold-out must be written, see {self.log_file('population')}")
         self._shards = folder, written
         self._settings = settings.model_copy(update={"holdout_file": folder / children.HOLDOUT})
 
@@ -115,22 +118,36 @@ class LocalNetwork:
 
     def start_aggregator(self) -> None:
         """Starts it and waits until it serves; a restart listens where it listened before."""
-        ours, theirs = self._context.Pipe(duplex=False)
+        self.begin_aggregator()
+        self.await_aggregator()
+
+    def begin_aggregator(self) -> None:
+        """Starts it."""
+        self._ports, theirs = self._context.Pipe(duplex=False)
         listen = {
             "listen": self.address or f"{LOOPBACK}:0",
             "enrolment_listen": self.enrolment_address or f"{LOOPBACK}:0",
         }
-        process = self._start("aggregator", children.aggregate, self._settings.model_copy(update=listen), theirs)
+        order = (self._settings.model_copy(update=listen), self._holdout, theirs)
+        self._start("aggregator", children.aggregate, *order, context=self._light)
         theirs.close()
-        with ours:
+
+    def await_aggregator(self) -> None:
+        """Waits until it serves, and tells a reporter that was begun."""
+        assert self._ports is not None  # noqa: S101  # for the type checker: it was begun
+        with self._ports as ours:
             try:
-                wait([ours, process.sentinel], _START_SECONDS)
+                wait([ours, self.processes["aggregator"].sentinel], _START_SECONDS)
                 port, enrolment_port = ours.recv() if ours.poll() else (0, 0)
             except EOFError:  # it ended before it could say
                 port, enrolment_port = 0, 0
         if not port:
+            holdout = self._settings.holdout_file
+            if holdout is not None and not holdout.exists():
+                raise Misconfigured(f"the hold-out must be written, see {self.log_file('population')}")
             raise Misconfigured(f"the aggregator must start, see {self.log_file('aggregator')}")
         self.address, self.enrolment_address = f"{LOOPBACK}:{port}", f"{LOOPBACK}:{enrolment_port}"
+        self._tell_reporter()
 
     def start_bank(self, number: int, **settings: object) -> None:
         """Starts a simulated bank in the folder bank-NN; banks enrol in the order in which they are started."""
@@ -168,20 +185,28 @@ class LocalNetwork:
 
     def start_reporter(self, reports_dir: Path, page_port: int = 0) -> None:
         """Starts the reporter, which writes to `reports_dir` and serves the page on loopback: on this port, or on any
-        free one if it is 0 or taken. `page_url` says where."""
+        free one if it is 0 or taken; once there is an aggregator. `page_url` says where."""
         self._page, theirs = self._context.Pipe(duplex=False)
+        told, self._addresses = self._context.Pipe(duplex=False)
         self._page_url = ""
         settings = ReporterSettings(
-            aggregator=self.address,
-            enrolment=self.enrolment_address,
             join_dir=self.join_dir / "reporter",
             reports_dir=reports_dir.resolve(),
             health_socket=None,
             page_listen=f"{LOOPBACK}:{page_port if _is_free(page_port) else 0}",
             page_hosts="localhost,127.0.0.1,[::1]",
         )
-        self._start("reporter", children.report, settings, theirs)
-        theirs.close()
+        self._start("reporter", children.report, settings, told, theirs, context=self._light)
+        for end in (told, theirs):
+            end.close()
+        self._tell_reporter()
+
+    def _tell_reporter(self) -> None:
+        """Where the aggregator is, once both are there; one that has ended is seen by who watches."""
+        if self._addresses is not None and self.address:
+            with self._addresses as addresses, contextlib.suppress(BrokenPipeError):
+                addresses.send((self.address, self.enrolment_address))
+            self._addresses = None
 
     def page_url(self, seconds: float = _START_SECONDS) -> str:
         """Where the page is, once the reporter serves it; empty if it does not within so many seconds."""
@@ -210,15 +235,16 @@ class LocalNetwork:
                 process.kill()
                 process.join()
 
-    def _start(self, name: str, target: Callable[..., None], *arguments: object) -> BaseProcess:
+    def _start(
+        self, name: str, target: Callable[..., None], *arguments: object, context: BaseContext | None = None
+    ) -> None:
         self.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self.run_dir / name).mkdir(exist_ok=True)
-        process: BaseProcess = self._context.Process(  # type: ignore[attr-defined]  # every context has it
+        process: BaseProcess = (context or self._context).Process(  # type: ignore[attr-defined]  # every context has it
             target=children.child, args=(self.log_file(name), target, *arguments), name=name
         )
         process.start()
         self.processes[name] = process
-        return process
 
 
 def _is_free(port: int) -> bool:

@@ -45,6 +45,12 @@ def group(number: int) -> list[str]:
     return [row[-1] for row in rows if row[0] == str(number) and not row[1].startswith("Z")]
 
 
+def children(number: int) -> list[str]:
+    """The living processes that a process started itself."""
+    listed = subprocess.run(["ps", "--ppid", str(number), "-o", "args="], capture_output=True, text=True, check=False)
+    return listed.stdout.splitlines()
+
+
 def fork_servers(number: int) -> list[str]:
     """The living fork servers of a process group."""
     return [words for words in group(number) if "multiprocessing.forkserver" in words]
@@ -86,6 +92,20 @@ def test_sigint_ends_a_local_network_and_leaves_no_process(tmp_path: Path, after
         wait_for(lambda: not group(process.pid), "nothing is left running", 5.0)
     assert "Traceback" not in log.read_text()
     assert (tmp_path / "run" / "aggregator" / "journal.sqlite3").exists()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="nothing is forked elsewhere")
+def test_what_needs_no_torch_is_forked_from_the_launcher_and_ends_with_it(tmp_path: Path) -> None:
+    log, run = tmp_path / "log", tmp_path / "run"
+    words = ("services", "--aggregation", "plain", "--banks", "2", "--rounds", "10000", "--run-dir", str(run))
+    with command(*words, "--reports-dir", str(tmp_path / "reports"), log=log) as process:
+        wait_for(lambda: "joined" in log.read_text(), "a bank joins", 60.0)
+        forked = [words for words in children(process.pid) if "multiprocessing" not in words]
+        assert len(forked) >= 2  # the aggregator and the reporter, and the population while it writes
+        assert len(group(process.pid)) > len(forked) + 2
+        assert "the page is at" in log.read_text()
+        process.kill()
+        wait_for(lambda: not group(process.pid), "nothing is left running", 15.0)
 
 
 def test_a_local_network_whose_parent_is_killed_ends_by_itself(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fedfraud.errors import Misconfigured
 from services.aggregator.settings import Settings
 from services.local.processes import LocalNetwork
 from tests.federation.waiting import wait_for
@@ -43,3 +44,15 @@ def test_banks_take_the_shards_that_one_process_wrote(tmp_path: Path) -> None:
         taken = tmp_path / f"bank-0{number}" / "dataset.parquet"
         assert taken.samefile(tmp_path / "population" / f"slot-0{number}" / "dataset.parquet")
     assert (tmp_path / "bank-03" / "dataset.parquet").stat().st_nlink == 1
+
+
+def test_an_aggregator_whose_holdout_does_not_come_is_not_waited_for(tmp_path: Path) -> None:
+    no_seed = Settings(hostnames="127.0.0.1", autostart=False).model_copy(update={"seed": 2**32})
+    present = LocalNetwork(tmp_path, no_seed)
+    try:
+        present.write_population()
+        with pytest.raises(Misconfigured, match=r"the hold-out must be written, see .*population/log"):
+            present.start_aggregator()
+    finally:
+        present.stop()
+    assert "seed must be 0 to" in present.log_file("population").read_text()
