@@ -1,9 +1,8 @@
 """Trains the recipe on all simulated rows in one place and scores it where the federated model is scored.
 
-No bank runs it and no run waits for it to begin: it is a process beside the network, at the lowest priority.
+No bank runs it and no run waits for it to begin: it is a process beside the network.
 """
 
-import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,7 +41,6 @@ def write_central(purpose: Purpose, path: Path) -> None:
     if known is not None and known.purpose == purpose and known.scores is not None:
         _log.info("central is known", path=path)
         return
-    os.nice(10)  # whoever takes part in the run goes first
     found = examples(purpose)
     rows = found.training
     epochs = purpose.rounds * recipe.local_epochs

@@ -38,7 +38,7 @@ _POLL_SECONDS = 0.05
 _REPORT_SECONDS = 15.0
 _OWN_PROCESSES = 20
 _CENTRAL_SECONDS = 30.0
-"""What a run waits for central at its end; it has begun when the last training round was committed."""
+"""What a run waits for central at its end; it has begun before the last training round was committed."""
 _STAGE_SECONDS = 0.2
 """For each bank, of a masked stage: all of them answer it on one machine."""
 
@@ -157,15 +157,15 @@ async def _follow_journal(network: LocalNetwork, console: Console, rounds: int) 
                     for entry in message.entries:
                         sequence = entry.sequence
                         console.show(entry)
-                        if _trained(entry, rounds):
+                        if _last_is_next(entry, rounds):
                             await asyncio.to_thread(network.start_central)
                         if ended := facts.apply(entry):
                             return ended
 
 
-def _trained(entry: history_pb2.Entry, rounds: int) -> bool:
-    """Whether the last training round is committed: from there on the machine has time for central."""
-    return entry.WhichOneof("event") == "round_committed" and entry.round_committed.step == rounds
+def _last_is_next(entry: history_pb2.Entry, rounds: int) -> bool:
+    """Whether all training rounds but the last are committed: central has drawn its rows when the machine has time."""
+    return entry.WhichOneof("event") == "round_committed" and entry.round_committed.step >= rounds - 1
 
 
 async def _watch_processes(network: LocalNetwork, console: Console) -> NoReturn:

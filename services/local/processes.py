@@ -107,7 +107,7 @@ class LocalNetwork:
         self._central = purpose, path
 
     def start_central(self) -> None:
-        """Begins to train what was announced; at once, or when the rounds no longer need the machine."""
+        """Begins to train what was announced, if it has not begun."""
         if self._central and "central" not in self.processes:
             self._start("central", children.write_central, *self._central)
 
