@@ -4,13 +4,14 @@ what a bank computes grows with its rows.
     .venv/bin/python benchmarks/training.py
     .venv/bin/python benchmarks/training.py --rows 1000000 --growth 10000,100000,1000000,3000000
 
-The rows are drawn in memory, one in a hundred a fraud. The two loops take turns, window by window of 200,000 rows, on
-one core each; both draw the order of an epoch's rows, and the DataLoader's has torch's own Adam and autograd. The
+The rows are drawn in memory, one in a hundred a fraud. The two loops take turns, window by window of 200,000 rows, each
+with one thread of torch's; a bank draws the next rows and dropout in another thread. Both draw the order of an epoch's
+rows, and the DataLoader's has torch's own Adam and autograd. The
 medians of the windows are printed, and the median of their ratios. benchmarks/own_data.py measures the same on ten
 million rows from a file, with reading and memory.
 
 For each number of `--growth`: the seconds in which a bank sums these rows for the scaler and standardises them, once a
-run; trains on them, all local epochs, once a round; and scores as many with the model. Seconds are of one core, the
+run; trains on them, all local epochs, once a round; and scores as many with the model. Seconds are the CPU's, the
 median of three turns. A line is fitted to each, and `order` is the slope of the logarithms: 1 is proportional.
 """
 

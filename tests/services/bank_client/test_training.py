@@ -1,7 +1,10 @@
 """A bank's training: the same bits for the same seed, torch's own Adam, and a stop between two batches."""
 
 import hashlib
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,8 +61,8 @@ def test_several_banks_in_one_process_do_not_disturb_each_other() -> None:
 def test_dropout_of_a_wide_model_is_drawn_for_no_more_rows_than_memory_is_for() -> None:
     wide, recipe = replace(MANIFEST, hidden_sizes=(3_000, 2)), Recipe("r", 0.01, 128, dropout=0.1)
     trainer = Trainer(wide, recipe, STATE, rows(8_192))
-    batches = trainer._batches(torch.arange(8_192), torch.Generator().manual_seed(1))
-    assert max(divisors[0].untyped_storage().nbytes() for _, _, divisors in batches) <= 4 << 20
+    groups = trainer._groups(1, torch.Generator().manual_seed(1))
+    assert max(group[0][2][0].untyped_storage().nbytes() for group in groups) <= 4 << 20
 
 
 def test_training_reads_its_start_and_returns_something_new() -> None:
@@ -117,11 +120,19 @@ def test_one_full_batch_is_one_step_of_torchs_own_adam() -> None:
 
 @pytest.mark.parametrize("recipe", [PLAIN, DEFAULT], ids=lambda recipe: recipe.name)
 def test_how_many_rows_are_gathered_at_once_changes_no_bit(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer, start = Trainer(MANIFEST, recipe, STATE, rows(3000)), initial_vector(MANIFEST, 7)
-    whole = trainer.train(start, SEED)
-    for gathered in (1, 1000, 2048):
+    drawn_ahead = []
+
+    def ahead(groups: Iterator[Any]) -> Iterator[Any]:
+        drawn_ahead.append(groups)
+        return originally(groups)
+
+    originally, start, found = training._ahead, initial_vector(MANIFEST, 7), set()
+    monkeypatch.setattr(training, "_ahead", ahead)
+    for gathered in (8_192, 1, 1000, 2048):
         monkeypatch.setattr(training, "_GATHERED_ROWS", gathered)
-        assert trainer.train(start, SEED).tobytes() == whole.tobytes()
+        found.add(Trainer(MANIFEST, recipe, STATE, rows(3000)).train(start, SEED, epochs=3).tobytes())
+    assert len(found) == 1
+    assert len(drawn_ahead) == 3  # all but those that are one group
 
 
 def test_with_logit_adjustment_a_model_learns_no_prior() -> None:
@@ -152,6 +163,7 @@ def test_training_stops_between_two_batches_when_it_is_cancelled() -> None:
     with pytest.raises(Cancelled):
         trainer.train(initial_vector(MANIFEST, 7), SEED, lambda: next(answers))
     assert next(answers, None) is None
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("draws")]
     # What the cancelled call left behind changes nothing.
     fresh = Trainer(MANIFEST, PLAIN, STATE, rows(10_000))
     start = initial_vector(MANIFEST, 7)
