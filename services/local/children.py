@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -63,17 +63,39 @@ def _until_terminated(service: Callable[[asyncio.Event], Coroutine[Any, Any, int
 
 
 def write_population(
-    population: str, seed: int, slots: int, folder: Path, holdout: "Connection[None, Any]", done: Event
+    population: str,
+    seed: int,
+    folder: Path,
+    holdout: "Connection[None, Any]",
+    written: Event,
+    addresses: "Connection[Any, tuple[str, str]]",
+    banks: Sequence[tuple[BankSettings, Event]],
 ) -> None:
-    """The public hold-out, for the aggregator, to folder/holdout.npz; then the shards of the slots 1 to `slots`."""
+    """The public hold-out, for the aggregator, to folder/holdout.npz; then the shards of these banks; then, once it is
+    told where the aggregator and its enrolment are, their seats in order, an event each. A bank that gets none of it
+    does it for itself."""
     from services.bank_client import write_shard
 
     try:
         write_shard.write_holdout(population, seed, folder / HOLDOUT)
         holdout.send(None)
-        write_shard.write_shards(population, seed, slots, folder)
+        write_shard.write_shards(population, seed, len(banks), folder)
+        written.set()
+        if banks:
+            aggregator, enrolment = addresses.recv()
+            told = {"aggregator": aggregator, "enrolment": enrolment}
+            asyncio.run(_take_seats([(settings.model_copy(update=told), taken) for settings, taken in banks]))
     finally:
-        done.set()
+        for event in (written, *(taken for _, taken in banks)):
+            event.set()
+
+
+async def _take_seats(banks: Sequence[tuple[BankSettings, Event]]) -> None:
+    from services.bank_client.enrol import ensure_enrolled
+
+    for settings, taken in banks:
+        await ensure_enrolled(settings)
+        taken.set()
 
 
 def write_central(purpose: Purpose, path: Path) -> None:

@@ -47,12 +47,13 @@ class LocalNetwork:
         self._light = fork_server.light_context() if forks else self._context
         self._holdout: Connection[Any, None] | None = None
         self._ports: Connection[Any, tuple[int, int]] | None = None
-        self._addresses: Connection[tuple[str, str], Any] | None = None
+        self._untold: list[Connection[tuple[str, str], Any]] = []
         self._page: Connection[Any, int] | None = None
         self._page_url = ""
         self._central: tuple[Purpose, Path] | None = None
         self._hosts = 0
         self._shards: tuple[Path, Event] | None = None
+        self._seats: dict[int, Event] = {}
         self._turns: list[Event] = []  # all are kept: a process that has yet to start needs its own
 
     @property
@@ -76,16 +77,22 @@ class LocalNetwork:
         """How many banks may be missing while there is still a quorum."""
         return self._settings.expected_banks - self._settings.effective_quorum
 
-    def write_population(self, shards: int = 0) -> None:
+    def write_population(self, banks: int = 0) -> None:
         """Where a population has a public hold-out: a process of the bank's side writes that, which the aggregator
-        waits for, then so many shards. Banks that come later, and those of hosts, draw their own."""
+        waits for; then it takes a shard and a seat for each of so many banks, that need not do it when they start.
+        Banks that come later, and those of hosts, do."""
         settings, folder = self._settings, self.run_dir / "population"
         if settings.population not in HAVE_HOLDOUT:
             return
-        (self._holdout, theirs), written = self._context.Pipe(duplex=False), self._context.Event()
-        order = (settings.population, settings.seed, shards, folder, theirs, written)
+        self._holdout, theirs = self._context.Pipe(duplex=False)
+        told, written = self._listener(), self._context.Event()
+        self._seats = {number: self._context.Event() for number in range(1, banks + 1)}
+        self._turns = list(self._seats.values())
+        made = [(self._bank_settings(number, {}), taken) for number, taken in self._seats.items()]
+        order = (settings.population, settings.seed, folder, theirs, written, told, made)
         self._start("population", children.write_population, *order, context=self._light)
-        theirs.close()
+        for end in (theirs, told):
+            end.close()
         self._shards = folder, written
         self._settings = settings.model_copy(update={"holdout_file": folder / children.HOLDOUT})
 
@@ -133,7 +140,7 @@ class LocalNetwork:
         theirs.close()
 
     def await_aggregator(self) -> None:
-        """Waits until it serves, and tells a reporter that was begun."""
+        """Waits until it serves, and tells those who wait for it."""
         assert self._ports is not None  # noqa: S101  # for the type checker: it was begun
         with self._ports as ours:
             try:
@@ -147,12 +154,25 @@ class LocalNetwork:
                 raise Misconfigured(f"the hold-out must be written, see {self.log_file('population')}")
             raise Misconfigured(f"the aggregator must start, see {self.log_file('aggregator')}")
         self.address, self.enrolment_address = f"{LOOPBACK}:{port}", f"{LOOPBACK}:{enrolment_port}"
-        self._tell_reporter()
+        self._tell()
+
+    def _listener(self) -> "Connection[Any, tuple[str, str]]":
+        """Where a process hears the aggregator's address and its enrolment's, once it serves."""
+        told, ours = self._context.Pipe(duplex=False)
+        self._untold.append(ours)
+        return told
+
+    def _tell(self) -> None:
+        """One that has ended is seen by who watches."""
+        while self._untold and self.address:
+            with self._untold.pop() as listening, contextlib.suppress(BrokenPipeError):
+                listening.send((self.address, self.enrolment_address))
 
     def start_bank(self, number: int, **settings: object) -> None:
         """Starts a simulated bank in the folder bank-NN; banks enrol in the order in which they are started."""
         own = self._bank_settings(number, settings)
-        self._start(seat_name(number), children.bank, own, *self._next_turn(), self._shards)
+        before, done = self._next_turn()
+        self._start(seat_name(number), children.bank, own, self._seats.get(number, before), done, self._shards)
 
     def start_host(self, numbers: range, training_threads: int = 1, **settings: object) -> None:
         """Starts these simulated banks in one process, each in its own folder bank-NN; they enrol in order."""
@@ -187,7 +207,7 @@ class LocalNetwork:
         """Starts the reporter, which writes to `reports_dir` and serves the page on loopback: on this port, or on any
         free one if it is 0 or taken; once there is an aggregator. `page_url` says where."""
         self._page, theirs = self._context.Pipe(duplex=False)
-        told, self._addresses = self._context.Pipe(duplex=False)
+        told = self._listener()
         self._page_url = ""
         settings = ReporterSettings(
             join_dir=self.join_dir / "reporter",
@@ -199,14 +219,7 @@ class LocalNetwork:
         self._start("reporter", children.report, settings, told, theirs, context=self._light)
         for end in (told, theirs):
             end.close()
-        self._tell_reporter()
-
-    def _tell_reporter(self) -> None:
-        """Where the aggregator is, once both are there; one that has ended is seen by who watches."""
-        if self._addresses is not None and self.address:
-            with self._addresses as addresses, contextlib.suppress(BrokenPipeError):
-                addresses.send((self.address, self.enrolment_address))
-            self._addresses = None
+        self._tell()
 
     def page_url(self, seconds: float = _START_SECONDS) -> str:
         """Where the page is, once the reporter serves it; empty if it does not within so many seconds."""

@@ -27,12 +27,15 @@ def test_processes_log_in_the_form_and_from_the_level_that_their_settings_say(
     assert present.log_file("aggregator").read_text() == ""  # it started, and had nothing to warn of
 
 
-def test_banks_take_the_shards_that_one_process_wrote(tmp_path: Path) -> None:
+def test_banks_take_the_shards_and_the_seats_that_one_process_took_for_them(tmp_path: Path) -> None:
     present = LocalNetwork(tmp_path, Settings(hostnames="127.0.0.1", autostart=False))
     try:
         present.write_population(2)
         present.start_aggregator()
-        for number in (1, 2, 3):  # the third draws its own
+        pairs = [tmp_path / f"bank-0{number}" / "identity.pem" for number in (1, 2)]
+        wait_for(lambda: all(pair.exists() for pair in pairs), "two banks without a process have seats", 60.0)
+        before = [pair.read_bytes() for pair in pairs]
+        for number in (3, 2, 1):  # the third draws its own
             present.start_bank(number)
         logs = [present.log_file(f"bank-0{number}") for number in (1, 2, 3)]
         wait_for(
@@ -40,6 +43,12 @@ def test_banks_take_the_shards_that_one_process_wrote(tmp_path: Path) -> None:
         )
     finally:
         present.stop()
+    assert [pair.read_bytes() for pair in pairs] == before
+    assert [json.loads((tmp_path / f"bank-0{n}" / "enrolment.json").read_text())["slot"] for n in (1, 2, 3)] == [
+        1,
+        2,
+        3,
+    ]
     for number in (1, 2):
         taken = tmp_path / f"bank-0{number}" / "dataset.parquet"
         assert taken.samefile(tmp_path / "population" / f"slot-0{number}" / "dataset.parquet")
@@ -56,3 +65,18 @@ def test_an_aggregator_whose_holdout_does_not_come_is_not_waited_for(tmp_path: P
     finally:
         present.stop()
     assert "seed must be 0 to" in present.log_file("population").read_text()
+
+
+def test_banks_whose_seats_and_shards_do_not_come_see_to_it_themselves(tmp_path: Path) -> None:
+    present = LocalNetwork(tmp_path, Settings(hostnames="127.0.0.1", autostart=False))
+    try:
+        present.write_population(2)
+        wait_for((tmp_path / "population" / "holdout.npz").exists, "the hold-out is written", 60.0)
+        present.processes["population"].kill()
+        present.start_aggregator()
+        present.start_bank(1)
+        log = present.log_file("bank-01")
+        wait_for(lambda: log.exists() and "joined" in log.read_text(), "the bank joins", 60.0)
+    finally:
+        present.stop()
+    assert (tmp_path / "bank-01" / "dataset.parquet").exists()
