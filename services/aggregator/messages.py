@@ -30,7 +30,7 @@ from services.aggregator.rounds import Plan, Round
 
 _SHORT_VECTOR_BYTES = 1 << 15
 """A model's vector of so many bytes at most goes with the instruction: to ask for it costs more than to send it."""
-_PIECES_BYTES, _LEAST_PIECE_BYTES = 16 << 20, 1 << 16
+_PIECES_BYTES, _LEAST_PIECE_BYTES = 12 << 20, 1 << 16
 """Of a round's contributions, what all banks may have on its way in one message each; and the least of one bank's."""
 
 

@@ -16,9 +16,9 @@ RUN = Progress("run", 7, recipe_named("default"), Manifest("tutorial", TUTORIAL)
 
 
 @pytest.mark.parametrize(
-    ("banks", "piece"), [(1, CHUNK_BYTES), (16, CHUNK_BYTES), (32, CHUNK_BYTES // 2), (256, 2**16), (5_000, 2**16)]
+    ("banks", "piece"), [(1, CHUNK_BYTES), (12, CHUNK_BYTES), (24, CHUNK_BYTES // 2), (192, 2**16), (5_000, 2**16)]
 )
-def test_a_message_of_each_bank_together_takes_16_mib_or_64_kib_each(banks: int, piece: int) -> None:
+def test_a_message_of_each_bank_together_takes_12_mib_or_64_kib_each(banks: int, piece: int) -> None:
     cohort = frozenset(f"bank-{number:04}" for number in range(banks))
     plan = Plan(RoundKey("run", 1, 1), 1, (Segment.TRAIN,), cohort, 3, b"", 5)
     assert messages.instruction(RUN, plan, None, None).piece_bytes == piece
