@@ -105,14 +105,7 @@ class Masker:
 
     def advertise(self) -> Advertisement:
         """The attempt's public keys, and the hash that holds the bank to its seed."""
-        seat, own_seed = self.state.seat, self._secret("own seed")
-        advertisement = Advertisement(
-            seat,
-            public_key(self._share_key),
-            public_key(self._mask_key),
-            digest("seed", self._transcript, seat, own_seed),
-        )
-        return signed(advertisement, self._key, self._transcript)
+        return self._advertisement
 
     def share(self, advertisements: Sequence[Advertisement]) -> Shares:
         """Sealed shares of the bank's secrets for the holders that it chooses, once it has checked who takes part."""
@@ -170,7 +163,8 @@ class Masker:
         if self.advertise() not in advertisements:
             raise Invalid("advertisements must have the bank's own as it made it, got another")
         for advertisement in advertisements:
-            check_signed(advertisement, self.state.roster, self._transcript)
+            if advertisement.seat != self.state.seat:  # its own it has just made
+                check_signed(advertisement, self.state.roster, self._transcript)
         keys = {key for advertisement in advertisements for key in (advertisement.share_key, advertisement.mask_key)}
         if len(keys) != 2 * len(seats):
             raise Invalid(f"advertised keys must all differ, got {len(keys)} different ones of {len(seats)} seats")
@@ -224,6 +218,17 @@ class Masker:
             raise TooFew(f"{threshold} of the bank's holders must have {what}, got {count}")
 
     # What the bank computes.
+
+    @cached_property
+    def _advertisement(self) -> Advertisement:
+        seat, own_seed = self.state.seat, self._secret("own seed")
+        advertisement = Advertisement(
+            seat,
+            public_key(self._share_key),
+            public_key(self._mask_key),
+            digest("seed", self._transcript, seat, own_seed),
+        )
+        return signed(advertisement, self._key, self._transcript)
 
     @cached_property
     def _holders(self) -> list[str]:

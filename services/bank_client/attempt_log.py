@@ -57,6 +57,8 @@ class AttemptLog:
 
     def read(self) -> BankState | None:
         """The attempt that a former call or process kept; None without one. Invalid when the file is damaged."""
+        if self._state is not None and self._is_as_written():
+            return self._state
         self._state = None
         try:
             *lines, rest = self._path.read_bytes().split(b"\n")

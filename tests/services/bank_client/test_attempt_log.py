@@ -34,6 +34,19 @@ def test_each_stage_adds_a_line_with_what_is_new_and_every_start_reads_the_whole
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_who_wrote_an_attempt_knows_it_without_the_file_until_that_is_another(tmp_path: Path) -> None:
+    log = AttemptLog(tmp_path)
+    for state in STAGES:
+        log.keep(state)
+        assert log.read() is state
+    AttemptLog(tmp_path).keep(BEGUN)  # as a whole, in place of four lines
+    assert log.read() == BEGUN
+    log.keep(ADVERTISED)
+    assert AttemptLog(tmp_path).read() == ADVERTISED
+    log.erase()
+    assert log.read() is None
+
+
 def test_a_process_that_comes_back_writes_anew_what_it_found_and_goes_on(tmp_path: Path) -> None:
     for state in STAGES:
         log = AttemptLog(tmp_path)
