@@ -1,6 +1,7 @@
 """What each process of the local network runs, from its log and its signals on."""
 
 import asyncio
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -44,8 +45,20 @@ def child(log_file: Path, target: Callable[..., None], *arguments: object) -> No
 def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
-        wait([parent.sentinel])
+        # What is forked after another holds that one's sentinel open: it says nothing while any of these lives.
+        with contextlib.suppress(ProcessLookupError):
+            wait([parent.sentinel, *_descriptors(parent.pid)])
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _descriptors(pid: int | None) -> list[int]:
+    """What is readable once the process has ended, where there is such a thing. Raises ProcessLookupError."""
+    try:
+        return [os.pidfd_open(pid)] if sys.platform == "linux" and pid else []
+    except ProcessLookupError:
+        raise
+    except OSError:  # an old kernel, or a sandbox
+        return []
 
 
 def _until_terminated(service: Callable[[asyncio.Event], Coroutine[Any, Any, int | None]]) -> None:
