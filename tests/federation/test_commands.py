@@ -104,6 +104,35 @@ def test_sigint_ends_a_local_network_and_leaves_no_process(tmp_path: Path, after
     assert (tmp_path / "run" / "aggregator" / "journal.sqlite3").exists()
 
 
+INTERRUPTED = """
+import os, signal, sys
+from multiprocessing.context import ForkProcess
+
+originally = ForkProcess.start
+
+def start(process):
+    originally(process)
+    os.kill(os.getpid(), signal.SIGINT)
+
+ForkProcess.start = start
+
+from services.local.__main__ import main
+
+sys.exit(main())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="nothing is forked elsewhere")
+def test_sigint_in_the_moment_of_a_fork_leaves_no_process(tmp_path: Path) -> None:
+    (tmp_path / "interrupted.py").write_text(INTERRUPTED)
+    words = ("interrupted", "--banks", "4", "--run-dir", str(tmp_path / "run"))
+    log = tmp_path / "log"
+    with command(*words, "--reports-dir", str(tmp_path / "reports"), log=log, pythonpath=tmp_path) as process:
+        assert process.wait(30) == 130
+        wait_for(lambda: not group(process.pid), "nothing is left running", 5.0)
+    assert "stopping" in log.read_text()
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="nothing is forked elsewhere")
 def test_what_needs_no_torch_is_forked_from_the_launcher_and_ends_with_it(tmp_path: Path) -> None:
     log, run = tmp_path / "log", tmp_path / "run"
