@@ -50,7 +50,7 @@ def writers(log: Path) -> list[int]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended, or is another user's
-            if os.readlink(process / "fd" / "1") == str(log):
+            if (process / "fd" / "1").readlink() == log:
                 found.append(int(process.name))
     return found
 
