@@ -3,7 +3,8 @@
 Equal bits need one thread, whatever the machine's load: importing this module keeps torch to one.
 """
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -76,7 +77,7 @@ class Trainer:
         groups = self._groups(epochs, draws)
         if len(self._labels) > self._group_rows:
             groups = _ahead(groups)
-        with torch.inference_mode():
+        with contextlib.closing(groups), torch.inference_mode():  # whoever keeps the exception keeps no thread
             for group in groups:
                 for inputs, labels, divisors in group:
                     if cancelled():
@@ -89,7 +90,7 @@ class Trainer:
         return network.flat.cpu().numpy().copy()
 
     @torch.inference_mode()
-    def _groups(self, epochs: int, draws: torch.Generator) -> Iterator[list[_Batch]]:
+    def _groups(self, epochs: int, draws: torch.Generator) -> Generator[list[_Batch], None, None]:
         """The rows in each epoch's order, a group of batches at a time, each batch with its dropout. Many batches' rows
         are gathered at once, and not all rows."""
         size = self._recipe.batch_size
@@ -101,7 +102,7 @@ class Trainer:
                 yield list(zip(inputs, labels, self._network.dropouts(len(rows), size, draws), strict=True))
 
 
-def _ahead(groups: Iterator[list[_Batch]]) -> Iterator[list[_Batch]]:
+def _ahead(groups: Iterator[list[_Batch]]) -> Generator[list[_Batch], None, None]:
     """The same, each drawn while the one before is trained on: a quarter of the time, where a second core is free."""
     with ThreadPoolExecutor(1, "draws") as beside:
         following = beside.submit(next, groups, None)

@@ -1,6 +1,8 @@
 """What each process of the local network runs, from its log and its signals on."""
 
 import asyncio
+import contextlib
+import fcntl
 import multiprocessing
 import os
 import signal
@@ -10,15 +12,19 @@ from collections.abc import Callable, Coroutine, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedfraud.central import Purpose
 from fedfraud.errors import FedfraudError
+from fedfraud.identity import make_folder
 from fedfraud.logs import Log, configure
 from services.aggregator import server
 from services.aggregator.settings import Settings as AggregatorSettings
 from services.bank_client.settings import Settings as BankSettings
 from services.reporter.settings import Settings as ReporterSettings
+
+if TYPE_CHECKING:
+    from services.bank_client.enrol import Enrolment
 
 _TURN_SECONDS, _HOSTS_TURN_SECONDS, _HOLDOUT_SECONDS = 10.0, 120.0, 45.0
 HOLDOUT = "holdout.npz"
@@ -44,8 +50,20 @@ def child(log_file: Path, target: Callable[..., None], *arguments: object) -> No
 def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
-        wait([parent.sentinel])
+        # What is forked after another holds that one's sentinel open: it says nothing while any of these lives.
+        with contextlib.suppress(ProcessLookupError):
+            wait([parent.sentinel, *_descriptors(parent.pid)])
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _descriptors(pid: int | None) -> list[int]:
+    """What is readable once the process has ended, where there is such a thing. Raises ProcessLookupError."""
+    try:
+        return [os.pidfd_open(pid)] if sys.platform == "linux" and pid else []
+    except ProcessLookupError:
+        raise
+    except OSError:  # an old kernel, or a sandbox
+        return []
 
 
 def _until_terminated(service: Callable[[asyncio.Event], Coroutine[Any, Any, int | None]]) -> None:
@@ -91,11 +109,22 @@ def write_population(
 
 
 async def _take_seats(banks: Sequence[tuple[BankSettings, Event]]) -> None:
+    for settings, taken in banks:
+        await enrolled(settings)
+        taken.set()
+
+
+async def enrolled(settings: BankSettings) -> "Enrolment":
+    """The bank's enrolment. Who wants it while another process is at it waits: it is one bank, and gets one seat."""
     from services.bank_client.enrol import ensure_enrolled
 
-    for settings, taken in banks:
-        await ensure_enrolled(settings)
-        taken.set()
+    make_folder(settings.data_dir, 0o700)
+    folder = os.open(settings.data_dir, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        return await ensure_enrolled(settings)
+    finally:
+        os.close(folder)
 
 
 def write_central(purpose: Purpose, path: Path) -> None:
@@ -118,14 +147,13 @@ def bank(settings: BankSettings, turn: Event | None, done: Event, shards: tuple[
     """What a container does by `simulate`: enrol, write the shard, serve. `shards` are where those of all slots
     are, once the event is set."""
 
-    from services.bank_client.enrol import ensure_enrolled
     from services.bank_client.participant import BankClient
     from services.bank_client.write_shard import take_shard, write_shard
 
     # Until it serves, SIGTERM ends the process as it is: nothing is half done that the next start would miss.
     if turn is not None:
         turn.wait(_TURN_SECONDS)
-    enrolment = asyncio.run(ensure_enrolled(settings))
+    enrolment = asyncio.run(enrolled(settings))
     done.set()
     Log(enrolment.seat).info("enrolled", seat=enrolment.seat, slot=enrolment.slot)
     if shards is not None and enrolment.slot:

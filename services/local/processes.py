@@ -256,8 +256,13 @@ class LocalNetwork:
         process: BaseProcess = (context or self._context).Process(  # type: ignore[attr-defined]  # every context has it
             target=children.child, args=(self.log_file(name), target, *arguments), name=name
         )
-        process.start()
-        self.processes[name] = process
+        # Ctrl-C between the two would leave a process that nobody ends; what is forked gets it neither, see child().
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process.start()
+            self.processes[name] = process
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _is_free(port: int) -> bool:

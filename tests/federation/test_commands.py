@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -43,6 +43,16 @@ def group(number: int) -> list[str]:
     listed = subprocess.run(["ps", "-A", "-o", "pgid=,stat=,args="], capture_output=True, text=True, check=True).stdout
     rows = [line.split(maxsplit=2) for line in listed.splitlines()]
     return [row[-1] for row in rows if row[0] == str(number) and not row[1].startswith("Z")]
+
+
+def writers(log: Path) -> list[int]:
+    """The living processes whose standard output is this file."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended, or is another user's
+            if (process / "fd" / "1").readlink() == log:
+                found.append(int(process.name))
+    return found
 
 
 def children(number: int) -> list[str]:
@@ -94,6 +104,35 @@ def test_sigint_ends_a_local_network_and_leaves_no_process(tmp_path: Path, after
     assert (tmp_path / "run" / "aggregator" / "journal.sqlite3").exists()
 
 
+INTERRUPTED = """
+import os, signal, sys
+from multiprocessing.context import ForkProcess
+
+originally = ForkProcess.start
+
+def start(process):
+    originally(process)
+    os.kill(os.getpid(), signal.SIGINT)
+
+ForkProcess.start = start
+
+from services.local.__main__ import main
+
+sys.exit(main())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="nothing is forked elsewhere")
+def test_sigint_in_the_moment_of_a_fork_leaves_no_process(tmp_path: Path) -> None:
+    (tmp_path / "interrupted.py").write_text(INTERRUPTED)
+    words = ("interrupted", "--banks", "4", "--run-dir", str(tmp_path / "run"))
+    log = tmp_path / "log"
+    with command(*words, "--reports-dir", str(tmp_path / "reports"), log=log, pythonpath=tmp_path) as process:
+        assert process.wait(30) == 130
+        wait_for(lambda: not group(process.pid), "nothing is left running", 5.0)
+    assert "stopping" in log.read_text()
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="nothing is forked elsewhere")
 def test_what_needs_no_torch_is_forked_from_the_launcher_and_ends_with_it(tmp_path: Path) -> None:
     log, run = tmp_path / "log", tmp_path / "run"
@@ -106,6 +145,20 @@ def test_what_needs_no_torch_is_forked_from_the_launcher_and_ends_with_it(tmp_pa
         assert "the page is at" in log.read_text()
         process.kill()
         wait_for(lambda: not group(process.pid), "nothing is left running", 15.0)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="nothing is forked elsewhere")
+def test_what_is_forked_ends_with_the_launcher_while_what_was_forked_later_hangs(tmp_path: Path) -> None:
+    log, run = tmp_path / "log", tmp_path / "run"
+    words = ("services", "--aggregation", "plain", "--banks", "2", "--rounds", "10000", "--run-dir", str(run))
+
+    with command(*words, "--reports-dir", str(tmp_path / "reports"), log=log) as process:
+        wait_for(lambda: "the page is at" in log.read_text(), "all are started", 60.0)
+        (reporter,) = writers(run / "reporter" / "log")
+        os.kill(reporter, signal.SIGSTOP)
+        process.kill()
+        wait_for(lambda: not writers(run / "aggregator" / "log"), "the aggregator ends", 15.0)
+        assert writers(run / "reporter" / "log") == [reporter]
 
 
 def test_a_local_network_whose_parent_is_killed_ends_by_itself(tmp_path: Path) -> None:

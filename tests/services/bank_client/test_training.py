@@ -160,9 +160,10 @@ def test_a_bank_of_one_row_trains() -> None:
 def test_training_stops_between_two_batches_when_it_is_cancelled() -> None:
     answers = iter([False, False, True])
     trainer = Trainer(MANIFEST, PLAIN, STATE, rows(10_000))
-    with pytest.raises(Cancelled):
+    with pytest.raises(Cancelled) as kept:
         trainer.train(initial_vector(MANIFEST, 7), SEED, lambda: next(answers))
     assert next(answers, None) is None
+    assert kept.tb  # holds all that train() had, as a future's exception does until the collector comes
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("draws")]
     # What the cancelled call left behind changes nothing.
     fresh = Trainer(MANIFEST, PLAIN, STATE, rows(10_000))

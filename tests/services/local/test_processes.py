@@ -1,12 +1,17 @@
 """The local processes: how they log, and what rows the banks among them get."""
 
+import asyncio
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from fedfraud.errors import Misconfigured
 from services.aggregator.settings import Settings
+from services.bank_client.settings import Settings as BankSettings
+from services.local import children
 from services.local.processes import LocalNetwork
 from tests.federation.waiting import wait_for
 
@@ -80,3 +85,24 @@ def test_banks_whose_seats_and_shards_do_not_come_see_to_it_themselves(tmp_path:
     finally:
         present.stop()
     assert (tmp_path / "bank-01" / "dataset.parquet").exists()
+
+
+def test_a_bank_and_who_takes_its_seat_for_it_at_the_same_time_get_one_seat(tmp_path: Path) -> None:
+    present, both = LocalNetwork(tmp_path, Settings(hostnames="127.0.0.1", autostart=False)), threading.Barrier(2)
+
+    def slot(settings: BankSettings) -> int:
+        both.wait(10)
+        return asyncio.run(children.enrolled(settings)).slot
+
+    try:
+        present.start_aggregator()
+        with ThreadPoolExecutor(2) as threads:
+            for number in (1, 2, 3):
+                own = BankSettings(
+                    enrolment=present.enrolment_address,
+                    join_dir=present.join_dir / "bank",
+                    data_dir=tmp_path / f"bank-0{number}",
+                )
+                assert list(threads.map(slot, [own, own])) == [number, number]
+    finally:
+        present.stop()
