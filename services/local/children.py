@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedfraud.central import Purpose
-from fedfraud.errors import FedfraudError
+from fedfraud.errors import FedfraudError, Misconfigured
 from fedfraud.identity import make_folder
 from fedfraud.logs import Log, configure
 from services.aggregator import server
@@ -181,4 +181,19 @@ def report(
 
     aggregator, enrolment = addresses.recv()
     told = settings.model_copy(update={"aggregator": aggregator, "enrolment": enrolment})
-    _until_terminated(lambda stop: serve(told, stop, ready.send))
+    any_port = told.model_copy(update={"page_listen": f"{(told.page_listen or '').rpartition(':')[0]}:0"})
+    served: list[int] = []
+
+    def on_page(port: int) -> None:
+        served.append(port)
+        ready.send(port)
+
+    async def serve_page(stop: asyncio.Event) -> None:
+        try:
+            return await serve(told, stop, on_page)
+        except Misconfigured:
+            if served:
+                raise
+        await serve(any_port, stop, on_page)  # the port is taken, or what else is wrong is said again
+
+    _until_terminated(serve_page)

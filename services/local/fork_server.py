@@ -1,4 +1,5 @@
-"""What the network's processes are forked from on Linux: a server that imports everything once.
+"""What the network's processes are forked from on Linux: a server that imports everything once, or torch's part of it
+while the launcher forks the others from itself.
 
 This module imports nothing of ours, so that the server can be at its imports while the launcher is at its own.
 """

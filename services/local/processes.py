@@ -4,7 +4,6 @@ import contextlib
 import os
 import shlex
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -213,7 +212,7 @@ class LocalNetwork:
             join_dir=self.join_dir / "reporter",
             reports_dir=reports_dir.resolve(),
             health_socket=None,
-            page_listen=f"{LOOPBACK}:{page_port if _is_free(page_port) else 0}",
+            page_listen=f"{LOOPBACK}:{page_port}",
             page_hosts="localhost,127.0.0.1,[::1]",
         )
         self._start("reporter", children.report, settings, told, theirs, context=self._light)
@@ -263,13 +262,3 @@ class LocalNetwork:
             self.processes[name] = process
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return False
-    return True

@@ -105,19 +105,13 @@ def test_sigint_ends_a_local_network_and_leaves_no_process(tmp_path: Path, after
 
 
 INTERRUPTED = """
-import os, signal, sys
-from multiprocessing.context import ForkProcess
-
-originally = ForkProcess.start
-
+import multiprocessing.context, os, signal, sys
+originally = multiprocessing.context.ForkProcess.start
 def start(process):
     originally(process)
     os.kill(os.getpid(), signal.SIGINT)
-
-ForkProcess.start = start
-
+multiprocessing.context.ForkProcess.start = start
 from services.local.__main__ import main
-
 sys.exit(main())
 """
 
@@ -125,8 +119,7 @@ sys.exit(main())
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="nothing is forked elsewhere")
 def test_sigint_in_the_moment_of_a_fork_leaves_no_process(tmp_path: Path) -> None:
     (tmp_path / "interrupted.py").write_text(INTERRUPTED)
-    words = ("interrupted", "--banks", "4", "--run-dir", str(tmp_path / "run"))
-    log = tmp_path / "log"
+    log, words = tmp_path / "log", ("interrupted", "--banks", "4", "--run-dir", str(tmp_path / "run"))
     with command(*words, "--reports-dir", str(tmp_path / "reports"), log=log, pythonpath=tmp_path) as process:
         assert process.wait(30) == 130
         wait_for(lambda: not group(process.pid), "nothing is left running", 5.0)

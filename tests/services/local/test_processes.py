@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -106,3 +107,19 @@ def test_a_bank_and_who_takes_its_seat_for_it_at_the_same_time_get_one_seat(tmp_
                 assert list(threads.map(slot, [own, own])) == [number, number]
     finally:
         present.stop()
+
+
+def test_a_page_whose_port_is_taken_while_the_reporter_waits_has_another(tmp_path: Path) -> None:
+    present = LocalNetwork(tmp_path, Settings(hostnames="127.0.0.1", autostart=False))
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+    try:
+        present.start_reporter(tmp_path / "reports", port)
+        with socket.create_server(("127.0.0.1", port)):
+            present.start_aggregator()
+            page = present.page_url()
+    finally:
+        present.stop()
+    assert page.startswith("http://localhost:")
+    assert not page.endswith(f":{port}")
