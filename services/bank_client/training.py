@@ -25,7 +25,8 @@ torch.set_num_threads(1)
 _Batch = tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor, ...]]
 """Inputs (rows, features), labels (rows,) and what hidden units are divided by, (rows, units) a layer."""
 _GATHERED_ROWS, _DRAWN_UNITS = 8_192, 1 << 20
-"""What is made at once: rows, and with dropout hidden units of these rows, 4 MiB; a batch at the least."""
+"""What is made at once: rows, and with dropout hidden units of these rows, 4 MiB; a batch at the least. Of more rows
+there are two such groups: one is drawn while the other is trained on."""
 
 
 class Cancelled(Exception):

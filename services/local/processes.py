@@ -168,7 +168,8 @@ class LocalNetwork:
                 listening.send((self.address, self.enrolment_address))
 
     def start_bank(self, number: int, **settings: object) -> None:
-        """Starts a simulated bank in the folder bank-NN; banks enrol in the order in which they are started."""
+        """Starts a simulated bank in the folder bank-NN; those that have no seat yet enrol in the order in which they
+        are started."""
         own = self._bank_settings(number, settings)
         before, done = self._next_turn()
         self._start(seat_name(number), children.bank, own, self._seats.get(number, before), done, self._shards)
