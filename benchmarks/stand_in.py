@@ -153,12 +153,7 @@ class StandIn:
         ends = time.monotonic() + PATIENCE
         await task_of(instruction, self.seat, self.manifest, self.stub, ends, self.memory)
         released = self._released(instruction)
-        size, began = len(released.data), time.monotonic()
-        requests: Any = released.requests(
-            self.fencing_number, self.line.piece_bytes(size, instruction.piece_bytes)
-        )  # written already, which federation_stub takes
-        await self.stub.SubmitContribution(requests, timeout=PATIENCE)
-        self.line.took(size, time.monotonic() - began)
+        await self.line.upload(self.stub, released, self.fencing_number, instruction.piece_bytes, PATIENCE)
 
     def _released(self, instruction: federation_pb2.RoundInstruction) -> Released:
         segments, key = segments_from_proto(list(instruction.segments)), round_key_from_proto(instruction.key)

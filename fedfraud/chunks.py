@@ -1,7 +1,7 @@
 """Messages that are one chunk of a vector or a contribution, read and written without protobuf: on the wire they are
 protobuf's bytes, and each chunk is copied two times less at either end."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc
@@ -21,7 +21,7 @@ _LENGTH_BYTES = 5
 Handler: TypeAlias = Any  # grpc has two classes for a method's handler, and promises neither
 Part = bytes | memoryview
 Upload = federation_pb2.SubmitContributionRequest | memoryview
-"""A message of an upload: its header, or the bytes of a chunk; without either an empty message."""
+"""A message of an upload: its header, the bytes of a chunk or all of both; without any an empty message."""
 
 
 def write_piece(chunk: Part) -> bytes:
@@ -65,18 +65,22 @@ class ChunkMessages(grpc.aio.ServerInterceptor):
 
 
 def federation_stub(channel: grpc.aio.Channel) -> "FederationServiceAsyncStub":
-    """The rpcs of FederationService; GetVector answers in chunks, SubmitContribution takes written messages."""
+    """The rpcs of FederationService; GetVector answers in chunks, SubmitContribution takes written messages: many, or
+    one as bytes, which leaves with the call and its end at once, as the request of an rpc without a stream."""
     stub: Any = federation_pb2_grpc.FederationServiceStub(channel)
     stub.GetVector = channel.unary_stream(
         GET_VECTOR,
         request_serializer=federation_pb2.GetVectorRequest.SerializeToString,
         response_deserializer=read_piece,
     )
-    stub.SubmitContribution = channel.stream_unary(
-        SUBMIT_CONTRIBUTION,
-        request_serializer=bytes,
-        response_deserializer=federation_pb2.SubmitContributionResponse.FromString,
-    )
+    response = federation_pb2.SubmitContributionResponse.FromString
+    many = channel.stream_unary(SUBMIT_CONTRIBUTION, request_serializer=bytes, response_deserializer=response)
+    one = channel.unary_unary(SUBMIT_CONTRIBUTION, request_serializer=bytes, response_deserializer=response)
+
+    def submit(messages: bytes | Iterator[bytes], timeout: float) -> Awaitable[object]:
+        return one(messages, timeout=timeout) if isinstance(messages, bytes) else many(messages, timeout=timeout)
+
+    stub.SubmitContribution = submit
     return stub  # type: ignore[no-any-return]  # the generated class has no types at run time
 
 

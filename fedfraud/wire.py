@@ -19,7 +19,7 @@ from fedfraud.recipe import Recipe, WeightRule
 from fedfraud.transactions import Feature
 from fedfraud.v1 import model_pb2
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 
 
 @dataclass(frozen=True)

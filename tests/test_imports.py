@@ -26,7 +26,13 @@ LINES_OUT = {"mutual_channel", "enrolment_channel", "federation_pb2", "federatio
 PICKLES = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 UNSAFE_CALLS = {"eval", "exec", "torch.load", "yaml.load", "yaml.unsafe_load", "yaml.full_load", "pandas.read_pickle"}
 PORTS = {"add_secure_port", "add_insecure_port"}
-DATA_LEAVES = {"SubmitContributionRequest", "ContributionHeader", "model_pb2.Disclosure", "disclosure_to_proto"}
+DATA_LEAVES = {
+    "SubmitContributionRequest",
+    "WholeContribution",
+    "ContributionHeader",
+    "model_pb2.Disclosure",
+    "disclosure_to_proto",
+}
 MADE_AT_THE_DOOR = {"Released"}
 
 
@@ -238,6 +244,7 @@ ENVIRONMENT = "only settings read the environment: "
         (BANK, "from yaml import load\nload(f)", RUN + "yaml.load"),
         (BANK, "eval('1')", RUN + "eval"),
         (BANK, "federation_pb2.SubmitContributionRequest()", DOOR + "federation_pb2.SubmitContributionRequest"),
+        (BANK, "federation_pb2.WholeContribution()", DOOR + "federation_pb2.WholeContribution"),
         (BANK, "header: federation_pb2.ContributionHeader", DOOR + "federation_pb2.ContributionHeader"),
         (BANK, "from fedfraud.wire import disclosure_to_proto as d", DOOR + "fedfraud.wire.disclosure_to_proto"),
         (BANK, "from fedfraud import wire\nwire.disclosure_to_proto(d)", DOOR + "fedfraud.wire.disclosure_to_proto"),

@@ -70,9 +70,12 @@ class Intake:
         self._participants.spoke(seat)
         try:
             first = await self._next(requests)
-            if not isinstance(first, federation_pb2.SubmitContributionRequest) or not first.HasField("header"):
+            if isinstance(first, federation_pb2.SubmitContributionRequest) and first.HasField("whole"):
+                header, requests = first.whole.header, _chunk(first.whole.data)
+            elif isinstance(first, federation_pb2.SubmitContributionRequest) and first.HasField("header"):
+                header = first.header
+            else:
                 raise Invalid(f"a contribution must begin with its header, got {_what(first)}")
-            header = first.header
             return await self._receive(credential, header, requests)
         except FedfraudError as refusal:
             await self._refused(seat, header, refusal)
@@ -254,6 +257,11 @@ class Intake:
             await self._journal.append(refused)
 
 
+async def _chunk(data: bytes) -> AsyncIterator[Upload]:
+    """What comes after the header of a contribution in one message."""
+    yield memoryview(data)
+
+
 def _what(request: Upload | None) -> str:
     """In words, for a sentence."""
     if request is None:
@@ -261,4 +269,4 @@ def _what(request: Upload | None) -> str:
     if isinstance(request, memoryview):
         return "a chunk"
     kind = request.WhichOneof("message")
-    return f"a {kind}" if kind else "an empty message"
+    return {None: "an empty message", "whole": "a whole contribution"}.get(kind, f"a {kind}")

@@ -100,16 +100,9 @@ class Answers:
         await self._submit(await asyncio.shield(prepared), work, session)
 
     async def _submit(self, released: Released, work: Work, session: Session) -> None:
-        size, began = len(released.data), time.monotonic()
-        pieces = released.requests(session.fencing_number, self._line.piece_bytes(size, work.piece_bytes))
-        requests: Any = pieces  # written already, which federation_stub takes
-        try:
-            answer = await session.stub.SubmitContribution(requests, timeout=call_seconds(work.ends))
-        except BaseException:
-            self._line.failed()
-            raise
-        if next(pieces, None) is None:  # one that counts already is acknowledged by its header: the rest never left
-            self._line.took(size, time.monotonic() - began)
+        answer = await self._line.upload(
+            session.stub, released, session.fencing_number, work.piece_bytes, call_seconds(work.ends)
+        )
         await asyncio.to_thread(self._receipts.keep, answer.receipt, work.key, self._seat, released.sha256)
         self._log.info("contributed", seat=self._seat, round=work.key, left=released.record)
 

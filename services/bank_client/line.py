@@ -1,6 +1,15 @@
-"""How fast a bank's uploads went, and so how much of the next one may go in one message."""
+"""A bank's uploads: how fast they went, and so how much of the next one goes in one message."""
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from fedfraud.channel import CHUNK_BYTES
+from fedfraud.v1 import federation_pb2
+from services.bank_client.release import Released
+
+if TYPE_CHECKING:
+    from fedfraud.v1.federation_pb2_grpc import FederationServiceAsyncStub
 
 LEAST_PIECE_BYTES = 1 << 14
 _PIECE_SECONDS = 0.25
@@ -23,6 +32,30 @@ class Line:
         """
         wanted = max(int(self._rate * _PIECE_SECONDS), size // _MOST_PIECES, LEAST_PIECE_BYTES)
         return min(wanted, max(allowed, LEAST_PIECE_BYTES), CHUNK_BYTES)
+
+    async def upload(
+        self,
+        stub: "FederationServiceAsyncStub",
+        released: Released,
+        fencing_number: int,
+        allowed: int,
+        seconds: float,
+    ) -> federation_pb2.SubmitContributionResponse:
+        """Sends a contribution and learns from how long that took. `stub` is a `federation_stub`; `allowed` as of
+        `piece_bytes`, `seconds` what the call may take."""
+        size, began = len(released.data), time.monotonic()
+        piece_bytes = self.piece_bytes(size, allowed)
+        whole = size <= piece_bytes
+        pieces: Iterator[bytes] = iter(()) if whole else released.requests(fencing_number, piece_bytes)
+        requests: Any = released.whole(fencing_number) if whole else pieces  # written already
+        try:
+            answer = await stub.SubmitContribution(requests, timeout=seconds)
+        except BaseException:
+            self.failed()
+            raise
+        if next(pieces, None) is None:  # one that counts already is acknowledged by its header: the rest never left
+            self.took(size, time.monotonic() - began)
+        return answer
 
     def took(self, size: int, seconds: float) -> None:
         """An upload of so many bytes was acknowledged after so many seconds."""

@@ -78,6 +78,11 @@ class Released:
         for start in range(0, len(data), piece_bytes):
             yield write_upload(data[start : start + piece_bytes])
 
+    def whole(self, fencing_number: int) -> bytes:
+        """All of an upload in one message, written."""
+        whole = federation_pb2.WholeContribution(header=self._header(fencing_number), data=self.data)
+        return federation_pb2.SubmitContributionRequest(whole=whole).SerializeToString()
+
     def to_bytes(self) -> bytes:
         """For the bank's own disk: Inputs.sha256, the length of the upload's header and that, the SHA-256 of all this;
         the contribution's bytes, whose SHA-256 is in the header."""

@@ -25,7 +25,7 @@ from tests.faults.fuzz_network import SETTINGS, Network
 from tests.faults.fuzz_shots import Gun, Shot
 from tests.faults.fuzz_transport import OK, Answer, Stream, Transport, indoors, over_the_wire
 from tests.federation import journals
-from tests.federation.hands import DEADLINE
+from tests.federation.hands import DEADLINE, header_of
 
 MESSAGES, IDLE_MESSAGES, ROUND_MESSAGES = 1000, 50, 225
 """Calls of a trial; of them while no run is going on; and in one open round."""
@@ -134,7 +134,7 @@ class Storm:
     async def _follow(self, shot: Shot, answer: Answer, *, new: bool) -> None:
         """What succeeded is taken into account."""
         if answer.status is OK and shot.rpc.name == "SubmitContribution":
-            header = federation_pb2.SubmitContributionRequest.FromString(shot.messages[0]).header
+            header = header_of(federation_pb2.SubmitContributionRequest.FromString(shot.messages[0]))
             response = federation_pb2.SubmitContributionResponse.FromString(answer.response)
             self._network.check_receipt(shot.who, header, response.receipt, new=new)
         if answer.status is OK and shot.rpc.name == "StartRun":

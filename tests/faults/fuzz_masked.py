@@ -43,7 +43,7 @@ from tests.faults.fuzz_messages import Plausible, Rpc, message, mutated, rpcs
 from tests.faults.fuzz_network import MOST_REFUSALS
 from tests.faults.fuzz_transport import OK, Answer, Stream, Transport, indoors, over_the_wire
 from tests.federation import journals
-from tests.federation.hands import good_upload, soon
+from tests.federation.hands import good_upload, header_of, soon
 
 BANKS, ROUNDS, CALLS = 4, 2, 50
 """Calls before each of the five stages of each of the four rounds: a thousand a trial."""
@@ -76,7 +76,7 @@ class Told:
             request = federation_pb2.AnswerStageRequest.FromString(self.messages[0])
             request.DiscardUnknownFields()
             return request
-        header = federation_pb2.SubmitContributionRequest.FromString(self.messages[0]).header
+        header = header_of(federation_pb2.SubmitContributionRequest.FromString(self.messages[0]))
         return federation_pb2.ContributionHeader(
             key=header.key, fencing_number=header.fencing_number, vector_sha256=header.vector_sha256
         )
@@ -128,8 +128,9 @@ class Bank:
         self.words[key] = upload.words
         model_sha256, inputs_sha256 = self.instruction.model.model_sha256, self._inputs().sha256
         released = Released(key, model_sha256, inputs_sha256, upload.data, upload.word_count, None, "by hand")
-        masked = self.attempts.mask(told, released).requests(self.welcome.fencing_number, 1 << 14)
-        return Told(_RPCS["SubmitContribution"], tuple(masked))
+        masked, lease = self.attempts.mask(told, released), self.welcome.fencing_number
+        messages = (masked.whole(lease),) if self.number % 2 else tuple(masked.requests(lease, 1 << 14))
+        return Told(_RPCS["SubmitContribution"], messages)
 
     def _inputs(self) -> Inputs:
         """Other figures in each round, as if the bank had trained."""

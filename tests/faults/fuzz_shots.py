@@ -23,7 +23,7 @@ from tests.federation.hands import Request, Upload
 _EXTREMES = (0, 1, -1, 2**63 - 1, -(2**63), 2**20, 2**20 + 1, 2**34, 2**34 + 1, 2**32, 3 * 4 * 2**24 + 1)
 _SUBMISSIONS = 7
 """How much likelier a contribution is than any other rpc: most that can go wrong can go wrong there."""
-_RUN_GOES_ON, _FAULTY = 0.98, 0.97
+_RUN_GOES_ON, _FAULTY, _WHOLE = 0.98, 0.97, 0.3
 """How often a run is not stopped, and a contribution not left as it should be: after those there is less to see."""
 
 
@@ -106,7 +106,8 @@ class Gun:
             wild: Any = message(right.DESCRIPTOR, rng, plausible, 0.7)
             field = rng.choice([field.name for field in right.DESCRIPTOR.fields])
             upload = replace(upload, **{field: getattr(wild, field)})
-        messages: list[Message] = [upload.header, *self._pieces(upload.data, rng)]
+        streamed: list[Message] = [upload.header, *self._pieces(upload.data, rng)]
+        messages: list[Message] = [*upload.whole] if rng.random() < _WHOLE else streamed
         for _ in range(rng.choice((1, 1, 2)) if faults in ("order", "all") else 0):
             self._disorder(messages, rng, plausible)
         return messages

@@ -173,6 +173,16 @@ class Upload:
         """All of them."""
         return [self.header, *self.chunks]
 
+    @property
+    def whole(self) -> list[Request]:
+        """All of it in one message."""
+        return [Request(whole=federation_pb2.WholeContribution(header=self.header.header, data=self.data))]
+
+
+def header_of(first: Request) -> federation_pb2.ContributionHeader:
+    """Of an upload that begins with this message."""
+    return first.whole.header if first.HasField("whole") else first.header
+
 
 def good_upload(
     welcome: federation_pb2.Welcome, instruction: federation_pb2.RoundInstruction, value: float, weight: int

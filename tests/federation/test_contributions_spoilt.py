@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fedfraud import fixed_point
-from fedfraud.v1 import model_pb2
+from fedfraud.v1 import federation_pb2, model_pb2
 from tests.federation.hands import Request, Upload, pair
 from tests.federation.outcomes import INVALID, STALE, commits, refused
 
@@ -70,6 +70,17 @@ def with_key(**parts: object) -> Callable[[Upload], list[Request]]:
 
 def with_disclosure(**figures: float) -> Callable[[Upload], list[Request]]:
     return lambda upload: replace(upload, disclosure=model_pb2.Disclosure(**figures)).messages  # type: ignore[arg-type]  # which figure is the case's to say
+
+
+def in_one_message(spoilt: Callable[[Upload], list[Request]]) -> Callable[[Upload], list[Request]]:
+    """The same header and bytes."""
+
+    def messages(upload: Upload) -> list[Request]:
+        first, *chunks = spoilt(upload)
+        data = b"".join(message.chunk for message in chunks)
+        return [Request(whole=federation_pb2.WholeContribution(header=first.header, data=data))]
+
+    return messages
 
 
 CASES = [
@@ -147,6 +158,19 @@ CASES = [
         f"a contribution must have the {BYTES} bytes it announced, got {BYTES - 8}",
     ),
     Case("a header alone", lambda u: [u.header], INVALID, f"the {BYTES} bytes it announced, got 0"),
+    Case("a whole one of nothing", lambda u: replace(u, data=b"").whole, INVALID, "a chunk must have at least 1 byte"),
+    Case(
+        "a whole one without a header",
+        lambda _: [Request(whole=federation_pb2.WholeContribution())],
+        grpc.StatusCode.ABORTED,
+        "a lease must be the newest of bank-02, number 1, got 0",
+    ),
+    Case(
+        "a whole one after a header",
+        lambda u: [u.header, *u.whole],
+        INVALID,
+        "a contribution must be chunks after its header, got a whole contribution",
+    ),
     Case("a chunk first", lambda u: u.chunks, INVALID, "a contribution must begin with its header, got a chunk"),
     Case("nothing", lambda _: [], INVALID, "a contribution must begin with its header, got nothing"),
     Case("an empty message", lambda _: [Request()], INVALID, "must begin with its header, got an empty message"),
@@ -188,6 +212,23 @@ CASES = [
 ]
 
 
+IN_ONE_MESSAGE = [
+    case._replace(messages=in_one_message(case.messages))
+    for case in CASES
+    if case.name
+    in (
+        "more bytes than announced",
+        "fewer bytes than announced",
+        "another hash",
+        "the former round",
+        "another model",
+        "a fenced lease",
+        "counts beyond any bank",
+        "a rate above 1",
+    )
+]
+
+
 PREPARING_CASES = [
     Case("a limb too large", with_word(0, 2**32), INVALID, f"a limb must be below 2**32, got {2**32}"),
     Case("no rows", with_word(-2, 0), INVALID, f"rows must be 1 to {2**34}, got 0"),
@@ -214,6 +255,16 @@ def names(cases: list[Case]) -> list[str]:
 
 @pytest.mark.parametrize("case", CASES, ids=names(CASES))
 async def test_a_bad_contribution_is_refused_and_the_sum_is_unharmed(tmp_path: Path, case: Case) -> None:
+    async with pair(tmp_path) as network:
+        await network.answer()
+        status, sentence = await refused(network, case.messages(network.good()[1]))
+        assert status is case.status
+        assert case.sentence in sentence
+        await commits(network, 2)
+
+
+@pytest.mark.parametrize("case", IN_ONE_MESSAGE, ids=names(IN_ONE_MESSAGE))
+async def test_a_bad_contribution_in_one_message_is_refused_as_well(tmp_path: Path, case: Case) -> None:
     async with pair(tmp_path) as network:
         await network.answer()
         status, sentence = await refused(network, case.messages(network.good()[1]))

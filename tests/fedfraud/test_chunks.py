@@ -86,6 +86,11 @@ def test_a_header_and_an_empty_message_stay_messages() -> None:
     assert read_piece(b"") == b""
 
 
+def test_a_whole_contribution_stays_a_message() -> None:
+    whole = Request(whole=federation_pb2.WholeContribution(data=b"abc"))
+    assert read_upload(whole.SerializeToString()) == whole
+
+
 def test_of_a_header_and_a_chunk_the_later_one_counts_as_for_protobuf() -> None:
     both = WITH_HEADER + write_upload(b"abc")
     assert Request.FromString(both).WhichOneof("message") == "chunk"

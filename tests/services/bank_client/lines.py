@@ -30,6 +30,8 @@ class Line(federation_pb2_grpc.FederationServiceServicer):
         self.joined = 0
         self.asked = 0
         self.heard: list[tuple[federation_pb2.ContributionHeader, bytes]] = []
+        self.message_counts: list[int] = []
+        """Of each upload."""
 
     async def Participate(  # the name is the proto's
         self, request: federation_pb2.ParticipateRequest, context: "grpc.aio.ServicerContext[Any, Any]"
@@ -66,8 +68,11 @@ class Line(federation_pb2_grpc.FederationServiceServicer):
         context: "grpc.aio.ServicerContext[Any, Any]",
     ) -> federation_pb2.SubmitContributionResponse:
         messages = [message async for message in request_iterator]
-        self.heard.append((messages[0].header, b"".join(message.chunk for message in messages[1:])))
-        return federation_pb2.SubmitContributionResponse(receipt=self.receipt(messages[0].header))
+        self.message_counts.append(len(messages))
+        whole = messages[0].whole
+        header = whole.header if messages[0].HasField("whole") else messages[0].header
+        self.heard.append((header, whole.data or b"".join(message.chunk for message in messages[1:])))
+        return federation_pb2.SubmitContributionResponse(receipt=self.receipt(header))
 
     def receipt(self, header: federation_pb2.ContributionHeader) -> federation_pb2.Receipt:
         """As a faultless aggregator signs it; its journal has nothing but contributions."""

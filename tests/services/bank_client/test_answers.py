@@ -215,6 +215,31 @@ class KnowingLine(MaskedLine):
         return federation_pb2.SubmitContributionResponse(receipt=self.receipt(header))
 
 
+async def test_an_upload_goes_in_one_message_once_the_line_is_known_to_be_fast(tmp_path: Path) -> None:
+    data = bytes(range(256)) * 640
+    released = Released(RoundKey("run", 1, 1), b"", b"", data, len(data) // 8, None, "")
+    async with bank(tmp_path) as (line, present):
+        for allowed in (CHUNK_BYTES, CHUNK_BYTES, LEAST_PIECE_BYTES):
+            work = Work(released.key, threading.Event(), time.monotonic() + 60, allowed)
+            await present.answers._submit(released, work, present.session())
+        chunks = len(data) // LEAST_PIECE_BYTES
+        assert line.message_counts == [1 + chunks, 1, 1 + chunks]
+        assert [(header.fencing_number, sent) for header, sent in line.heard] == [(n, data) for n in (1, 2, 3)]
+
+
+async def test_after_an_upload_in_one_message_that_fails_nothing_is_known_of_the_line(tmp_path: Path) -> None:
+    released = Released(RoundKey("run", 1, 1), b"", b"", bytes(8), 1, None, "")
+    work = Work(released.key, threading.Event(), time.monotonic() + 60, CHUNK_BYTES)
+    async with bank(tmp_path) as (line, present):
+        present.answers._line.took(CHUNK_BYTES, 0.01)
+        session = present.session()
+        await present.end_session()
+        with pytest.raises(grpc.aio.UsageError):
+            await present.answers._submit(released, work, session)
+        assert line.heard == []
+    assert present.answers._line.piece_bytes(164_000, CHUNK_BYTES) == LEAST_PIECE_BYTES
+
+
 async def test_an_upload_that_is_acknowledged_by_its_header_says_nothing_of_the_line(tmp_path: Path) -> None:
     released = Released(RoundKey("run", 1, 1), b"", b"", bytes(32 << 20), 4 << 20, None, "")
     work = Work(released.key, threading.Event(), time.monotonic() + 60, CHUNK_BYTES)

@@ -123,6 +123,8 @@ def test_an_upload_is_one_header_and_chunks_of_the_length_that_is_asked_for() ->
     assert disclosure_from_proto(header.disclosure) == released.disclosure
     assert [len(request.chunk) for request in chunks] == [2**14] * 64 + [8]
     assert b"".join(request.chunk for request in chunks) == data
+    whole = Request.FromString(released.whole(3)).whole
+    assert (whole.header, whole.data) == (header, data)
 
 
 def test_a_bank_that_discloses_nothing_sends_no_disclosure() -> None:
