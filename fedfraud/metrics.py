@@ -65,7 +65,7 @@ def scores_from_counts(logits: NDArray[np.float64], legitimate: Counts, fraud: C
         return Scores(0, 0, 0)
     right = int(fraud[flagged].sum() + legitimate[~flagged].sum())
     # -log p(fraud) = log(1 + e^-z) and -log p(legitimate) = log(1 + e^z)
-    loss = float((fraud * np.logaddexp(0, -logits) + legitimate * np.logaddexp(0, logits)).sum() / rows)
+    loss = float((_softplus(-logits, fraud) + _softplus(logits, legitimate)).sum() / rows)
     both = 0 < frauds < rows
     return Scores(
         row_count=rows,
@@ -79,6 +79,12 @@ def scores_from_counts(logits: NDArray[np.float64], legitimate: Counts, fraud: C
         accuracy=right / rows,
         accuracy_always_legitimate=1 - frauds / rows,
     )
+
+
+def _softplus(values: NDArray[np.float64], counts: Counts) -> NDArray[np.float64]:
+    """log(1 + e^value), so many times; most bins have no row of one label, and cost nothing."""
+    each: NDArray[np.float64] = np.logaddexp(0, values, where=counts > 0, out=np.zeros(len(values)))
+    return each * counts
 
 
 def counts_of_logits(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fedfraud.errors import Misconfigured
 from fedfraud.manifest import Manifest
-from fedfraud.metrics import Counts, counts_of_logits
+from fedfraud.metrics import Counts, Scores, counts_of_logits, scores_from_counts
 from fedfraud.model import RunState, Vector, standardised_logits
 
 
@@ -30,10 +30,11 @@ class Holdout:
         self._standardised: tuple[RunState, Vector] | None = None
         self._beside = ThreadPoolExecutor(1, "holdout")
 
-    def counts(
+    def scored(
         self, manifest: Manifest, run_state: RunState, vector: Vector, *, logit_adjustment: bool
-    ) -> tuple[NDArray[np.float64], Counts, Counts]:
-        """The distinct scores that the model gives these rows, rising, and how many of each label have each.
+    ) -> tuple[tuple[NDArray[np.float64], Counts, Counts], Scores]:
+        """The distinct scores that the model gives these rows, rising, how many of each label have each, and the
+        figures of these.
 
         Two threads score half of the rows each: all banks wait for it.
         """
@@ -44,4 +45,5 @@ class Holdout:
         half = len(inputs) // 2
         second = self._beside.submit(score, inputs[half:])
         logits = np.concatenate([score(inputs[:half]), second.result()])
-        return counts_of_logits(logits, self._labels)
+        counts = counts_of_logits(logits, self._labels)
+        return counts, scores_from_counts(*counts)

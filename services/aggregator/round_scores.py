@@ -50,11 +50,11 @@ def pooled_scores(layout: Layout, part: Callable[[Segment], Words], terms: Trade
 
 
 def with_holdout(
-    scores: RoundScores, counts: tuple[NDArray[np.float64], Counts, Counts], *, final: bool
+    scores: RoundScores, counts: tuple[NDArray[np.float64], Counts, Counts], holdout: Scores, *, final: bool
 ) -> RoundScores:
-    """The same, and those of the hold-out's rows, counted by the score that the model produced gives them."""
-    logits, *labels = counts
-    holdout, fit = scores_from_counts(*counts), scores.recalibration
+    """The same, and those of the hold-out's rows, counted by the score that the model produced gives them; `holdout`
+    are the figures of these counts."""
+    (logits, *labels), fit = counts, scores.recalibration
     return replace(
         scores,
         holdout=holdout,

@@ -296,9 +296,9 @@ class Run:
         if around.holdout is None:
             return await received
         adjusted = self.progress.recipe.logit_adjustment
-        produced = asyncio.to_thread(around.holdout.counts, around.manifest, state, vector, logit_adjustment=adjusted)
-        scores, counts = await asyncio.gather(received, produced)
-        return await asyncio.to_thread(with_holdout, scores, counts, final=final)
+        produced = asyncio.to_thread(around.holdout.scored, around.manifest, state, vector, logit_adjustment=adjusted)
+        scores, held = await asyncio.gather(received, produced)
+        return with_holdout(scores, *held, final=final)
 
     def _present(self) -> Model:
         if self._model is None:

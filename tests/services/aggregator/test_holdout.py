@@ -8,6 +8,7 @@ import pytest
 
 from fedfraud.errors import Misconfigured
 from fedfraud.manifest import Manifest
+from fedfraud.metrics import scores_from_counts
 from fedfraud.model import RunState
 from fedfraud.transactions import SCHEMAS
 from services.aggregator.holdout import Holdout
@@ -25,25 +26,27 @@ def written(folder: Path, rows: int, width: int = WIDTH) -> Path:
 
 
 def test_a_model_of_zeros_scores_every_row_0(tmp_path: Path) -> None:
-    logits, legitimate, fraud = Holdout(written(tmp_path, 3), MANIFEST).counts(
-        MANIFEST, STATE, NOTHING, logit_adjustment=False
-    )
+    holdout = Holdout(written(tmp_path, 3), MANIFEST)
+    (logits, legitimate, fraud), scores = holdout.scored(MANIFEST, STATE, NOTHING, logit_adjustment=False)
     assert (logits.tolist(), legitimate.tolist(), fraud.tolist()) == ([0.0], [2], [1])
+    assert scores == scores_from_counts(logits, legitimate, fraud)
 
 
 def test_with_logit_adjustment_it_scores_every_row_the_pooled_log_odds(tmp_path: Path) -> None:
-    logits, *_ = Holdout(written(tmp_path, 3), MANIFEST).counts(MANIFEST, STATE, NOTHING, logit_adjustment=True)
+    (logits, *_), _ = Holdout(written(tmp_path, 3), MANIFEST).scored(MANIFEST, STATE, NOTHING, logit_adjustment=True)
     assert logits.tolist() == pytest.approx([np.log(3 / 7)])
 
 
 def test_rows_are_standardised_by_the_run_state_that_is_asked_for_each_time(tmp_path: Path) -> None:
     weights, far = np.full(MANIFEST.parameter_count, 0.01, np.float32), replace(STATE, means=(9.0,) * WIDTH)
+
+    def logits(holdout: Holdout, state: RunState) -> list[float]:
+        counts, _ = holdout.scored(MANIFEST, state, weights, logit_adjustment=False)
+        return list(counts[0])
+
     holdout = Holdout(written(tmp_path, 3), MANIFEST)
-    asked = [
-        holdout.counts(MANIFEST, state, weights, logit_adjustment=False)[0].tolist() for state in (STATE, far, STATE)
-    ]
-    alone = Holdout(written(tmp_path, 3), MANIFEST).counts(MANIFEST, far, weights, logit_adjustment=False)[0].tolist()
-    assert asked[0] == asked[2] != asked[1] == alone
+    asked = [logits(holdout, state) for state in (STATE, far, STATE)]
+    assert asked[0] == asked[2] != asked[1] == logits(Holdout(written(tmp_path, 3), MANIFEST), far)
 
 
 def test_a_hold_out_of_other_columns_is_refused(tmp_path: Path) -> None:

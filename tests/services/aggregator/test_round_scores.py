@@ -71,7 +71,7 @@ def test_where_nobody_evaluated_nothing_is_told_of_the_banks_rows() -> None:
 
 @pytest.mark.parametrize("final", [False, True])
 def test_the_hold_outs_curve_is_the_final_rounds_alone(final: bool) -> None:
-    told = with_holdout(RoundScores(), HELD, final=final)
+    told = with_holdout(RoundScores(), HELD, scores_from_counts(*HELD), final=final)
     assert told.holdout == scores_from_counts(*HELD)
     assert (told.holdout.row_count, told.holdout.flagged_count, told.holdout.average_precision) == (4, 2, 1.0)
     assert bool(told.holdout_curve) is final
@@ -82,13 +82,14 @@ def test_the_hold_outs_log_loss_is_that_of_recalibrated_scores() -> None:
     pooled = pooled_scores(TRADED, reader(TRADED, WORDS)[0], TradeTerms(), final=True)
     assert pooled.recalibration is not None
     flat = replace(pooled, recalibration=replace(pooled.recalibration, slope=1e-12, intercept=0.0))
-    told = with_holdout(flat, HELD, final=True)
+    told = with_holdout(flat, HELD, scores_from_counts(*HELD), final=True)
     assert told.holdout_log_loss == pytest.approx(np.log(2))  # every row at probability one half
     assert told.pooled == pooled.pooled
 
 
 def test_a_hold_out_without_rows_has_no_log_loss() -> None:
     pooled = pooled_scores(TRADED, reader(TRADED, WORDS)[0], TradeTerms(), final=True)
-    told = with_holdout(pooled, counts_of_logits(np.zeros(0), np.zeros(0, np.bool_)), final=True)
+    nobody = counts_of_logits(np.zeros(0), np.zeros(0, np.bool_))
+    told = with_holdout(pooled, nobody, scores_from_counts(*nobody), final=True)
     assert told.holdout is not None
     assert (told.holdout.row_count, told.holdout_log_loss) == (0, None)
