@@ -123,7 +123,7 @@ class TrainCodec:
         if not 1 <= weight <= WEIGHT_CAP:
             raise Invalid(f"a weight must be 1 to {WEIGHT_CAP}, got {weight}")
         values = update.astype(np.float64)
-        clipped = np.clip(np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0), -self.clip, self.clip)
+        clipped = np.clip(np.where(np.isfinite(values), values, 0.0), -self.clip, self.clip)
         fixed = np.rint(clipped * 2**FRACTION_BITS).astype(np.int64) * weight
         counts = np.array([weight, np.count_nonzero(clipped != values)], np.int64)
         return np.concatenate([fixed, counts]).view(np.uint64)
@@ -224,7 +224,7 @@ class EvaluateCodec:
 
     def places(self, logits: NDArray[np.floating]) -> NDArray[np.int64]:
         """(rows,) the bin of each logit, from 0."""
-        scores = np.nan_to_num(logits.astype(np.float64), nan=-np.inf, posinf=np.inf, neginf=-np.inf)
+        scores = np.where(np.isnan(logits), -np.inf, logits.astype(np.float64))
         # Floor first: a logit just below 0 stays below it.
         place = np.floor(np.arcsinh(scores / LOGIT_BEND) / self._width) + self.bins // 2
         return np.asarray(np.clip(place, 0, self.bins - 1), np.int64)

@@ -65,7 +65,7 @@ def replicate_seed(data_sha256: bytes, model_sha256: bytes) -> bytes:
 
 def _ranked(judged: Judged, logits: NDArray[np.floating], day_count: int) -> list[_Day]:
     """Payments with equal scores stay in their order; NaN comes last."""
-    scores = np.nan_to_num(logits.astype(np.float64), nan=-np.inf, posinf=np.inf, neginf=-np.inf)
+    scores = np.where(np.isnan(logits), -np.inf, logits.astype(np.float64))
     order = np.lexsort((-scores, judged.day))
     ends = np.searchsorted(judged.day[order], np.arange(day_count + 1))
     days = []
