@@ -34,8 +34,7 @@ class FraudNet:
         self._weights, self._biases = views[::2], views[1::2]
         self._turned = [weight.t() for weight, _ in self._weights]
         self._seen: list[torch.Tensor] = []
-        """What each layer was given in the last forward pass."""
-        self._active: list[torch.Tensor] = []
+        """What each layer was given in the last forward pass: 0 where ReLU or dropout let nothing through."""
         self._divisors: Sequence[torch.Tensor] = ()
 
     def dropouts(self, rows: int, batch_rows: int, draws: torch.Generator) -> Iterator[tuple[torch.Tensor, ...]]:
@@ -56,11 +55,10 @@ class FraudNet:
 
     def forward(self, inputs: torch.Tensor, divisors: Sequence[torch.Tensor] = ()) -> torch.Tensor:
         """Standardised (rows, features) to logits (rows,); dropout only with a batch of `dropouts`."""
-        self._seen, self._active, self._divisors = [inputs], [], divisors
+        self._seen, self._divisors = [inputs], divisors
         for layer, (turned, (bias, _)) in enumerate(zip(self._turned[:-1], self._biases[:-1], strict=True)):
             hidden = torch.addmm(bias, self._seen[-1], turned).relu_()
-            self._active.append(hidden)
-            self._seen.append(hidden / divisors[layer] if divisors else hidden)
+            self._seen.append(hidden.div_(divisors[layer]) if divisors else hidden)
         return torch.addmm(self._biases[-1][0], self._seen[-1], self._turned[-1]).squeeze(1)
 
     def backward(self, by_logits: torch.Tensor) -> None:
@@ -74,4 +72,4 @@ class FraudNet:
                 given = torch.mm(given, weight)
                 if self._divisors:
                     given.div_(self._divisors[layer - 1])
-                given = _threshold_backward(given, self._active[layer - 1], 0)
+                given = _threshold_backward(given, self._seen[layer], 0)

@@ -84,7 +84,9 @@ class Trainer:
                     if cancelled():
                         raise Cancelled
                     # With logit adjustment the loss sees the odds of this bank, and the model learns what banks share.
-                    logits = network.forward(inputs, divisors) + self._log_odds
+                    logits = network.forward(inputs, divisors)
+                    if self._log_odds:
+                        logits += self._log_odds
                     # The derivative of the mean binary cross-entropy with logits.
                     network.backward(torch.sigmoid(logits).sub_(labels).div_(len(labels)))
                     adam.step()
