@@ -58,8 +58,10 @@ class Line:
         return answer
 
     def took(self, size: int, seconds: float) -> None:
-        """An upload of so many bytes was acknowledged after so many seconds."""
-        self._rate = size / max(seconds, 1e-3)
+        """An upload of so many bytes was acknowledged after so many seconds. One that fits into the smallest message
+        says nothing of the rate: a line may take a few bytes at once and more of them slowly."""
+        if size > LEAST_PIECE_BYTES:
+            self._rate = size / max(seconds, 1e-3)
 
     def failed(self) -> None:
         """An upload was not."""

@@ -63,5 +63,15 @@ def test_after_an_upload_that_failed_nothing_is_known_again() -> None:
 
 def test_an_upload_that_took_no_time_at_all_is_none_of_infinite_speed() -> None:
     line = Line()
-    line.took(8, 0.0)
-    assert line.piece_bytes(8, CHUNK_BYTES) == LEAST_PIECE_BYTES
+    line.took(LEAST_PIECE_BYTES + 1, 0.0)
+    assert line.piece_bytes(8, CHUNK_BYTES) == CHUNK_BYTES
+
+
+@pytest.mark.parametrize("size", [8, 2_000, LEAST_PIECE_BYTES])
+def test_an_upload_of_a_few_bytes_says_nothing_of_how_many_more_a_line_takes(size: int) -> None:
+    unknown, slow = Line(), Line()
+    slow.took(CONTRIBUTION, CONTRIBUTION / 100_000)
+    for line in (unknown, slow):
+        line.took(size, 0.001)
+    assert unknown.piece_bytes(CONTRIBUTION, CHUNK_BYTES) == LEAST_PIECE_BYTES
+    assert slow.piece_bytes(CONTRIBUTION, CHUNK_BYTES) == pytest.approx(25_000, abs=1)
