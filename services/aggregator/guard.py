@@ -1,7 +1,7 @@
 """The one interceptor: who calls, whether that role may, and which status an error becomes. Deny by default."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
@@ -139,7 +139,7 @@ def _wrapped(
     until_invalid: Callable[[], Awaitable[Unauthenticated]] | None,
     log: Log,
 ) -> Handler:
-    read: Callable[[Any], Any] = _readable_all if handler.request_streaming else _readable
+    read: Callable[[Any], Any] = _ReadableAll if handler.request_streaming else _readable
     if handler.response_streaming:
         behaviour = handler.unary_stream or handler.stream_stream
         make = grpc.unary_stream_rpc_method_handler if handler.unary_stream else grpc.stream_stream_rpc_method_handler
@@ -186,9 +186,17 @@ def _readable(request: object) -> object:
     return request
 
 
-async def _readable_all(requests: AsyncIterator[object]) -> AsyncIterator[object]:
-    async for request in requests:
-        yield _readable(request)
+class _ReadableAll:
+    """A stream's requests. It holds none: a large one goes when its reader lets go of it."""
+
+    def __init__(self, requests: AsyncIterable[object]) -> None:
+        self._requests = aiter(requests)
+
+    def __aiter__(self) -> AsyncIterator[object]:
+        return self
+
+    async def __anext__(self) -> object:
+        return _readable(await anext(self._requests))
 
 
 async def _while_valid(

@@ -71,7 +71,8 @@ class Intake:
         try:
             first = await self._next(requests)
             if isinstance(first, federation_pb2.SubmitContributionRequest) and first.HasField("whole"):
-                header, requests = first.whole.header, _chunk(first.whole.data)
+                header.CopyFrom(first.whole.header)
+                requests, first = _chunk(first.whole.data), None  # of all that is under way one copy is enough
             elif isinstance(first, federation_pb2.SubmitContributionRequest) and first.HasField("header"):
                 header = first.header
             else:

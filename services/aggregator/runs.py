@@ -298,7 +298,9 @@ class Run:
         adjusted = self.progress.recipe.logit_adjustment
         produced = asyncio.to_thread(around.holdout.scored, around.manifest, state, vector, logit_adjustment=adjusted)
         scores, held = await asyncio.gather(received, produced)
-        return with_holdout(scores, *held, final=final)
+        if final:  # with a curve and a fit: too much for the event loop
+            return await asyncio.to_thread(with_holdout, scores, *held, final=True)
+        return with_holdout(scores, *held, final=False)
 
     def _present(self) -> Model:
         if self._model is None:

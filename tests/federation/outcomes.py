@@ -4,7 +4,8 @@ import grpc
 import pytest
 
 from fedfraud import fixed_point
-from tests.federation.hands import Messages, Pair, Upload
+from fedfraud.v1 import model_pb2
+from tests.federation.hands import Messages, Pair, Upload, header_of
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 STALE = grpc.StatusCode.FAILED_PRECONDITION
@@ -18,6 +19,8 @@ async def refused(network: Pair, messages: Messages) -> tuple[grpc.StatusCode, s
     status, sentence = refusal.value.code(), refusal.value.details() or ""
     entry = network.aggregator.events("contribution_refused")[before]
     assert (entry.seat, entry.status, entry.reason) == ("bank-02", status.name, sentence)
+    if isinstance(messages, list):
+        assert entry.key == (header_of(messages[0]).key if messages else model_pb2.RoundKey())
     return status, sentence
 
 

@@ -137,6 +137,14 @@ async def test_an_rpc_answers_its_roles_and_denies_all_others(tmp_path: Path, na
     assert heard == {**roles, "the aggregator": NO_HANDSHAKE}
 
 
+@pytest.mark.parametrize("version", [0, PROTOCOL_VERSION - 1, PROTOCOL_VERSION + 1])
+async def test_a_bank_of_another_protocol_version_is_told_both(tmp_path: Path, version: int) -> None:
+    request = federation_pb2.ParticipateRequest(protocol_version=version)
+    async with aggregator(tmp_path) as running, running.bank() as bank:
+        status, sentence = await end_of(bank.stub.Participate(request, timeout=DEADLINE))
+    assert (status, sentence) == (STALE, f"the protocol version must be {PROTOCOL_VERSION}, got {version}")
+
+
 async def test_the_mutual_port_knows_neither_enrolment_nor_scoring(tmp_path: Path) -> None:
     async with everybody(tmp_path) as channels:
         for who in ("bank", "reporter", "operator"):

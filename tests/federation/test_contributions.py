@@ -11,6 +11,7 @@ import grpc
 import numpy as np
 import pytest
 
+import fedfraud.channel
 from fedfraud.identity import make_folder
 from fedfraud.v1 import federation_pb2
 from fedfraud.wire import round_key_from_proto
@@ -216,13 +217,21 @@ async def test_uploads_that_wait_for_the_disk_are_under_way_as_those_that_have_n
         await commits(network, 2)
 
 
-async def test_a_message_beyond_a_mebibyte_is_refused_before_it_is_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("whole", [False, True], ids=["a chunk", "a whole one"])
+async def test_a_message_beyond_a_mebibyte_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    limit = "grpc.max_send_message_length"  # of a bank that keeps to no limit of its own
+    own = [option for option in fedfraud.channel._CLIENT if option[0] != limit]
+    monkeypatch.setattr(fedfraud.channel, "_CLIENT", own)
     async with pair(tmp_path) as network:
         await network.answer()
         bank, upload = network.banks[1], network.good()[1]
+        large = upload.sent_as(bytes(2 << 20))
         with pytest.raises(grpc.aio.AioRpcError) as refusal:
-            await bank.submit([upload.header, Request(chunk=bytes(2 << 20))])
+            await bank.submit(large.whole if whole else [upload.header, Request(chunk=large.data)])
         assert refusal.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert (refusal.value.details() or "").startswith("SERVER: ")
         await commits(network, 2)
 
 

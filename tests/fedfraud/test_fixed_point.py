@@ -218,6 +218,13 @@ def test_every_recipe_may_start() -> None:
 # --- evaluate: its arithmetic is tested with the metrics; here the bound
 
 
+def test_a_score_that_is_no_number_is_the_lowest_and_an_infinite_one_is_at_its_end() -> None:
+    codec = EvaluateCodec()
+    logits = f32(np.nan, -np.inf, np.inf, 0, -0.0)
+    assert codec.places(logits).tolist() == [0, 0, codec.bins - 1, codec.bins // 2, codec.bins // 2]
+    assert codec.places(logits.astype(np.float64)).tolist() == codec.places(logits).tolist()
+
+
 def test_histogram_counts_do_not_wrap_with_every_seat_at_its_bound() -> None:
     codec = EvaluateCodec()
     bound = np.zeros(codec.length, np.uint64)

@@ -192,3 +192,11 @@ def test_a_curve_has_the_most_alerts_within_each_alert_rate() -> None:
 def test_without_rows_there_is_no_curve_and_with_few_it_is_one_point() -> None:
     assert curve_from_counts(np.array([0.0]), counts(0), counts(0)) == ()
     assert curve_from_counts(np.array([-800.0, 800.0]), counts(1, 0), counts(0, 1)) == (CurvePoint(-800.0, 2, 1, 1.0),)
+
+
+def test_scores_of_a_model_that_overflows_have_the_log_loss_that_they_deserve() -> None:
+    right, wrong = np.array([-np.inf, 0.0, np.inf]), np.array([np.inf, 0.0, -np.inf])
+    labels = np.array([False, True, True])
+    with np.errstate(all="raise"):
+        assert scores_from_logits(right, labels).log_loss == pytest.approx(np.log(2) / 3)
+        assert scores_from_logits(wrong, labels).log_loss == np.inf

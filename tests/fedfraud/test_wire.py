@@ -16,6 +16,7 @@ from fedfraud.recipe import RECIPES, Recipe, WeightRule
 from fedfraud.transactions import TUTORIAL, Feature
 from fedfraud.v1 import model_pb2
 from fedfraud.wire import (
+    PROTOCOL_VERSION,
     Disclosure,
     RoundKey,
     curve_from_proto,
@@ -39,6 +40,7 @@ from fedfraud.wire import (
     segments_from_proto,
     segments_to_proto,
 )
+from tests.test_imports import ROOT
 
 NAN, INF = float("nan"), float("inf")
 MANIFEST = Manifest("cards", (Feature("amount", "euro", 0.01), Feature("age", "year", 1.0)), hidden_sizes=(8, 4))
@@ -219,3 +221,8 @@ def test_a_recalibration_comes_back_and_must_keep_the_ranking() -> None:
         told = model_pb2.Recalibration(slope=slope, intercept=intercept)
         with pytest.raises(Invalid, match=r"^a recalibration must be finite with a slope above 0, got "):
             recalibration_from_proto(told)
+
+
+def test_the_contract_names_the_version_that_is_spoken() -> None:
+    proto = (ROOT / "proto/fedfraud/v1/federation.proto").read_text()
+    assert f"// The version of this protocol that the bank speaks; {PROTOCOL_VERSION}.\n" in proto
