@@ -127,11 +127,16 @@ verify: setup ## check a run's journal, sums and models again: RUN_DIR=runs/...,
 		echo "==> verifying $$run"; $(BIN)/python -m services.aggregator verify --data-dir "$$run/aggregator"
 
 BENCHMARKS := training many_banks transport tutorial containers
+# The frameworks beside them that take a minute each; the others take minutes: benchmarks/transport.py --help.
+BESIDE := --frameworks 'Flower simulation,NVFlare simulator' --limit 90
+BESIDE_many_banks := $(BESIDE)
+BESIDE_transport := $(BESIDE)
 
 bench: setup ## the benchmarks of speed and scale beside their yardsticks, half an hour on two cores; BENCHMARKS="transport" for some
-	@for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py --json benchmarks/results/$$name.json || exit 1; echo; done
+	@$(foreach name,$(BENCHMARKS),$(BIN)/python benchmarks/$(name).py $(BESIDE_$(name)) \
+		--json benchmarks/results/$(name).json || exit 1; echo;)
 
-peers: setup ## environments of Flower and NVFlare for the benchmark of the tutorial (minutes, gigabytes)
+peers: setup ## environments of Flower and NVFlare for the benchmarks (minutes, gigabytes)
 	@$(BIN)/python benchmarks/peers/set_up.py --torch-index $(call quoted,$(TORCH_INDEX))
 
 report: setup ## write the report of the last run again, by OpenAI if you give a key

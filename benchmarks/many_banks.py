@@ -2,12 +2,16 @@
 
     .venv/bin/python benchmarks/many_banks.py
     .venv/bin/python benchmarks/many_banks.py --banks 10,100,1000 --rounds 3
+    .venv/bin/python benchmarks/many_banks.py --banks 10,50 --frameworks "Flower simulation,NVFlare simulator"
 
 A model of 16 KB, plain; the banks stand in (benchmarks/stand_in.py), each with its own key, certificate, seat and mTLS
 connection, all in one process. They join at once. Beside it as many bare mTLS channels with an open stream each, to a
 server that does nothing else, and that then carry the same bytes as in two rounds. Memory is the resident one of the
 server's process; a bank's is what was added since before the first of them connected. A line is fitted to the seconds
 of a round, and `order` is the slope of their logarithms: up to 1 a round grows no worse than linearly.
+
+Flower's simulation, whose clients share a process for each core, and NVFlare's simulator, with a process a client, do
+the same with a model of one vector, as in transport.py, with the numbers of banks that they can.
 """
 
 import argparse
@@ -22,13 +26,15 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import options, raw_grpc
+from benchmarks import frameworks, options, raw_grpc
 from benchmarks.measuring import Report, Row, add_json, cpu_seconds, growth, memory
 from benchmarks.options import several
 from benchmarks.stand_in import aggregator, manifest_of_bytes, rounds, stand_ins, training_layout
 from fedfraud.packing import Packing
 
 MODEL_BYTES = 1 << 14
+FRAMEWORKS = {"Flower simulation": (10, 100, 1000), "NVFlare simulator": (10, 50)}
+"""With how many banks each runs. NVFlare's takes 190 MB a bank, and with a hundred it got stuck."""
 
 
 async def federation(folder: Path, banks: int, count: int) -> Row:
@@ -99,6 +105,13 @@ def measure(report: Report, folder: Path, banks: int, count: int) -> None:
     report.add("banks", {**ours, **beside, **times})
 
 
+def beside(report: Report, name: str, banks: int, limit: float) -> None:
+    """The same by a framework, after ours."""
+    own = next(float(row["s a round"] or 0) for row in report.tables["banks"] if row["banks"] == banks)
+    parameters = manifest_of_bytes(MODEL_BYTES).parameter_count
+    report.add("frameworks", frameworks.unchanged(name, banks, parameters, limit, own))
+
+
 def main() -> None:
     """Prints a row a number of banks, and the fit."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -109,12 +122,17 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=options.folder, default="runs", help="on the disk that is measured (not a tmpfs)"
     )
+    frameworks.add_options(parser, FRAMEWORKS)
     add_json(parser)
     asked = parser.parse_args()
     report = Report("many banks", f"a model of {MODEL_BYTES} bytes, plain, {asked.rounds} rounds")
     report.begin()
     for banks in asked.banks:
         measure(report, asked.folder, banks, asked.rounds)
+    for name in asked.frameworks:
+        for banks in FRAMEWORKS[name]:
+            if banks in asked.banks:
+                beside(report, name, banks, asked.limit)
     rows = report.tables["banks"]
     if len(rows) > 1:
         points = [(float(row["banks"] or 0), float(row["s a round"] or 0)) for row in rows]

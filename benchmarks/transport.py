@@ -3,6 +3,7 @@
     .venv/bin/python benchmarks/transport.py                       # models of 16 KB to 100 MB, ten banks
     .venv/bin/python benchmarks/transport.py --gigabyte            # and 1 GB with two banks: 25 GB of disk, minutes
     .venv/bin/python benchmarks/transport.py --sizes 100M --banks 30
+    .venv/bin/python benchmarks/transport.py --sizes 10M --frameworks "Flower simulation,NVFlare simulator"
 
 A size is the model's as float32; a plain contribution is as long (fedfraud/packing.py), and the histograms of 64 KB
 that every round has beside it. The aggregator is a process of the product, over mutual TLS, with its journal and files;
@@ -13,6 +14,10 @@ more in the clear with the words of 8 bytes that are added: a contribution of tw
 that is aimed at. A share is raw gRPC's seconds a round over ours; the last lines say which is which, and whether the
 aims are held. Addition is numpy's of such words in memory. CPU is of both ends. A rate is bytes of models and
 contributions a second.
+
+Flower and NVFlare, in environments of their own (peers/set_up.py), do the same with a model of one vector: a client
+sends it back as it came, nothing is trained or scored. A round is the median from the second on, of three; CPU and
+memory are of the whole process tree.
 """
 
 import argparse
@@ -29,7 +34,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import options, raw_grpc
+from benchmarks import frameworks, options, raw_grpc
 from benchmarks.measuring import Report, Row, add_json, beside_aim, cpu_seconds, memory, printed
 from benchmarks.raw_grpc import Cost
 from benchmarks.stand_in import aggregator, manifest_of_bytes, rounds, stand_ins, training_layout
@@ -124,6 +129,15 @@ async def measure(report: Report, folder: Path, name: str, banks: int, count: in
     )
 
 
+def beside(report: Report, name: str, size: str, banks: int, limit: float) -> None:
+    """The same by a framework, after ours."""
+    ours = report.tables.get("rounds", [])
+    own = next((row["s a round"] for row in ours if (row["model"], row["banks"]) == (size, banks)), None)
+    parameters = manifest_of_bytes(SIZES[size]).parameter_count
+    row = frameworks.unchanged(name, banks, parameters, limit, float(own) if own else None)
+    report.add("frameworks", {"model": size, **row})
+
+
 def hold(report: Report, rows: Sequence[Row]) -> None:
     """Each share in a sentence, and what was measured beside the aims."""
     aimed = [row for row in rows if (row["model"], row["banks"]) == AIMED_AT]
@@ -163,6 +177,8 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=options.folder, default="runs", help="on the disk that is measured (not a tmpfs)"
     )
+    frameworks.add_options(parser, frameworks.ENVIRONMENTS)
+    parser.add_argument("--framework-sizes", type=sizes, default="10M", help="that the frameworks have, of the same")
     add_json(parser)
     asked = parser.parse_args()
     report = Report("transport", f"{asked.banks} banks answer with their vector unchanged, plain")
@@ -171,6 +187,9 @@ def main() -> None:
         asyncio.run(measure(report, asked.folder, name, asked.banks, asked.rounds))
     if asked.gigabyte:
         asyncio.run(measure(report, asked.folder, "1G", 2, 2))
+    for size in asked.framework_sizes:
+        for name in asked.frameworks:
+            beside(report, name, size, asked.banks, asked.limit)
     hold(report, report.tables.get("rounds", []))
     report.end(asked.json)
 

@@ -21,18 +21,18 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from itertools import pairwise, zip_longest
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import options
+from benchmarks import frameworks, options
+from benchmarks.frameworks import PEERS, Run
 from benchmarks.measuring import Report, Row, Value, add_json, printed
-from benchmarks.peers import set_up, write_shards
+from benchmarks.peers import write_shards
 from benchmarks.usage import Usage, used
 
-PEERS = Path(__file__).parent / "peers"
 ROUNDS, DEPLOYMENT_ROUNDS = 10, 3
 _LIMIT = 900.0
 NETWORK = {
@@ -43,12 +43,12 @@ NETWORK = {
     "secure, recipe default": ("--aggregation", "secure"),
 }
 FRAMEWORKS = {
-    "Flower simulation": ("flower", 3.0, 5.0),
-    "NVFlare simulator": ("nvflare", 7.0, 10.0),
-    "NVFlare POC": ("nvflare", 12.0, 10.0),
-    "Flower deployment": ("flower", 40.0, 100.0),
+    "Flower simulation": (3.0, 5.0),
+    "NVFlare simulator": (7.0, 10.0),
+    "NVFlare POC": (12.0, 10.0),
+    "Flower deployment": (40.0, 100.0),
 }
-"""Their environment, and how many times as fast we are to be: end to end, and in a warm round."""
+"""How many times as fast as each we are to be: end to end, and in a warm round."""
 SHARES = "Flower simulation"
 """Whose clients share a process for each core. It is the quickest of them and runs as often as ours."""
 AIMS = {
@@ -83,56 +83,24 @@ def since_quorum(facts: dict[str, Any]) -> dict[str, Value]:
 def bare(folder: Path, banks: int) -> Row:
     """The loop in one process."""
     command = [sys.executable, str(PEERS / "bare.py"), str(folder / "shards"), str(banks), str(ROUNDS)]
-    return noted("bare loop", used(command, _LIMIT, folder / "log"), ROUNDS, folder / "shards")
+    usage = used(command, _LIMIT, folder / "log")
+    return noted(Run("bare loop", ROUNDS, usage, frameworks.times_in(folder / "shards")))
 
 
 def framework(folder: Path, banks: int, name: str) -> Row:
     """One run of a framework, by its environment's interpreter."""
-    environment = FRAMEWORKS[name][0]
-    python = set_up.python_of(environment)
-    if python is None:
-        return {"run": name, "note": f"left out: peers/set_up.py made no environment {environment}"}
+    if why := frameworks.without(name):
+        return {"run": name, "note": why}
     rounds = DEPLOYMENT_ROUNDS if name == "Flower deployment" else ROUNDS
-    shards, home = folder / "shards", folder / "home"
-    variables = {
-        "PEER_SHARDS": str(shards),
-        "PEER_BANKS": str(banks),
-        "PEER_ROUNDS": str(rounds),
-        "FLWR_HOME": str(home),
-        "FLWR_TELEMETRY_ENABLED": "0",
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "OMP_NUM_THREADS": "1",
-        "NVFLARE_POC_WORKSPACE": str(home),
-        "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
-    }
-    if environment == "flower":
-        app = folder / "app"
-        lay_app(app)
-        words = [str(app)] if name == "Flower simulation" else [str(app), str(home)]
-        script = "flower_simulation.py" if name == "Flower simulation" else "flower_deployment.py"
-    else:
-        kind = "simulator" if name == "NVFlare simulator" else "poc"
-        words, script = [kind, str(shards), str(banks), str(rounds), str(home)], "nvflare_run.py"
-    usage = used([str(python), str(PEERS / script), *words], _LIMIT, folder / "log", PEERS, variables)
-    return noted(name, usage, rounds, shards)
+    return noted(frameworks.run(folder, name, banks, rounds, _LIMIT))
 
 
-def lay_app(folder: Path) -> None:
-    """Flower packs an app's folder: the common work has to be in it."""
-    (folder / "peer").mkdir(parents=True)
-    for path in [*(PEERS / "flower").glob("*.toml"), *(PEERS / "flower" / "peer").glob("*.py")]:
-        (folder / path.relative_to(PEERS / "flower")).write_bytes(path.read_bytes())
-    (folder / "peer" / "task.py").write_bytes((PEERS / "task.py").read_bytes())
-
-
-def noted(name: str, usage: Usage, rounds: int, shards: Path) -> Row:
+def noted(run: Run) -> Row:
     """By the times that the run left."""
-    path = shards / "rounds"
-    times = [float(line.split()[1]) for line in path.read_text().splitlines()] if path.exists() else []
-    if usage.status != 0 and len(times) < 2:
-        return failed(name, usage)
-    found = row(name, usage, rounds, [end - begin for begin, end in pairwise(times)])
-    return found if usage.status == 0 else {**found, "note": f"not finished, {len(times)} rounds"}
+    if run.note and not run.warm:
+        return failed(run.name, run.usage)
+    found = row(run.name, run.usage, run.rounds, run.warm)
+    return {**found, "note": run.note} if run.note else found
 
 
 def row(name: str, usage: Usage, rounds: int, warm: list[float]) -> dict[str, Value]:
@@ -149,9 +117,7 @@ def row(name: str, usage: Usage, rounds: int, warm: list[float]) -> dict[str, Va
 
 def failed(name: str, usage: Usage) -> Row:
     """Why there are no figures."""
-    how = "was not done in time" if usage.status is None else f"ended with status {usage.status}"
-    last = usage.said.strip().rpartition("\n")[2][:100]
-    return {"run": name, "wall s": usage.seconds, "note": f"{how}: {last}"}
+    return {"run": name, "wall s": usage.seconds, "note": frameworks.failure(usage)}
 
 
 def median_row(rows: Sequence[Row]) -> Row:
@@ -186,7 +152,7 @@ def hold(report: Report, rows: dict[str, Row]) -> None:
 
 def compare(report: Report, rows: dict[str, Row]) -> None:
     """Ours, plain, beside each of the others; beside the one whose clients share processes also with banks that do."""
-    for name, (_, whole, warm) in FRAMEWORKS.items():
+    for name, (whole, warm) in FRAMEWORKS.items():
         theirs = rows.get(name)
         if theirs is None:
             continue

@@ -16,10 +16,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.measuring import processes, shared_out
+from benchmarks.measuring import cpu_seconds, processes, shared_out
 
 _SUBREAPER = 36
 """PR_SET_CHILD_SUBREAPER of prctl(2)."""
@@ -29,13 +30,15 @@ _GRACE_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Usage:
-    """`status` is the exit status, None if the time was up; memory counts once what processes share (PSS)."""
+    """`status` is the exit status, None if the time was up; memory counts once what processes share (PSS); `samples`
+    are times (of time.time) and the CPU seconds spent until then."""
 
     status: int | None
     seconds: float
     cpu: float
     peak: float
     said: str
+    samples: Sequence[tuple[float, float]] = ()
 
 
 def used(
@@ -48,13 +51,15 @@ def used(
     return Usage(**json.loads(done.stdout), said=log.read_text(errors="replace"))
 
 
-def _supervise(limit: float, log: Path, command: Sequence[str]) -> dict[str, float | int | None]:
+def _supervise(limit: float, log: Path, command: Sequence[str]) -> dict[str, Any]:
     ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
-    began, most = time.monotonic(), 0.0
+    began, most, samples = time.monotonic(), 0.0, []
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
         while process.poll() is None and time.monotonic() - began < limit:
-            most = max(most, shared_out(pid for pid in processes(os.getpid()) if pid != os.getpid()))
+            there = [pid for pid in processes(os.getpid()) if pid != os.getpid()]
+            samples.append((time.time(), cpu_seconds(there)))
+            most = max(most, shared_out(there))
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_SAMPLE_SECONDS)
         status, seconds = process.poll(), time.monotonic() - began
@@ -64,7 +69,13 @@ def _supervise(limit: float, log: Path, command: Sequence[str]) -> dict[str, flo
                 process.wait(_GRACE_SECONDS)
         _end_rest()
     spent = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return {"status": status, "seconds": seconds, "cpu": spent.ru_utime + spent.ru_stime, "peak": most}
+    return {
+        "status": status,
+        "seconds": seconds,
+        "cpu": spent.ru_utime + spent.ru_stime,
+        "peak": most,
+        "samples": samples,
+    }
 
 
 def _end_rest() -> None:

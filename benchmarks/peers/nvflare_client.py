@@ -1,4 +1,7 @@
-"""A bank in NVFlare: evaluates and trains what it receives. `nvflare_client.py SHARDS`, run by its client."""
+"""A bank in NVFlare: evaluates and trains what it receives, or answers with it unchanged.
+
+`nvflare_client.py SHARDS`, run by its client.
+"""
 
 import sys
 from pathlib import Path
@@ -11,14 +14,17 @@ def main() -> None:
     """Until the job is over."""
     flare.init()
     folder, bank = Path(sys.argv[1]), int(flare.get_site_name().rpartition("-")[2])
-    rows, own = task.shard(folder, bank)
-    model = task.Network()
+    if not task.PARAMETERS:
+        model, (rows, own) = task.Network(), task.shard(folder, bank)
     while flare.is_running():
         received = flare.receive()
         if received is None:
             break
         if bank == 1:
             task.note(folder, received.current_round)
+        if task.PARAMETERS:
+            flare.send(flare.FLModel(params=received.params, meta={"NUM_STEPS_CURRENT_ROUND": 1}))
+            continue
         model.load_state_dict(received.params)
         loss = task.evaluate(model, own)
         task.train(model, rows)

@@ -18,7 +18,7 @@ def main() -> None:
         name="peer",
         min_clients=banks,
         num_rounds=rounds,
-        model=task.Network(),
+        model=task.first_model(),
         train_script=str(Path(__file__).parent / "nvflare_client.py"),
         train_args=shards,
     )

@@ -1,10 +1,14 @@
 """The common work, for every framework the same: the tutorial's network, one local epoch over a bank's shard with the
 DataLoader, and its scores on the bank's validation rows. It imports torch and numpy alone.
 
+With PEER_PARAMETERS it is the transport's instead: the model is one vector of so many float32, a bank answers with it
+unchanged, nothing is scored and there are no shards.
+
 Shards are `<folder>/bank-01.npz` and so on, standardised beforehand by the federation's shared scaler: the frameworks
 are spared that round.
 """
 
+import os
 import time
 from pathlib import Path
 
@@ -14,6 +18,9 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 FEATURES, BATCH_SIZE, LEARNING_RATE, DROPOUT = 30, 512, 5e-4, 0.1
+
+PARAMETERS = int(os.environ.get("PEER_PARAMETERS", "0"))
+"""Of the transport's work; 0: it is the tutorial's."""
 
 torch.set_num_threads(1)
 
@@ -28,6 +35,19 @@ class Network(nn.Sequential):
             *(nn.Linear(64, 32), nn.ReLU(), nn.Dropout(DROPOUT)),
             nn.Linear(32, 1),
         )
+
+
+class Vector(nn.Module):
+    """The transport's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.vector = nn.Parameter(torch.ones(PARAMETERS), requires_grad=False)
+
+
+def first_model() -> nn.Module:
+    """That of the work."""
+    return Vector() if PARAMETERS else Network()
 
 
 def shard(folder: Path, bank: int) -> tuple[TensorDataset, TensorDataset]:

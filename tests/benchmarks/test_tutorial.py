@@ -97,12 +97,6 @@ def test_a_framework_without_an_environment_is_left_out_by_name(
     assert set_up.python_of("nvflare") is None
 
 
-def test_the_app_for_flower_has_the_common_work_in_it(tmp_path: Path) -> None:
-    tutorial.lay_app(tmp_path / "app")
-    found = sorted(path.relative_to(tmp_path / "app").as_posix() for path in (tmp_path / "app").rglob("*.*"))
-    assert found == ["peer/__init__.py", "peer/client_app.py", "peer/server_app.py", "peer/task.py", "pyproject.toml"]
-
-
 def test_the_bare_loop_averages_by_rows_what_each_shard_makes_of_the_model(tmp_path: Path) -> None:
     draws = np.random.default_rng(1)
     for number, count in enumerate((8, 24), start=1):

@@ -1,4 +1,5 @@
-"""The server in Flower: its own FedAvg, by rows, with an evaluation each round; says when a round ended."""
+"""The server in Flower: its own FedAvg, by rows, with an evaluation each round (but of the transport's work); says
+when a round ended."""
 
 import os
 from collections.abc import Iterable
@@ -31,10 +32,12 @@ def main(grid: Grid, context: Context) -> None:
     banks, rounds = int(os.environ["PEER_BANKS"]), int(os.environ["PEER_ROUNDS"])
     strategy = Timed(
         fraction_train=1.0,
-        fraction_evaluate=1.0,
+        fraction_evaluate=0.0 if task.PARAMETERS else 1.0,
         min_train_nodes=banks,
         min_evaluate_nodes=banks,
         min_available_nodes=banks,
     )
     strategy.folder = Path(os.environ["PEER_SHARDS"])
-    strategy.start(grid=grid, initial_arrays=ArrayRecord(task.Network().state_dict()), num_rounds=rounds, timeout=600)
+    strategy.start(
+        grid=grid, initial_arrays=ArrayRecord(task.first_model().state_dict()), num_rounds=rounds, timeout=600
+    )
