@@ -2,7 +2,7 @@
 protobuf's bytes, and each chunk is copied two times less at either end."""
 
 from collections.abc import Awaitable, Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import grpc
 
@@ -13,14 +13,24 @@ if TYPE_CHECKING:
 
 GET_VECTOR = "/fedfraud.v1.FederationService/GetVector"
 SUBMIT_CONTRIBUTION = "/fedfraud.v1.FederationService/SubmitContribution"
-_PIECE, _UPLOADED = 0x0A, 0x12
-"""GetVectorResponse.chunk, SubmitContributionRequest.chunk: the field's number and that its length comes first."""
+_PIECE, _UPLOADED, _WHOLE, _HEADER, _DATA = 0x0A, 0x12, 0x1A, 0x0A, 0x12
+"""GetVectorResponse.chunk, SubmitContributionRequest.chunk and whole, WholeContribution.header and data: the field's
+number and that its length comes first."""
 _LENGTH_BYTES = 5
 """Of a length that one message can have."""
 
 Handler: TypeAlias = Any  # grpc has two classes for a method's handler, and promises neither
 Part = bytes | memoryview
-Upload = federation_pb2.SubmitContributionRequest | memoryview
+
+
+class Whole(NamedTuple):
+    """An upload in one message."""
+
+    header: federation_pb2.ContributionHeader
+    data: memoryview
+
+
+Upload = federation_pb2.SubmitContributionRequest | memoryview | Whole
 """A message of an upload: its header, the bytes of a chunk or all of both; without any an empty message."""
 
 
@@ -45,8 +55,16 @@ def read_upload(message: bytes) -> Upload:
     chunk = _only_field(_UPLOADED, message)
     if chunk is not None:
         return chunk
+    if (whole := _whole(message)) is not None:
+        return whole
     request = federation_pb2.SubmitContributionRequest.FromString(message)
-    return memoryview(request.chunk) if request.WhichOneof("message") == "chunk" else request
+    match request.WhichOneof("message"):
+        case "chunk":
+            return memoryview(request.chunk)
+        case "whole":
+            return Whole(request.whole.header, memoryview(request.whole.data))
+        case _:
+            return request
 
 
 class ChunkMessages(grpc.aio.ServerInterceptor):
@@ -93,15 +111,30 @@ def _message(tag: int, chunk: Part) -> bytes:
     return b"".join((head, chunk))
 
 
-def _only_field(tag: int, message: bytes) -> memoryview | None:
+def _whole(message: bytes) -> Whole | None:
+    """An upload in the form in which it is always written; of any other protobuf is to judge."""
+    content = _only_field(_WHOLE, message)
+    begun = _first_field(_HEADER, content) if content else None
+    if begun is None or (data := _only_field(_DATA, begun[1])) is None:
+        return None
+    return Whole(federation_pb2.ContributionHeader.FromString(bytes(begun[0])), data)
+
+
+def _only_field(tag: int, message: Part) -> memoryview | None:
     """What is in the message if it is this field and nothing else, in the form in which it is always written; of any
     other protobuf is to judge."""
+    found = _first_field(tag, message)
+    return found[0] if found and not found[1] else None
+
+
+def _first_field(tag: int, message: Part) -> tuple[memoryview, memoryview] | None:
+    """What is in the field that the message begins with, if it is this one, and what comes after it."""
     if message[:1] != bytes((tag,)):
         return None
     length = 0
     for place, byte in enumerate(message[1 : 1 + _LENGTH_BYTES]):
         length |= (byte & 0x7F) << 7 * place
         if byte <= 0x7F:
-            start = place + 2
-            return memoryview(message)[start:] if length == len(message) - start else None
+            view, start = memoryview(message), place + 2
+            return (view[start : start + length], view[start + length :]) if start + length <= len(view) else None
     return None

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from functools import partial
 
-from fedfraud.chunks import Upload
+from fedfraud.chunks import Upload, Whole
 from fedfraud.errors import FedfraudError, Invalid, NotStored, Stale, Stalled, TooLarge
 from fedfraud.identity import Credential
 from fedfraud.logs import Log
@@ -70,9 +70,8 @@ class Intake:
         self._participants.spoke(seat)
         try:
             first = await self._next(requests)
-            if isinstance(first, federation_pb2.SubmitContributionRequest) and first.HasField("whole"):
-                header.CopyFrom(first.whole.header)
-                requests, first = _chunk(first.whole.data), None  # of all that is under way one copy is enough
+            if isinstance(first, Whole):
+                header, requests, first = first.header, _chunk(first.data), None  # it goes as soon as it is taken
             elif isinstance(first, federation_pb2.SubmitContributionRequest) and first.HasField("header"):
                 header = first.header
             else:
@@ -258,9 +257,9 @@ class Intake:
             await self._journal.append(refused)
 
 
-async def _chunk(data: bytes) -> AsyncIterator[Upload]:
+async def _chunk(data: memoryview) -> AsyncIterator[Upload]:
     """What comes after the header of a contribution in one message."""
-    yield memoryview(data)
+    yield data
 
 
 def _what(request: Upload | None) -> str:
@@ -269,5 +268,7 @@ def _what(request: Upload | None) -> str:
         return "nothing"
     if isinstance(request, memoryview):
         return "a chunk"
+    if isinstance(request, Whole):
+        return "a whole contribution"
     kind = request.WhichOneof("message")
-    return {None: "an empty message", "whole": "a whole contribution"}.get(kind, f"a {kind}")
+    return f"a {kind}" if kind else "an empty message"

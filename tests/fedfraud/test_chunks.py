@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 from google.protobuf.message import DecodeError
 
-from fedfraud.chunks import Part, read_piece, read_upload, write_piece, write_upload
-from fedfraud.v1 import federation_pb2
+from fedfraud.chunks import Part, Whole, read_piece, read_upload, write_piece, write_upload
+from fedfraud.v1 import federation_pb2, model_pb2
 
 Piece, Request = federation_pb2.GetVectorResponse, federation_pb2.SubmitContributionRequest
 SIZES = [1, 127, 128, 16_383, 16_384, 1 << 20]
@@ -86,9 +86,58 @@ def test_a_header_and_an_empty_message_stay_messages() -> None:
     assert read_piece(b"") == b""
 
 
-def test_a_whole_contribution_stays_a_message() -> None:
-    whole = Request(whole=federation_pb2.WholeContribution(data=b"abc"))
-    assert read_upload(whole.SerializeToString()) == whole
+@pytest.mark.parametrize("size", [1, 127, 128, 16_384, 1 << 20])
+@pytest.mark.parametrize("run_id", ["", "r" * 200])
+def test_a_whole_contribution_is_read_without_a_copy(size: int, run_id: str) -> None:
+    header = federation_pb2.ContributionHeader(word_count=7, key=model_pb2.RoundKey(run_id=run_id))
+    message = written(header, bytes(range(256))[: size % 256] + bytes(size - size % 256))
+    found = read_upload(message)
+    assert isinstance(found, Whole)
+    assert found.header == header
+    assert found.data.obj is message
+    assert found.data == Request.FromString(message).whole.data
+
+
+def written(header: federation_pb2.ContributionHeader | None, data: bytes) -> bytes:
+    return Request(whole=federation_pb2.WholeContribution(header=header, data=data)).SerializeToString()
+
+
+HEADER = federation_pb2.ContributionHeader(word_count=7)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        written(HEADER, b""),
+        written(None, b"abc"),
+        written(None, b""),
+        written(HEADER, b"abc") + written(HEADER, b"abcd"),
+        written(HEADER, b"abc") + WITH_HEADER,
+        WITH_HEADER + written(HEADER, b"abc"),
+        written(HEADER, b"abc") + b"\xfa\x01\x01d",
+        written(HEADER, b"abc")[:-1],
+        b"\x1a\x09\x12\x03abc\x0a\x02\x28\x07",  # its data first
+        b"\x1a\x0e\x0a\x02\x28\x07\x12\x03abc\x12\x03xyz",  # twice data
+        b"\x1a\x0b\x0a\x02\x28\x07\x12\x03abc\x18\x01",  # a field that nobody knows
+        b"\x1a\x09\x0a\x02\x28\xff\x12\x03abc",  # a header that is none
+        b"\x1a\x09\x0a\x7f\x28\x07\x12\x03abc",
+        b"\x1a\x03\x0a\x02\x28",
+        b"\x1a\x00",
+        b"\x1a",
+    ],
+)
+def test_a_whole_contribution_is_what_protobuf_takes_it_for(message: bytes) -> None:
+    try:
+        expected = Request.FromString(message)
+    except DecodeError:
+        with pytest.raises(DecodeError):
+            read_upload(message)
+        return
+    found = read_upload(message)
+    if expected.WhichOneof("message") == "whole":
+        assert found == (expected.whole.header, expected.whole.data)
+    else:
+        assert found == expected
 
 
 def test_of_a_header_and_a_chunk_the_later_one_counts_as_for_protobuf() -> None:
