@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import options
+
 Value = float | int | str | None
 Row = Mapping[str, Value]
 VERSIONS = ("grpcio", "protobuf", "numpy", "torch", "cryptography")
@@ -71,7 +73,7 @@ class Report:
 
 def add_json(parser: argparse.ArgumentParser) -> None:
     """The option of each that makes a report."""
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where the results go as JSON besides")
+    parser.add_argument("--json", type=options.new_file, metavar="FILE", help="where the results go as JSON besides")
 
 
 def machine() -> dict[str, Value]:

@@ -22,8 +22,15 @@ seed = whole_number(0, 2**32 - 1)
 
 
 def several(one: Callable[[str], T]) -> Callable[[str], list[T]]:
-    """A type for argparse: such numbers or names with commas between them."""
-    return lambda text: [one(word.strip()) for word in text.split(",")]
+    """A type for argparse: such numbers or names with commas between them, each once."""
+
+    def parse(text: str) -> list[T]:
+        found = [one(word.strip()) for word in text.split(",")]
+        if twice := [each for place, each in enumerate(found) if each in found[:place]]:
+            raise ArgumentTypeError(f"must have each once, got {twice[0]} twice")
+        return found
+
+    return parse
 
 
 def one_of(known: Collection[str]) -> Callable[[str], str]:
@@ -55,6 +62,21 @@ def folder(text: str) -> Path:
         found.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ArgumentTypeError(f"must be a folder that can be made, got {text[:80]!r}: {error.strerror}") from error
+    return found
+
+
+def new_file(text: str) -> Path:
+    """A type for argparse: a file that can be written, in a folder that is made where there is none: before anything is
+    measured that would be lost."""
+    found = Path(text)
+    try:
+        found.parent.mkdir(parents=True, exist_ok=True)
+        there = found.exists()
+        found.open("a").close()
+        if not there:
+            found.unlink()
+    except OSError as error:
+        raise ArgumentTypeError(f"must be a file that can be written, got {text[:80]!r}: {error.strerror}") from error
     return found
 
 

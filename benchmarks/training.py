@@ -117,7 +117,7 @@ def main() -> None:
     )
     add_json(parser)
     asked = parser.parse_args()
-    numbers = sorted(set(asked.growth))
+    numbers = sorted(asked.growth)
     if len(numbers) < 2:
         parser.error(f"--growth must be two numbers or more, got {numbers[0]}")
     report = Report("training", f"{asked.rows:,} rows, the model 30-64-32-1")

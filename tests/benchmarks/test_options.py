@@ -17,6 +17,7 @@ from benchmarks import (
     page,
     recipes,
     scoring,
+    training,
     transport,
     tutorial,
 )
@@ -120,6 +121,31 @@ def test_a_name_or_a_scale_that_there_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert refusal(benchmark, [given], capsys, monkeypatch) == sentence
+
+
+@pytest.mark.parametrize(
+    ("given", "twice"),
+    [("--banks=10,2,10", 10), ("--frameworks=NVFlare simulator,NVFlare simulator", "NVFlare simulator")],
+)
+def test_what_is_to_be_measured_twice(
+    given: str, twice: object, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = refusal(many_banks, [given], capsys, monkeypatch)
+    assert said == f"argument {given.partition('=')[0]}: must have each once, got {twice} twice"
+
+
+@pytest.mark.parametrize("benchmark", [many_banks, training, transport, tutorial])
+@pytest.mark.parametrize("place", ["", "file/below.json"])
+def test_results_that_cannot_be_written_are_not_measured(
+    benchmark: ModuleType,
+    place: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "file").touch()
+    said = refusal(benchmark, [f"--json={tmp_path}/{place}"], capsys, monkeypatch)
+    assert said.startswith("argument --json: must be a file that can be written, got ")
 
 
 @pytest.mark.parametrize("benchmark", [containers, page])

@@ -41,7 +41,7 @@ ROWS = "must be a whole number from 1000 to 100000000"
     ("option", "numbers", "sentence"),
     [
         ("--growth", "10000", "--growth must be two numbers or more, got 10000"),
-        ("--growth", "10000,10000", "--growth must be two numbers or more, got 10000"),
+        ("--growth", "10000,10000", "argument --growth: must have each once, got 10000 twice"),
         ("--growth", "10,10000", f"argument --growth: {ROWS}, got '10'"),
         ("--growth", "10000,many", f"argument --growth: {ROWS}, got 'many'"),
         ("--rows", "0", f"argument --rows: {ROWS}, got '0'"),
