@@ -71,7 +71,7 @@ class Intake:
         try:
             first = await self._next(requests)
             if isinstance(first, Whole):
-                header, requests, first = first.header, _chunk(first.data), None  # it goes as soon as it is taken
+                header, requests, first = first.header, _body_of(first.data, requests), None
             elif isinstance(first, federation_pb2.SubmitContributionRequest) and first.HasField("header"):
                 header = first.header
             else:
@@ -257,9 +257,13 @@ class Intake:
             await self._journal.append(refused)
 
 
-async def _chunk(data: memoryview) -> AsyncIterator[Upload]:
-    """What comes after the header of a contribution in one message."""
+async def _body_of(data: memoryview, requests: AsyncIterator[Upload]) -> AsyncIterator[Upload]:
+    """What comes after the header of a contribution in one message: its bytes, and nothing, up to which the stream is
+    read: it holds its last message as long as there may be another, until the garbage collector comes."""
     yield data
+    del data
+    async for request in requests:
+        yield request
 
 
 def _what(request: Upload | None) -> str:

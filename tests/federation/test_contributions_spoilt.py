@@ -166,6 +166,18 @@ CASES = [
         "a lease must be the newest of bank-02, number 1, got 0",
     ),
     Case(
+        "a whole one and a chunk",
+        lambda u: [*u.whole, *u.chunks],
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        f"a contribution must have the {BYTES} bytes it announced, got more",
+    ),
+    Case(
+        "a whole one twice",
+        lambda u: [*u.whole, *u.whole],
+        INVALID,
+        "a contribution must be chunks after its header, got a whole contribution",
+    ),
+    Case(
         "a whole one after a header",
         lambda u: [u.header, *u.whole],
         INVALID,
