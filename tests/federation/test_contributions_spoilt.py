@@ -225,7 +225,7 @@ CASES = [
 
 
 IN_ONE_MESSAGE = [
-    case._replace(messages=in_one_message(case.messages))
+    case._replace(name=f"{case.name}, in one message", messages=in_one_message(case.messages))
     for case in CASES
     if case.name
     in (
@@ -265,18 +265,8 @@ def names(cases: list[Case]) -> list[str]:
     return [case.name for case in cases]
 
 
-@pytest.mark.parametrize("case", CASES, ids=names(CASES))
+@pytest.mark.parametrize("case", [*CASES, *IN_ONE_MESSAGE], ids=names([*CASES, *IN_ONE_MESSAGE]))
 async def test_a_bad_contribution_is_refused_and_the_sum_is_unharmed(tmp_path: Path, case: Case) -> None:
-    async with pair(tmp_path) as network:
-        await network.answer()
-        status, sentence = await refused(network, case.messages(network.good()[1]))
-        assert status is case.status
-        assert case.sentence in sentence
-        await commits(network, 2)
-
-
-@pytest.mark.parametrize("case", IN_ONE_MESSAGE, ids=names(IN_ONE_MESSAGE))
-async def test_a_bad_contribution_in_one_message_is_refused_as_well(tmp_path: Path, case: Case) -> None:
     async with pair(tmp_path) as network:
         await network.answer()
         status, sentence = await refused(network, case.messages(network.good()[1]))
