@@ -1,5 +1,5 @@
-"""Messages that are one chunk of a vector or a contribution, read and written without protobuf: on the wire they are
-protobuf's bytes, and each chunk is copied two times less at either end."""
+"""Messages that are one chunk of a vector or a contribution, or all of one, read and written without protobuf: on the
+wire they are protobuf's bytes, and each chunk is copied two times less at either end. Whole ones are written by it."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias

@@ -258,8 +258,8 @@ class Intake:
 
 
 async def _body_of(data: memoryview, requests: AsyncIterator[Upload]) -> AsyncIterator[Upload]:
-    """What comes after the header of a contribution in one message: its bytes, and nothing, up to which the stream is
-    read: it holds its last message as long as there may be another, until the garbage collector comes."""
+    """What comes after the header of a contribution in one message: its bytes, and the rest of its stream, which is to
+    be nothing. A stream that is not read to its end holds its last message until the garbage collector comes."""
     yield data
     del data
     async for request in requests:
