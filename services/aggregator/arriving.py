@@ -123,6 +123,7 @@ class InFile:
     def drop(self) -> None:
         """See Arriving; a thread may still write, and is not waited for."""
         self._room.transfers -= 1
+        self._taken()
         asyncio.get_running_loop().run_in_executor(None, self._drop)
 
     def _taken(self) -> list[Part]:

@@ -1,7 +1,7 @@
 """The one interceptor: who calls, whether that role may, and which status an error becomes. Deny by default."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
@@ -139,7 +139,6 @@ def _wrapped(
     until_invalid: Callable[[], Awaitable[Unauthenticated]] | None,
     log: Log,
 ) -> Handler:
-    read: Callable[[Any], Any] = _ReadableAll if handler.request_streaming else _readable
     if handler.response_streaming:
         behaviour = handler.unary_stream or handler.stream_stream
         make = grpc.unary_stream_rpc_method_handler if handler.unary_stream else grpc.stream_stream_rpc_method_handler
@@ -147,7 +146,7 @@ def _wrapped(
         async def stream(request: object, context: Context) -> AsyncIterator[object]:
             try:
                 admit(context)
-                responses = behaviour(read(request), context)
+                responses = behaviour(_readable(request), context)
                 async for response in _while_valid(responses, until_invalid) if until_invalid else responses:
                     yield response
             except Exception as error:
@@ -160,7 +159,7 @@ def _wrapped(
     async def unary(request: object, context: Context) -> object:
         try:
             admit(context)
-            return await behaviour(read(request), context)
+            return await behaviour(_ReadableAll(context) if handler.request_streaming else _readable(request), context)
         except Exception as error:
             await _abort(context, error, log)
             raise  # not reached: abort raises
@@ -187,16 +186,20 @@ def _readable(request: object) -> object:
 
 
 class _ReadableAll:
-    """A stream's requests. It holds none: a large one goes when its reader lets go of it."""
+    """A stream's requests. It holds none: a large one goes when its reader lets go of it. gRPC's own iterator holds the
+    last one until the garbage collector comes, unless it is read to its end."""
 
-    def __init__(self, requests: AsyncIterable[object]) -> None:
-        self._requests = aiter(requests)
+    def __init__(self, context: Context) -> None:
+        self._context = context
 
     def __aiter__(self) -> AsyncIterator[object]:
         return self
 
     async def __anext__(self) -> object:
-        return _readable(await anext(self._requests))
+        request = await self._context.read()
+        if request is grpc.aio.EOF:
+            raise StopAsyncIteration
+        return _readable(request)
 
 
 async def _while_valid(
@@ -236,7 +239,9 @@ async def _while_valid(
 async def _abort(context: Context, error: Exception, log: Log) -> None:
     if isinstance(error, grpc.aio.AbortError):
         raise error
-    if isinstance(error, FedfraudError):
-        await context.abort(error.status, str(error)[:_LONGEST_SENTENCE])
-    log.error("a handler failed", exc_info=True, error=repr(error))
-    await context.abort(grpc.StatusCode.INTERNAL, "the aggregator failed; its log says why")
+    if not isinstance(error, FedfraudError):
+        log.error("a handler failed", exc_info=True, error=repr(error))
+        await context.abort(grpc.StatusCode.INTERNAL, "the aggregator failed; its log says why")
+    # gRPC keeps the abort until the garbage collector comes, and so this error, whose frames hold the last request.
+    error.__traceback__ = error.__context__ = error.__cause__ = None
+    await context.abort(error.status, str(error)[:_LONGEST_SENTENCE])

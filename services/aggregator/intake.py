@@ -26,6 +26,9 @@ from services.aggregator.writer import Writer
 _UPLOADS = 4
 """Of one seat at once until they count or are refused, so that it cannot fill the disk or the memory: its former
 sessions' may not have ended yet."""
+_CALLS = 16
+"""Of one seat that bring an upload at once, over all of its connections: the first message of each is in memory before
+anything can be said against it."""
 _REFUSALS_JOURNALLED = 20
 """Refusals of one seat in one round that go into the journal; a caller cannot fill the disk with its faults."""
 
@@ -54,6 +57,7 @@ class Intake:
         self._vectors = vectors
         self._room = room()
         self._uploads: Counter[str] = Counter()
+        self._calls: Counter[str] = Counter()
         self._stall_timeout = stall_timeout
         self._log = log
 
@@ -68,7 +72,10 @@ class Intake:
         seat = credential.identity.seat
         header = federation_pb2.ContributionHeader()
         self._participants.spoke(seat)
+        self._calls[seat] += 1
         try:
+            if self._calls[seat] > _CALLS:
+                raise TooLarge(f"a seat must have at most {_CALLS} calls with uploads at once, {seat} has more")
             first = await self._next(requests)
             if isinstance(first, Whole):
                 header, requests, first = first.header, _body_of(first.data, requests), None
@@ -80,6 +87,8 @@ class Intake:
         except FedfraudError as refusal:
             await self._refused(seat, header, refusal)
             raise
+        finally:
+            self._calls[seat] -= 1
 
     async def _receive(
         self,
@@ -259,7 +268,7 @@ class Intake:
 
 async def _body_of(data: memoryview, requests: AsyncIterator[Upload]) -> AsyncIterator[Upload]:
     """What comes after the header of a contribution in one message: its bytes, and the rest of its stream, which is to
-    be nothing. A stream that is not read to its end holds its last message until the garbage collector comes."""
+    be nothing."""
     yield data
     del data
     async for request in requests:

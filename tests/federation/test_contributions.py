@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import threading
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -186,6 +187,28 @@ async def test_a_seat_has_few_uploads_under_way_and_is_heard_again_when_they_end
                     heard.append(error.code())
                 await asyncio.sleep(0.05)
         assert set(heard) <= {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
+        await commits(network, 2)
+
+
+async def test_a_seat_has_few_calls_whose_first_message_has_not_arrived(tmp_path: Path) -> None:
+    async def nothing() -> AsyncIterator[Request]:
+        await asyncio.Event().wait()
+        yield Request()
+
+    async with pair(tmp_path) as network, AsyncExitStack() as stack:
+        await network.answer()
+        bank, calls = network.banks[1], []
+        for _ in range(3):  # each of its connections would take sixteen
+            channel = await stack.enter_async_context(network.aggregator.channel(bank.own))
+            other = replace(bank, channel=channel)
+            calls += [asyncio.ensure_future(other.submit(nothing())) for _ in range(6)]
+        await until(lambda: sum(call.done() for call in calls) == 2, "two of eighteen calls have ended")
+        sentence = "a seat must have at most 16 calls with uploads at once, bank-02 has more"
+        refusals = [entry.reason for entry in network.aggregator.events("contribution_refused")]
+        assert refusals == [sentence, sentence]
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
         await commits(network, 2)
 
 
