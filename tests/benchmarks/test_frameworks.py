@@ -1,10 +1,12 @@
 """What runs the frameworks beside us: the times they tell become rounds, and the common work is laid for them."""
 
+import importlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -56,6 +58,54 @@ def test_the_app_for_flower_has_the_common_work_in_it(tmp_path: Path) -> None:
     frameworks.lay_app(tmp_path / "app")
     found = sorted(path.relative_to(tmp_path / "app").as_posix() for path in (tmp_path / "app").rglob("*.*"))
     assert found == ["peer/__init__.py", "peer/client_app.py", "peer/server_app.py", "peer/task.py", "pyproject.toml"]
+
+
+def server_app(folder: Path, parameters: int, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Flower's, for three banks, on a FedAvg that takes what comes: the environment's only logs errors."""
+
+    class FedAvg:
+        def aggregate_train(self, number: int, replies: Iterable[object]) -> int:
+            return len(list(replies))
+
+        aggregate_evaluate = aggregate_train
+
+    frameworks.lay_app(folder / "app")
+    there = dict.fromkeys(("ArrayRecord", "Context", "Message", "MetricRecord", "Grid"), object)
+    flwr = SimpleNamespace(**there, ServerApp=lambda: SimpleNamespace(main=lambda: lambda function: function))
+    for name in ("flwr", "flwr.app", "flwr.serverapp"):
+        monkeypatch.setitem(sys.modules, name, flwr)
+    monkeypatch.setitem(sys.modules, "flwr.serverapp.strategy", SimpleNamespace(FedAvg=FedAvg))
+    monkeypatch.setenv("PEER_PARAMETERS", str(parameters))
+    monkeypatch.setattr("torch.set_num_threads", lambda _: None)  # of the tests' own process
+    monkeypatch.syspath_prepend(folder / "app")
+    for name in ("peer", "peer.task", "peer.server_app"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    app = importlib.import_module("peer.server_app")
+    app.Timed.folder, app.Timed.banks = folder, 3
+    return app
+
+
+def reply(reason: str = "") -> SimpleNamespace:
+    return SimpleNamespace(has_error=lambda: bool(reason), error=SimpleNamespace(reason=reason))
+
+
+@pytest.mark.parametrize("replies", [[reply(), reply(), reply("raised")], [reply(), reply()], []])
+def test_a_round_in_flower_is_one_of_all_banks(
+    replies: list[SimpleNamespace], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed = server_app(tmp_path, 0, monkeypatch).Timed()
+    for part in (timed.aggregate_train, timed.aggregate_evaluate):
+        assert part(1, iter([reply()] * 3)) == 3
+        with pytest.raises(RuntimeError, match="all 3 banks must answer"):
+            part(2, iter(replies))
+    assert len(frameworks.times_in(tmp_path)) == 1
+
+
+def test_nobody_evaluates_in_the_transports_work_by_flower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    timed = server_app(tmp_path, 250, monkeypatch).Timed()
+    assert timed.aggregate_train(1, iter([reply()] * 3)) == 3
+    assert timed.aggregate_evaluate(1, []) == 0
+    assert len(frameworks.times_in(tmp_path)) == 1
 
 
 def test_the_transports_work_is_one_vector_of_so_many_parameters() -> None:
