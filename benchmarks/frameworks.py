@@ -26,6 +26,8 @@ ENVIRONMENTS = {
 """Which each of them runs in."""
 ENDS = 3
 """Of rounds, in the transport's work."""
+_LEAST_SAMPLES = 4
+"""Of CPU seconds, half a second apart, in what is told of them."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,10 @@ class Run:
 
     @property
     def cpu_a_round(self) -> float | None:
-        """CPU seconds of the whole process tree in a round from the second on."""
-        if not self.warm or not self.usage.samples:
+        """CPU seconds of the whole process tree in a round from the second on; None of rounds that were over within
+        few samples: what is drawn between those is no measurement."""
+        within = [time for time, _ in self.usage.samples if self.warm and self.ends[0] <= time <= self.ends[-1]]
+        if len(within) < _LEAST_SAMPLES:
             return None
         times, seconds = zip(*self.usage.samples, strict=True)
         begin, end = np.interp([self.ends[0], self.ends[-1]], np.array(times), np.array(seconds))

@@ -17,7 +17,7 @@ from benchmarks.measuring import Report, Row
 from benchmarks.peers import set_up
 from benchmarks.usage import Usage, used
 
-SAMPLES = ((0.0, 0.0), (10.0, 5.0), (20.0, 25.0))
+SAMPLES = ((0.0, 0.0), (4.0, 2.0), (8.0, 4.0), (10.0, 5.0), (12.0, 9.0), (20.0, 25.0))
 
 
 def usage(status: int | None = 0, said: str = "") -> Usage:
@@ -29,6 +29,12 @@ def test_a_warm_round_is_from_the_end_of_the_first_on() -> None:
     assert run.warm == [5.0, 10.0]
     assert run.cpu_a_round == 22.5 / 2  # 2.5 were spent at 5 s, 25 at 20 s
     assert run.note == ""
+
+
+def test_rounds_that_were_over_within_three_samples_have_no_figure_of_cpu() -> None:
+    run = Run("Flower simulation", 3, usage(), [5.0, 9.0, 19.9])  # the last sample is later
+    assert run.warm == pytest.approx([4.0, 10.9])
+    assert run.cpu_a_round is None
 
 
 def test_nvflare_tells_when_rounds_begin() -> None:
