@@ -63,9 +63,8 @@ class Run:
     @property
     def note(self) -> str:
         """Why it did not finish; empty if it did."""
-        if self.usage.status == 0 and len(self.told) >= self.rounds:
-            return ""
-        return f"not finished, {len(self.told)} rounds" if self.warm else failure(self.usage)
+        finished = self.usage.status == 0 and len(self.told) >= self.rounds
+        return "" if finished else failure(self.usage, len(self.ends))
 
 
 def add_options(parser: ArgumentParser, known: Collection[str]) -> None:
@@ -153,7 +152,9 @@ def times_in(shards: Path) -> list[float]:
     return [float(line.split()[1]) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def failure(usage: Usage) -> str:
-    """How a run ended that was not to end so."""
-    how = "was not done in time" if usage.status is None else f"ended with status {usage.status}"
-    return f"{how}: {usage.said.strip().rpartition(chr(10))[2][:100]}"
+def failure(usage: Usage, rounds: int = 0) -> str:
+    """How a run ended that was not to end so. What one that was cut says last is how we killed it: not quoted."""
+    after = f" after {rounds} round{'s' * (rounds > 1)}" if rounds else ""
+    if usage.status is None:
+        return f"was not done{after} in {usage.seconds:.0f} s"
+    return f"ended with status {usage.status}{after}: {usage.said.strip().rpartition(chr(10))[2][:100]}"

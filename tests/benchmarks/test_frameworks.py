@@ -51,13 +51,29 @@ def test_a_run_without_a_second_round_has_no_figure_of_one() -> None:
     run = Run("NVFlare POC", 4, usage(None, "waits\nstuck"), [0.0, 5.0])
     assert run.warm == []
     assert run.cpu_a_round is None
-    assert run.note == "was not done in time: stuck"
+    assert run.note == "was not done after 1 round in 30 s"
 
 
-@pytest.mark.parametrize("status", [0, 1, None])
+ENDED = {
+    0: "ended with status 0 after 3 rounds: killed",
+    1: "ended with status 1 after 3 rounds: killed",
+    None: "was not done after 3 rounds in 30 s",  # what it says last is of our own kill
+}
+
+
+@pytest.mark.parametrize("status", ENDED)
 def test_a_run_of_fewer_rounds_is_told_however_it_ended(status: int | None) -> None:
-    run = Run("Flower deployment", 4, usage(status), [5.0, 10.0, 20.0])
-    assert run.note == "not finished, 3 rounds"
+    run = Run("Flower deployment", 4, usage(status, "waits\nkilled"), [5.0, 10.0, 20.0])
+    assert run.note == ENDED[status]
+
+
+@pytest.mark.parametrize("status", [1, None])
+@pytest.mark.parametrize(("name", "begun"), [("Flower deployment", []), ("NVFlare POC", [0.0])])
+def test_a_run_of_all_rounds_that_ended_otherwise_says_after_how_many(
+    name: str, begun: list[float], status: int | None
+) -> None:
+    run = Run(name, 3 + len(begun), usage(status, "waits\nkilled"), [*begun, 5.0, 10.0, 20.0])
+    assert run.note == ENDED[status]
 
 
 def test_the_app_for_flower_has_the_common_work_in_it(tmp_path: Path) -> None:
@@ -156,7 +172,7 @@ def test_a_row_of_the_transports_work_says_how_many_times_our_round_it_takes(mon
 
 def test_a_row_of_a_run_that_was_cut_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     row = ran(monkeypatch, Run("Flower deployment", 3, usage(None, "waits"), [5.0]))
-    assert row["note"] == "was not done in time: waits"
+    assert row["note"] == "was not done after 1 round in 30 s"
     assert row["s a round"] is None
     assert row["times our s a round"] is None
 
