@@ -177,6 +177,60 @@ def test_a_row_of_a_run_that_was_cut_says_so(monkeypatch: pytest.MonkeyPatch) ->
     assert row["times our s a round"] is None
 
 
+INTERPRETER = """#!/bin/sh
+printf '%s\\n' "$@"
+command -v python
+env | grep -E '^(FLWR_HOME|NVFLARE_POC_WORKSPACE|OMP_NUM_THREADS|PEER_[A-Z]+)=' | sort
+seq $PEER_ROUNDS | sed 's/.*/& &.5/' > $PEER_SHARDS/rounds
+"""
+"""Says how it was called, and that it made its rounds, a second each."""
+
+
+def environments(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With that interpreter."""
+    monkeypatch.setattr(set_up, "ENVIRONMENTS", folder)
+    for name in set(frameworks.ENVIRONMENTS.values()):
+        (folder / name / "bin").mkdir(parents=True)
+        (folder / name / "complete").touch()
+        (folder / name / "bin" / "python").write_text(INTERPRETER)
+        (folder / name / "bin" / "python").chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("name", "script", "words"),
+    [
+        ("Flower simulation", "flower_simulation.py", ["app"]),
+        ("Flower deployment", "flower_deployment.py", ["app", "home"]),
+        ("NVFlare simulator", "nvflare_run.py", ["simulator", "shards", "5", "4", "home"]),
+        ("NVFlare POC", "nvflare_run.py", ["poc", "shards", "5", "4", "home"]),
+    ],
+)
+def test_a_framework_is_called_by_its_environments_interpreter(
+    name: str, script: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environments(tmp_path / "environments", monkeypatch)
+    found = frameworks.run(tmp_path, name, 5, 4, 60.0, 250)
+    places = {part: str(tmp_path / part) for part in ("app", "home", "shards")}
+    called = [str(PEERS / script), *(places.get(word, word) for word in words)]
+    by = str(tmp_path / "environments" / frameworks.ENVIRONMENTS[name] / "bin" / "python")
+    homes = [f"FLWR_HOME={places['home']}", f"NVFLARE_POC_WORKSPACE={places['home']}", "OMP_NUM_THREADS=1"]
+    work = ["PEER_BANKS=5", "PEER_PARAMETERS=250", "PEER_ROUNDS=4", f"PEER_SHARDS={places['shards']}"]
+    assert found.usage.said.splitlines() == [*called, by, *homes, *work]
+    assert found.told == [1.5, 2.5, 3.5, 4.5]
+    assert found.note == ""
+    assert (tmp_path / "app" / "peer" / "task.py").exists() == (words[0] == "app")
+
+
+@pytest.mark.parametrize("name", frameworks.ENVIRONMENTS)
+def test_every_framework_has_two_warm_rounds_in_the_transports_work(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environments(tmp_path, monkeypatch)
+    row = frameworks.unchanged(name, 5, 250, 60.0, 0.5)
+    assert (row["rounds"], row["s a round"], row["times our s a round"]) == (3, 1.0, 2.0)
+    assert "note" not in row
+
+
 @pytest.mark.parametrize(
     ("benchmark", "known"),
     [
