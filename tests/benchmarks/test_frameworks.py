@@ -4,6 +4,7 @@ import importlib
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -229,6 +230,23 @@ def test_every_framework_has_two_warm_rounds_in_the_transports_work(
     row = frameworks.unchanged(name, 5, 250, 60.0, 0.5)
     assert (row["rounds"], row["s a round"], row["times our s a round"]) == (3, 1.0, 2.0)
     assert "note" not in row
+
+
+def test_one_that_still_writes_when_all_is_over_does_not_fail_what_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environments(tmp_path / "environments", monkeypatch)
+    remove = os.rmdir
+
+    def late(path: str, *, dir_fd: int | None = None) -> None:
+        if Path(path).name.startswith("beside-"):
+            (tmp_path / path / "late").touch()
+        remove(path, dir_fd=dir_fd)
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(os, "rmdir", late)
+    assert frameworks.unchanged("Flower simulation", 5, 250, 60.0, 0.5)["rounds"] == 3
+    assert [path.name for path in tmp_path.glob("beside-*/*")] == ["late"]
 
 
 @pytest.mark.parametrize(
