@@ -26,6 +26,8 @@ ENVIRONMENTS = {
 """Which each of them runs in."""
 ENDS = 3
 """Of rounds, in the transport's work."""
+_LEAST_SAMPLES = 4
+"""Of CPU seconds, half a second apart, in what is told of them."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,10 @@ class Run:
 
     @property
     def cpu_a_round(self) -> float | None:
-        """CPU seconds of the whole process tree in a round from the second on."""
-        if not self.warm or not self.usage.samples:
+        """CPU seconds of the whole process tree in a round from the second on; None of rounds that were over within
+        few samples: what is drawn between those is no measurement."""
+        within = [time for time, _ in self.usage.samples if self.warm and self.ends[0] <= time <= self.ends[-1]]
+        if len(within) < _LEAST_SAMPLES:
             return None
         times, seconds = zip(*self.usage.samples, strict=True)
         begin, end = np.interp([self.ends[0], self.ends[-1]], np.array(times), np.array(seconds))
@@ -59,9 +63,8 @@ class Run:
     @property
     def note(self) -> str:
         """Why it did not finish; empty if it did."""
-        if self.usage.status == 0 and len(self.told) >= self.rounds:
-            return ""
-        return f"not finished, {len(self.told)} rounds" if self.warm else failure(self.usage)
+        finished = self.usage.status == 0 and len(self.told) >= self.rounds
+        return "" if finished else failure(self.usage, len(self.ends))
 
 
 def add_options(parser: ArgumentParser, known: Collection[str]) -> None:
@@ -81,7 +84,9 @@ def unchanged(name: str, banks: int, parameters: int, limit: float, own: float |
     if why := without(name):
         return {**begun, "note": why}
     rounds = ENDS + (ENVIRONMENTS[name] == "nvflare")  # it does not tell when the last one ends
-    with tempfile.TemporaryDirectory(prefix="beside-") as folder:
+    # Not in the benchmark's folder: the names of Ray's sockets go on for 68 characters, and their paths have 107.
+    # Who still writes there when all is over does not fail what was measured.
+    with tempfile.TemporaryDirectory(prefix="beside-", ignore_cleanup_errors=True) as folder:
         found = run(Path(folder), name, banks, rounds, limit, parameters)
     seconds = statistics.median(found.warm) if found.warm else None
     row = {
@@ -149,7 +154,9 @@ def times_in(shards: Path) -> list[float]:
     return [float(line.split()[1]) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def failure(usage: Usage) -> str:
-    """How a run ended that was not to end so."""
-    how = "was not done in time" if usage.status is None else f"ended with status {usage.status}"
-    return f"{how}: {usage.said.strip().rpartition(chr(10))[2][:100]}"
+def failure(usage: Usage, rounds: int = 0) -> str:
+    """How a run ended that was not to end so. What one that was cut says last is how we killed it: not quoted."""
+    after = f" after {rounds} round{'s' * (rounds > 1)}" if rounds else ""
+    if usage.status is None:
+        return f"was not done{after} in {usage.seconds:.0f} s"
+    return f"ended with status {usage.status}{after}: {usage.said.strip().rpartition(chr(10))[2][:100]}"

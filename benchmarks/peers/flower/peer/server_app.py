@@ -15,15 +15,29 @@ app = ServerApp()
 
 
 class Timed(FedAvg):
-    """FedAvg that says when each round ended."""
+    """FedAvg that says when each round ended, and goes on with all banks alone."""
 
-    folder = Path()
+    folder, banks = Path(), 0
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """As FedAvg does."""
+        return super().aggregate_train(server_round, self._of_all(replies))
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """As FedAvg does."""
-        aggregated = super().aggregate_evaluate(server_round, replies)
+        aggregated = super().aggregate_evaluate(server_round, replies if task.PARAMETERS else self._of_all(replies))
         task.note(self.folder, server_round)
         return aggregated
+
+    def _of_all(self, replies: Iterable[Message]) -> list[Message]:
+        """FedAvg itself only logs errors, and a round in which nobody did the work would count."""
+        there = list(replies)
+        wrong = [reply.error.reason for reply in there if reply.has_error()]
+        if wrong or len(there) != self.banks:
+            raise RuntimeError(f"all {self.banks} banks must answer, {len(there) - len(wrong)} did: {wrong[:1]}")
+        return there
 
 
 @app.main()
@@ -37,7 +51,7 @@ def main(grid: Grid, context: Context) -> None:
         min_evaluate_nodes=banks,
         min_available_nodes=banks,
     )
-    strategy.folder = Path(os.environ["PEER_SHARDS"])
+    strategy.folder, strategy.banks = Path(os.environ["PEER_SHARDS"]), banks
     strategy.start(
         grid=grid, initial_arrays=ArrayRecord(task.first_model().state_dict()), num_rounds=rounds, timeout=600
     )
