@@ -128,11 +128,11 @@ verify: setup ## check a run's journal, sums and models again: RUN_DIR=runs/...,
 
 BENCHMARKS := training many_banks transport tutorial containers
 # The frameworks beside them that take a minute each; the others take minutes: benchmarks/transport.py --help.
-BESIDE := --frameworks 'Flower simulation,NVFlare simulator' --limit 90
+BESIDE := --frameworks 'Flower simulation,NVFlare simulator' --limit 200
 BESIDE_many_banks := $(BESIDE)
 BESIDE_transport := $(BESIDE)
 
-bench: setup ## the benchmarks of speed and scale beside their yardsticks, half an hour on two cores; BENCHMARKS="transport" for some
+bench: setup ## the benchmarks of speed and scale beside their yardsticks, 25 minutes on two cores; BENCHMARKS="transport" for some
 	@$(foreach name,$(BENCHMARKS),$(BIN)/python benchmarks/$(name).py $(BESIDE_$(name)) \
 		--json benchmarks/results/$(name).json || exit 1; echo;)
 

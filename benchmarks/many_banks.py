@@ -34,7 +34,7 @@ from fedfraud.packing import Packing
 
 MODEL_BYTES = 1 << 14
 FRAMEWORKS = {"Flower simulation": (10, 100, 1000), "NVFlare simulator": (10, 50)}
-"""With how many banks each runs. NVFlare's takes 190 MB a bank, and with a hundred it got stuck."""
+"""With how many banks each runs. NVFlare's takes 215 MB a bank, and with a hundred it got stuck."""
 
 
 async def federation(folder: Path, banks: int, count: int) -> Row:
