@@ -26,7 +26,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import frameworks, options, raw_grpc
+from benchmarks import ending, frameworks, options, raw_grpc
 from benchmarks.measuring import Report, Row, add_json, cpu_seconds, growth, memory
 from benchmarks.options import several
 from benchmarks.stand_in import aggregator, manifest_of_bytes, rounds, stand_ins, training_layout
@@ -141,4 +141,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ending.run(main)

@@ -33,7 +33,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import options
+from benchmarks import ending, options
 from fedfraud.contract import contract_named
 from fedfraud.manifest import Manifest
 from fedfraud.model import RunState, initial_vector
@@ -236,4 +236,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ending.run(main)

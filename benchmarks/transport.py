@@ -34,7 +34,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import frameworks, options, raw_grpc
+from benchmarks import ending, frameworks, options, raw_grpc
 from benchmarks.measuring import Report, Row, add_json, beside_aim, cpu_seconds, memory, printed
 from benchmarks.raw_grpc import Cost
 from benchmarks.stand_in import aggregator, manifest_of_bytes, rounds, stand_ins, training_layout
@@ -195,4 +195,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ending.run(main)

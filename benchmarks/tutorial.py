@@ -27,7 +27,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import frameworks, options
+from benchmarks import ending, frameworks, options
 from benchmarks.frameworks import PEERS, Run
 from benchmarks.measuring import Report, Row, Value, add_json, printed
 from benchmarks.peers import write_shards
@@ -227,4 +227,4 @@ def _run(measure: Callable[[Path, int], Row], banks: int) -> Row:
 
 
 if __name__ == "__main__":
-    main()
+    ending.run(main)
