@@ -212,7 +212,7 @@ def main() -> None:
     """Parses the command line, measures, prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=options.rows, default=10_000_000)
-    parser.add_argument("--dir", type=Path, default=None, help="where the temporary folder is made")
+    parser.add_argument("--dir", type=options.folder, default=None, help="where the temporary folder is made")
     parser.add_argument("--part", help=argparse.SUPPRESS)
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
