@@ -192,6 +192,7 @@ def main() -> None:
     add_json(parser)
     asked = parser.parse_args()
     report = Report("transport", f"{asked.banks} banks answer with their vector unchanged, plain")
+    report.machine |= frameworks.versions(asked.frameworks)
     report.begin()
     for name in asked.sizes:
         asyncio.run(measure(report, asked.folder, name, asked.banks, asked.rounds))

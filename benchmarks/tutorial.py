@@ -187,6 +187,7 @@ def main() -> None:
         parser.error(f"--only must be of {', '.join(known)}, got {unknown[0]!r}")
     turns = in_turn([name for short, name in known.items() if short in asked.only.split(",")], asked.runs)
     report = Report("tutorial", f"{asked.banks} banks, {ROUNDS} rounds, the tutorial's recipe")
+    report.machine |= frameworks.versions(name for name in FRAMEWORKS if name in turns)
     report.begin()
     rows: dict[str, Row] = {}
     found: dict[str, list[Row]] = {name: [] for name in turns}
