@@ -127,6 +127,13 @@ verify: setup ## check a run's journal, sums and models again: RUN_DIR=runs/...,
 		echo "==> verifying $$run"; $(BIN)/python -m services.aggregator verify --data-dir "$$run/aggregator"
 
 BENCHMARKS := training many_banks transport tutorial containers
+# Those that write their results as JSON; the rest of benchmarks/ is run by hand.
+KNOWN_BENCHMARKS := training many_banks transport tutorial containers scoring
+ifneq ($(filter bench,$(MAKECMDGOALS)),)
+ifneq ($(filter-out $(KNOWN_BENCHMARKS),$(BENCHMARKS)),)
+$(error BENCHMARKS must be of $(KNOWN_BENCHMARKS), got $(filter-out $(KNOWN_BENCHMARKS),$(BENCHMARKS)))
+endif
+endif
 # The frameworks beside them that take a minute each; the others take minutes: benchmarks/transport.py --help.
 BESIDE := --frameworks 'Flower simulation,NVFlare simulator' --limit 200
 BESIDE_many_banks := $(BESIDE)

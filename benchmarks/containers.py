@@ -29,7 +29,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import inside, options
+from benchmarks import ending, inside, options
 from benchmarks.measuring import Report, Row, Value, add_json, beside_aim, printed
 
 ROOT = Path(__file__).parent.parent
@@ -271,4 +271,4 @@ def _bytes(text: str) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    ending.run(main)

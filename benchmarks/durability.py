@@ -16,7 +16,6 @@ import asyncio
 import multiprocessing
 import os
 import platform
-import signal
 import sqlite3
 import statistics
 import subprocess
@@ -36,7 +35,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import options
+from benchmarks import ending, options
 from fedfraud.v1 import federation_pb2
 from services.aggregator import journal_file
 from services.aggregator.server import serve
@@ -146,13 +145,15 @@ def start_seconds(folder: Path) -> float:
     began = time.perf_counter()
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     said = []
-    for line in process.stdout or ():
-        said.append(line)
-        if "serving" in line:
-            break
-    seconds = time.perf_counter() - began
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    try:
+        for line in process.stdout or ():
+            said.append(line)
+            if "serving" in line:
+                break
+        seconds = time.perf_counter() - began
+    finally:
+        process.kill()
+        process.communicate()
     if "serving" not in said[-1]:
         raise SystemExit(f"an aggregator must serve again, it said:\n{''.join(said)}")
     return seconds
@@ -209,4 +210,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ending.run(main)

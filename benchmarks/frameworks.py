@@ -2,9 +2,10 @@
 
 import os
 import statistics
+import subprocess
 import tempfile
 from argparse import ArgumentParser
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -108,13 +109,26 @@ def without(name: str) -> str:
     return "" if made else f"left out: peers/set_up.py made no environment {environment}"
 
 
+def versions(names: Iterable[str]) -> dict[str, Value]:
+    """Of the frameworks' packages, by name, as the environments have them that there are."""
+    found: dict[str, Value] = {}
+    for environment in dict.fromkeys(ENVIRONMENTS[name] for name in names):
+        if python := set_up.python_of(environment):
+            package = set_up.PACKAGES[environment][0].partition("=")[0].partition("[")[0]
+            ask = f"from importlib.metadata import version; print(version({package!r}))"
+            done = subprocess.run([str(python), "-c", ask], capture_output=True, text=True, check=True)
+            found[package] = done.stdout.strip()
+    return found
+
+
 def run(folder: Path, name: str, banks: int, rounds: int, limit: float, parameters: int = 0) -> Run:
     """So many rounds of a framework over `folder`'s shards, or of the transport's work with so many parameters."""
     python = set_up.python_of(ENVIRONMENTS[name])
     if python is None:
         raise ValueError(f"a framework must have its environment: {without(name)}")
-    shards, home = folder / "shards", folder / "home"
-    shards.mkdir(exist_ok=True)
+    shards, home, scratch = folder / "shards", folder / "home", folder / "tmp"
+    for place in (shards, scratch):
+        place.mkdir(exist_ok=True)
     variables = {
         "PEER_SHARDS": str(shards),
         "PEER_BANKS": str(banks),
@@ -125,6 +139,7 @@ def run(folder: Path, name: str, banks: int, rounds: int, limit: float, paramete
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_TMPDIR": str(folder),  # what it spills and logs goes with the folder
         "OMP_NUM_THREADS": "1",
+        "TMPDIR": str(scratch),  # and so do NVFlare's pymp-*
         "NVFLARE_POC_WORKSPACE": str(home),
         "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
     }

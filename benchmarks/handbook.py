@@ -25,7 +25,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import options
+from benchmarks import ending, options
 from benchmarks.federation import federate
 from fedfraud.feature_plan import FeaturePlan
 from fedfraud.manifest import Manifest
@@ -292,4 +292,4 @@ def _day(seen: Transactions) -> Integers:
 
 
 if __name__ == "__main__":
-    main()
+    ending.run(main)

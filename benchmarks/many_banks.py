@@ -20,13 +20,14 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import frameworks, options, raw_grpc
+from benchmarks import ending, frameworks, options, raw_grpc
 from benchmarks.measuring import Report, Row, add_json, cpu_seconds, growth, memory
 from benchmarks.options import several
 from benchmarks.stand_in import aggregator, manifest_of_bytes, rounds, stand_ins, training_layout
@@ -112,6 +113,13 @@ def beside(report: Report, name: str, banks: int, limit: float) -> None:
     report.add("frameworks", frameworks.unchanged(name, banks, parameters, limit, own))
 
 
+def left_out(report: Report, name: str, asked: Sequence[int]) -> None:
+    """Says with how many of the banks that were asked for a framework did not run."""
+    if others := [str(banks) for banks in asked if banks not in FRAMEWORKS[name]]:
+        known = ", ".join(map(str, FRAMEWORKS[name]))
+        report.find(f"{name} was left out with {', '.join(others)} banks: it is measured with {known}")
+
+
 def main() -> None:
     """Prints a row a number of banks, and the fit."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -126,6 +134,7 @@ def main() -> None:
     add_json(parser)
     asked = parser.parse_args()
     report = Report("many banks", f"a model of {MODEL_BYTES} bytes, plain, {asked.rounds} rounds")
+    report.machine |= frameworks.versions(name for name in asked.frameworks if {*FRAMEWORKS[name]} & {*asked.banks})
     report.begin()
     for banks in asked.banks:
         measure(report, asked.folder, banks, asked.rounds)
@@ -133,6 +142,7 @@ def main() -> None:
         for banks in FRAMEWORKS[name]:
             if banks in asked.banks:
                 beside(report, name, banks, asked.limit)
+        left_out(report, name, asked.banks)
     rows = report.tables["banks"]
     if len(rows) > 1:
         points = [(float(row["banks"] or 0), float(row["s a round"] or 0)) for row in rows]
@@ -141,4 +151,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ending.run(main)

@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import re
+import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -90,7 +91,19 @@ def machine() -> dict[str, Value]:
     for package in VERSIONS:
         with suppress(PackageNotFoundError):
             said[package] = version(package)
+    if made_of := commit():
+        said["commit"] = made_of
     return {**said, "load average": round(os.getloadavg()[0], 1)}
+
+
+def commit(root: Path = Path(__file__).parent.parent) -> str:
+    """The commit that is measured, with + if files were changed since; empty without git."""
+    if not (root / ".git").exists():
+        return ""
+    ask = ["git", "describe", "--always", "--exclude=*", "--dirty=+"]
+    with suppress(OSError):
+        return subprocess.run(ask, cwd=root, capture_output=True, text=True).stdout.strip()
+    return ""
 
 
 def processes(pid: int) -> Iterator[int]:

@@ -4,6 +4,7 @@ import math
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Collection
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from fedfraud.fixed_point import MAX_SEATS
@@ -56,12 +57,13 @@ def scale(text: str) -> float:
 
 
 def folder(text: str) -> Path:
-    """A type for argparse: a folder, which is made where there is none."""
+    """A type for argparse: a folder that can be written to, which is made where there is none."""
     found = Path(text)
     try:
         found.mkdir(parents=True, exist_ok=True)
+        TemporaryDirectory(dir=found).cleanup()
     except OSError as error:
-        raise ArgumentTypeError(f"must be a folder that can be made, got {text[:80]!r}: {error.strerror}") from error
+        raise ArgumentTypeError(f"must be a folder to write to, got {text[:80]!r}: {error.strerror}") from error
     return found
 
 

@@ -33,7 +33,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import options
+from benchmarks import ending, options
 from fedfraud.contract import contract_named
 from fedfraud.manifest import Manifest
 from fedfraud.model import RunState, initial_vector
@@ -212,7 +212,7 @@ def main() -> None:
     """Parses the command line, measures, prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=options.rows, default=10_000_000)
-    parser.add_argument("--dir", type=Path, default=None, help="where the temporary folder is made")
+    parser.add_argument("--dir", type=options.folder, default=None, help="where the temporary folder is made")
     parser.add_argument("--part", help=argparse.SUPPRESS)
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -236,4 +236,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ending.run(main)

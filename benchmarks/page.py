@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, expect
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import options
+from benchmarks import ending, options
 from fedfraud.recipe import RECIPES
 from services.aggregator.settings import Settings
 from tests.browser.browser import CHROMIUM, PHONE, WIDE, chromium, watched
@@ -130,4 +130,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    ending.run(main)

@@ -15,7 +15,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import options
+from benchmarks import ending, options
 from benchmarks.federation import Model, federate
 from fedfraud.manifest import Manifest
 from fedfraud.metrics import Scores, scores_from_logits
@@ -70,4 +70,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ending.run(main)

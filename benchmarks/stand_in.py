@@ -96,14 +96,19 @@ async def aggregator(folder: Path, manifest: Manifest, banks: int, **settings: o
 
 @asynccontextmanager
 async def running(script: str, *words: str, log: Path, **environment: str) -> AsyncIterator[tuple[int, str]]:
-    """A benchmark's own process: its id, and the line that it says when it is ready; killed at the end."""
+    """A benchmark's own process: its id, and the line that it says when it is ready; killed at the end. It has a
+    session of its own: a terminal's Ctrl-C would end it before the benchmark is done with it."""
     log.parent.mkdir(parents=True, exist_ok=True)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, _SOCKETS)), hard))  # also of what is started
     command = [sys.executable, str(Path(__file__).parent / script), *words]
     with log.open("wb") as file:
         process = await asyncio.create_subprocess_exec(
-            *command, stdout=asyncio.subprocess.PIPE, stderr=file, env={**os.environ, **environment}
+            *command,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=file,
+            env={**os.environ, **environment},
+            start_new_session=True,
         )
         try:
             assert process.stdout is not None  # noqa: S101  # for the type checker: it is a pipe

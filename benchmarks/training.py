@@ -31,6 +31,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from benchmarks import ending
 from benchmarks.measuring import Report, add_json, growth
 from benchmarks.options import several
 from benchmarks.own_data import MANIFEST, compare
@@ -128,4 +129,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ending.run(main)

@@ -12,8 +12,8 @@ when all have the next: download, hashes, upload, file and fsync, checks, sum, t
 bytes down and up on as many connections, writes and fsyncs them, in the clear and under the project's own TLS, and once
 more in the clear with the words of 8 bytes that are added: a contribution of twice the model, which is the workload
 that is aimed at. A share is raw gRPC's seconds a round over ours; the last lines say which is which, and whether the
-aims are held. Addition is numpy's of such words in memory. CPU is of both ends. A rate is bytes of models and
-contributions a second.
+aims are held. With three sizes or more a line is fitted to our seconds a round. Addition is numpy's of such words in
+memory. CPU is of both ends. A rate is bytes of models and contributions a second.
 
 Flower and NVFlare, in environments of their own (peers/set_up.py), do the same with a model of one vector: a client
 sends it back as it came, nothing is trained or scored. A round is the median from the second on, of three; CPU and
@@ -34,8 +34,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import frameworks, options, raw_grpc
-from benchmarks.measuring import Report, Row, add_json, beside_aim, cpu_seconds, memory, printed
+from benchmarks import ending, frameworks, options, raw_grpc
+from benchmarks.measuring import Report, Row, add_json, beside_aim, cpu_seconds, growth, memory, printed
 from benchmarks.raw_grpc import Cost
 from benchmarks.stand_in import aggregator, manifest_of_bytes, rounds, stand_ins, training_layout
 from fedfraud.manifest import Manifest
@@ -161,6 +161,16 @@ def hold(report: Report, rows: Sequence[Row]) -> None:
         report.find(f"{row['model']}, {row['banks']} banks: aggregator's peak MB {beside_aim(peak, allowed)}")
 
 
+def by_size(report: Report, rows: Sequence[Row]) -> None:
+    """How a round grows with the model, where as many banks had three sizes or more."""
+    for banks in dict.fromkeys(row["banks"] for row in rows):
+        points = [
+            (SIZES[str(row["model"])] / 1e6, float(row["s a round"] or 0)) for row in rows if row["banks"] == banks
+        ]
+        if len(points) > 2:
+            report.find(growth(points, f"a round of {banks} banks", "MB of the model"))
+
+
 def median(costs: list[Cost], part: Callable[[Cost], float]) -> float:
     """Of one part over the rounds."""
     return statistics.median(map(part, costs))
@@ -182,6 +192,7 @@ def main() -> None:
     add_json(parser)
     asked = parser.parse_args()
     report = Report("transport", f"{asked.banks} banks answer with their vector unchanged, plain")
+    report.machine |= frameworks.versions(asked.frameworks)
     report.begin()
     for name in asked.sizes:
         asyncio.run(measure(report, asked.folder, name, asked.banks, asked.rounds))
@@ -190,9 +201,13 @@ def main() -> None:
     for size in asked.framework_sizes:
         for name in asked.frameworks:
             beside(report, name, size, asked.banks, asked.limit)
-    hold(report, report.tables.get("rounds", []))
+    rows = report.tables.get("rounds", [])
+    hold(report, rows)
+    by_size(report, rows)
     report.end(asked.json)
+    if not any(row.get("s a round") for table in report.tables.values() for row in table):
+        raise SystemExit("one size must be measured at least, none was: the lines above say why")
 
 
 if __name__ == "__main__":
-    main()
+    ending.run(main)

@@ -27,7 +27,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import frameworks, options
+from benchmarks import ending, frameworks, options
 from benchmarks.frameworks import PEERS, Run
 from benchmarks.measuring import Report, Row, Value, add_json, printed
 from benchmarks.peers import write_shards
@@ -187,6 +187,7 @@ def main() -> None:
         parser.error(f"--only must be of {', '.join(known)}, got {unknown[0]!r}")
     turns = in_turn([name for short, name in known.items() if short in asked.only.split(",")], asked.runs)
     report = Report("tutorial", f"{asked.banks} banks, {ROUNDS} rounds, the tutorial's recipe")
+    report.machine |= frameworks.versions(name for name in FRAMEWORKS if name in turns)
     report.begin()
     rows: dict[str, Row] = {}
     found: dict[str, list[Row]] = {name: [] for name in turns}
@@ -227,4 +228,4 @@ def _run(measure: Callable[[Path, int], Row], banks: int) -> Row:
 
 
 if __name__ == "__main__":
-    main()
+    ending.run(main)

@@ -50,3 +50,15 @@ def test_the_demo_says_its_defaults() -> None:
 def test_what_checks_the_manifests_may_be_lacking_unless_all_is_required() -> None:
     assert words_of("lint", "-m deploy.manifests") == []
     assert words_of("manifests", "-m deploy.manifests", REQUIRE="all") == ["--require"]
+
+
+def test_a_benchmark_that_there_is_not_is_refused_by_name_before_anything_is_made() -> None:
+    command = ["make", "bench", f"PYTHON={sys.executable}", "BENCHMARKS=transport nonsense"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    known = "training many_banks transport tutorial containers scoring"
+    assert f"BENCHMARKS must be of {known}, got nonsense." in done.stderr
+    words_of("bench", "benchmarks/scoring.py", "BENCHMARKS=scoring")
+    with_json = {path.stem for path in (ROOT / "benchmarks").glob("*.py") if "    add_json(" in path.read_text()}
+    assert with_json == set(known.split())

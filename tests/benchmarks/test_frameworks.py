@@ -2,10 +2,12 @@
 
 import importlib
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -149,6 +151,51 @@ def test_a_framework_without_an_environment_is_left_out_of_every_benchmark_by_na
     poc, simulation = report.tables["frameworks"]
     assert poc["note"] == "left out: peers/set_up.py made no environment nvflare"
     assert simulation["note"] == "left out: peers/set_up.py made no environment flower"
+
+
+def test_a_number_of_banks_that_a_framework_is_not_measured_with_is_said() -> None:
+    report = Report("", "", machine={})
+    many_banks.left_out(report, "NVFlare simulator", [10, 20, 100])
+    many_banks.left_out(report, "Flower simulation", [10, 100])
+    assert report.findings == ["NVFlare simulator was left out with 20, 100 banks: it is measured with 10, 50"]
+
+
+def test_a_benchmark_says_why_a_framework_did_not_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--banks=2", "--rounds=1", "--frameworks=NVFlare simulator", f"--folder={tmp_path}"]
+    monkeypatch.setattr("sys.argv", ["many_banks.py", *words])
+    many_banks.main()
+    assert "- NVFlare simulator was left out with 2 banks: it is measured with 10, 50\n" in capsys.readouterr().out
+
+
+def environment(folder: Path, name: str) -> Path:
+    """One whose interpreter is ours."""
+    python = folder / name / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+    python.chmod(0o755)
+    (folder / name / "complete").touch()
+    return python
+
+
+def test_the_versions_of_frameworks_are_their_environments_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(set_up, "ENVIRONMENTS", tmp_path)
+    monkeypatch.setattr(set_up, "PACKAGES", {"flower": ("grpcio[protobuf]==0",), "nvflare": ("nvflare==0",)})
+    environment(tmp_path, "flower")
+    found = frameworks.versions(["Flower simulation", "NVFlare POC", "Flower deployment"])
+    assert found == {"grpcio": version("grpcio")}
+    assert frameworks.versions([]) == {}
+
+
+def test_a_framework_has_its_temporary_files_in_the_folder_of_its_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(set_up, "ENVIRONMENTS", tmp_path)
+    environment(tmp_path, "nvflare").write_text('#!/bin/sh\necho "$TMPDIR"; ls -d "$TMPDIR"\n')
+    (tmp_path / "run").mkdir()
+    found = frameworks.run(tmp_path / "run", "NVFlare simulator", 2, 2, 30.0)
+    assert found.usage.said == 2 * f"{tmp_path / 'run' / 'tmp'}\n"
 
 
 def ran(monkeypatch: pytest.MonkeyPatch, run: Run) -> Row:

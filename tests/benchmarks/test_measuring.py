@@ -12,6 +12,7 @@ import pytest
 from benchmarks.measuring import (
     Report,
     beside_aim,
+    commit,
     cpu_seconds,
     duration,
     fit,
@@ -115,6 +116,30 @@ def test_the_json_has_machine_tables_and_findings(tmp_path: Path, capsys: pytest
     assert "| 16K | 0.500 | - |" in said
     assert "- it is fast" in said
     assert "load average" in said
+
+
+def test_the_commit_is_named_and_whether_files_were_changed_since(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*words: str) -> str:
+        who = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false")
+        done = subprocess.run(["git", *who, *words], cwd=tmp_path, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    (tmp_path / "file").touch()
+    git("init")
+    git("add", "file")
+    git("commit", "-m", "first")
+    git("tag", "-a", "v1", "-m", "first")
+    head = git("rev-parse", "--short", "HEAD")
+    assert commit(tmp_path) == head
+    (tmp_path / "file").write_text("changed")
+    assert commit(tmp_path) == f"{head}+"
+    assert commit(inside) == ""  # a copy without git in somebody else's tree
+    monkeypatch.setenv("PATH", str(inside))
+    assert commit(tmp_path) == ""
 
 
 def test_a_childs_cpu_and_memory_are_counted() -> None:

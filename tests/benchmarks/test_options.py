@@ -156,14 +156,24 @@ def test_a_network_of_fewer_banks_than_may_be_masked_is_not_begun(
     assert said == "--banks must be at least 4 with secure aggregation, got 3"
 
 
-@pytest.mark.parametrize("benchmark", [durability, many_banks, transport])
-def test_a_folder_that_cannot_be_made(
-    benchmark: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("benchmark", "option"),
+    [(durability, "--folder"), (many_banks, "--folder"), (own_data, "--dir"), (transport, "--folder")],
+)
+@pytest.mark.parametrize(("place", "why"), [("file/below", errno.ENOTDIR), ("/proc", errno.ENOENT)])
+def test_a_folder_that_cannot_be_made_or_written_to(
+    benchmark: ModuleType,
+    option: str,
+    place: str,
+    why: int,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "file").touch()
-    said = refusal(benchmark, [f"--folder={tmp_path}/file/below"], capsys, monkeypatch)
-    assert said.startswith("argument --folder: must be a folder that can be made, got ")
-    assert said.endswith(os.strerror(errno.ENOTDIR))
+    said = refusal(benchmark, [f"{option}={tmp_path / place}"], capsys, monkeypatch)
+    assert said.startswith(f"argument {option}: must be a folder to write to, got ")
+    assert said.endswith(os.strerror(why))
 
 
 def test_a_machine_without_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,3 +115,23 @@ def test_what_cannot_be_measured_is_refused_by_name(
     with pytest.raises(SystemExit):
         transport.main()
     assert capsys.readouterr().err.endswith(f"{sentence}\n")
+
+
+def test_rounds_of_three_sizes_grow_along_a_line() -> None:
+    report = Report("transport", "", machine={})
+    sizes = [("1M", 0.3), ("10M", 2.1), ("100M", 20.1)]  # 200 ms a MB, and 100 ms
+    rows: list[Row] = [{"model": name, "banks": 10, "s a round": seconds} for name, seconds in sizes]
+    others: list[Row] = [{"model": name, "banks": 2, "s a round": seconds} for name, seconds in sizes[:2]]
+    transport.by_size(report, [*rows, *others])
+    (said,) = report.findings
+    assert said == "a round of 10 banks takes 100.0 ms and 200 ms a MB of the model (R² 1.000); the order is 0.91"
+
+
+def test_a_benchmark_that_measured_nothing_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "_RESERVE_BYTES", 10**18)
+    monkeypatch.setattr("sys.argv", ["transport.py", "--sizes=16K", "--banks=2", f"--folder={tmp_path}"])
+    with pytest.raises(SystemExit, match=r"^one size must be measured at least, none was: the lines above say why$"):
+        transport.main()
+    assert "16K was left out: it must have 1000000000 GB of disk" in capsys.readouterr().out
