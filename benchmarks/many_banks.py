@@ -50,6 +50,7 @@ async def federation(folder: Path, banks: int, count: int) -> Row:
             told = await asyncio.gather(*(bank.round() for bank in there))
             joined, present = time.perf_counter() - began, memory(serving.pid)
             told = await rounds(there, told)  # the scaler's
+            told = await rounds(there, told)  # in this one no bank knows its line
             seconds, server, own = [], cpu_seconds([serving.pid]), time.process_time()
             for _ in range(count):
                 began = time.perf_counter()

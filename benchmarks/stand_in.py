@@ -134,6 +134,8 @@ class StandIn:
     fencing_number: int = 0
     line: Line = field(default_factory=Line)
     memory: Reused = field(default_factory=Reused)
+    answered: float = 0.0
+    """When it had its last receipt, by time.perf_counter."""
 
     @property
     def stub(self) -> "federation_pb2_grpc.FederationServiceAsyncStub":
@@ -159,6 +161,7 @@ class StandIn:
         await task_of(instruction, self.seat, self.manifest, self.stub, ends, self.memory)
         released = self._released(instruction)
         await self.line.upload(self.stub, released, self.fencing_number, instruction.piece_bytes, PATIENCE)
+        self.answered = time.perf_counter()
 
     def _released(self, instruction: federation_pb2.RoundInstruction) -> Released:
         segments, key = segments_from_proto(list(instruction.segments)), round_key_from_proto(instruction.key)

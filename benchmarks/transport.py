@@ -1,19 +1,21 @@
 """Transport: rounds of banks that answer with their vector unchanged, beside raw gRPC and addition at memory speed.
 
     .venv/bin/python benchmarks/transport.py                       # models of 16 KB to 100 MB, ten banks
-    .venv/bin/python benchmarks/transport.py --gigabyte            # and 1 GB with two banks: 25 GB of disk, minutes
+    .venv/bin/python benchmarks/transport.py --gigabyte            # and 1 GB with two banks: 35 GB of disk, minutes
     .venv/bin/python benchmarks/transport.py --sizes 100M --banks 30
     .venv/bin/python benchmarks/transport.py --sizes 10M --frameworks "Flower simulation,NVFlare simulator"
 
 A size is the model's as float32; a plain contribution is as long (fedfraud/packing.py), and the histograms of 64 KB
 that every round has beside it. The aggregator is a process of the product, over mutual TLS, with its journal and files;
 the banks stand in (benchmarks/stand_in.py). A round lasts from the moment when all have one instruction to the moment
-when all have the next: download, hashes, upload, file and fsync, checks, sum, the new model. Raw gRPC moves the same
-bytes down and up on as many connections, writes and fsyncs them, in the clear and under the project's own TLS, and once
-more in the clear with the words of 8 bytes that are added: a contribution of twice the model, which is the workload
-that is aimed at. A share is raw gRPC's seconds a round over ours; the last lines say which is which, and whether the
-aims are held. With three sizes or more a line is fitted to our seconds a round. Addition is numpy's of such words in
-memory. CPU is of both ends. A rate is bytes of models and contributions a second.
+when all have the next: download, hashes, upload, file and fsync, checks, sum, the new model; the first one, when no
+bank knows its line, is not among them, nor is raw gRPC's. Banks are served side by side where the first receipt is near
+the last. Raw gRPC moves the same bytes down and up on as many connections, writes and fsyncs what comes up, in the
+clear and under the project's own TLS, and once more in the clear with the words of 8 bytes that are added: a
+contribution of twice the model, which is the workload that is aimed at. A share is raw gRPC's seconds a round over
+ours; the last lines say which is which, and whether the aims are held. With three sizes or more a line is fitted to our
+seconds a round. Addition is numpy's of such words in memory. CPU is of both ends. A rate is bytes of models and
+contributions a second.
 
 Flower and NVFlare, in environments of their own (peers/set_up.py), do the same with a model of one vector: a client
 sends it back as it came, nothing is trained or scored. A round is the median from the second on, of three; CPU and
@@ -52,20 +54,25 @@ SHARE_AIM, CPU_AIM = 0.5, 10.0
 """At least, at most."""
 
 
-async def federation(folder: Path, manifest: Manifest, banks: int, count: int) -> tuple[list[Cost], float]:
-    """Training rounds of the aggregator, and its peak in MB."""
+async def federation(
+    folder: Path, manifest: Manifest, banks: int, count: int
+) -> tuple[list[Cost], list[tuple[float, float]], float]:
+    """Training rounds of the aggregator, in each when the first and the last bank had its receipt, and the peak in
+    MB."""
     async with aggregator(folder, manifest, banks) as serving, stand_ins(serving, banks) as joined:
         for bank in joined:
             await bank.join()
         told = await asyncio.gather(*(bank.round() for bank in joined))
         told = await rounds(joined, told)  # the scaler's
-        costs = []
-        for _ in range(count):
+        costs, receipts = [], []
+        for _ in range(count + 1):
             began, server, own = time.perf_counter(), cpu_seconds([serving.pid]), time.process_time()
             told = await rounds(joined, told)
             seconds = time.perf_counter() - began
             costs.append(Cost(seconds, cpu_seconds([serving.pid]) - server, time.process_time() - own))
-        return costs, memory(serving.pid, "VmHWM")
+            answered = [bank.answered - began for bank in joined]
+            receipts.append((min(answered), max(answered)))
+        return costs[1:], receipts[1:], memory(serving.pid, "VmHWM")  # in the first one no bank knows its line
 
 
 def addition(manifest: Manifest, banks: int) -> float:
@@ -81,7 +88,7 @@ def addition(manifest: Manifest, banks: int) -> float:
 def disk_bytes(manifest: Manifest, banks: int, count: int) -> int:
     """What the rounds leave on the disk, and what one of them needs besides."""
     model = 4 * manifest.parameter_count  # a sum is twice that, and so is the momentum
-    return 5 * model * (count + 1) + model * banks
+    return 5 * model * (count + 2) + model * banks
 
 
 async def measure(report: Report, folder: Path, name: str, banks: int, count: int) -> None:
@@ -95,7 +102,7 @@ async def measure(report: Report, folder: Path, name: str, banks: int, count: in
     layout = training_layout(manifest)
     up = Packing(layout).size
     with tempfile.TemporaryDirectory(dir=folder, prefix="transport-") as scratch:
-        ours, peak = await federation(Path(scratch) / "ours", manifest, banks, count)
+        ours, receipts, peak = await federation(Path(scratch) / "ours", manifest, banks, count)
         shutil.rmtree(Path(scratch) / "ours")
         clear, _ = await raw_grpc.exchange(Path(scratch) / "raw", banks, down, up, count, tls=False)
         tls, _ = await raw_grpc.exchange(Path(scratch) / "tls", banks, down, up, count, tls=True)
@@ -111,6 +118,8 @@ async def measure(report: Report, folder: Path, name: str, banks: int, count: in
             "banks": banks,
             "rounds": count,
             "s a round": seconds,
+            "first receipt s": statistics.median(first for first, _ in receipts),
+            "last receipt s": statistics.median(last for _, last in receipts),
             "MB/s": moved / 1e6 / seconds,
             "CPU s a round": server + own,
             "of it aggregator": server,

@@ -42,11 +42,18 @@ def test_what_a_stand_in_sends_is_within_the_bounds(segments: tuple[Segment, ...
 
 async def test_rounds_go_through_the_product_and_through_raw_grpc(tmp_path: Path) -> None:
     manifest = manifest_of_bytes(1 << 21)  # a contribution of 2 MB: by file
-    costs, peak = await transport.federation(tmp_path / "ours", manifest, 2, 2)
-    assert len(costs) == 2
+    costs, receipts, peak = await transport.federation(tmp_path / "ours", manifest, 2, 2)
+    assert len(costs) == len(receipts) == 2
+    for cost, (first, last) in zip(costs, receipts, strict=True):
+        assert 0 < first <= last <= cost.seconds
     assert peak > 50
     sums = sorted((tmp_path / "ours" / "aggregator" / "vectors").glob("*/*.sum.u64"))
-    assert [path.name[:5] for path in sums] == ["00001", "00002", "00003"]
+    assert [path.name[:5] for path in sums] == [
+        "00001",
+        "00002",
+        "00003",
+        "00004",
+    ]  # the scaler's, one that is not counted, two
     coordinates = np.fromfile(sums[-1], "<u8")[2 * 8192 :]
     assert coordinates[-2] == 2000  # both banks weigh 1000
     assert not coordinates[:-2].any()
@@ -60,7 +67,7 @@ async def test_rounds_go_through_the_product_and_through_raw_grpc(tmp_path: Path
 def test_the_disk_that_rounds_need_is_counted() -> None:
     model = 4 * manifest_of_bytes(10**6).parameter_count
     # A round leaves a sum of two models, a momentum of two and a model; while it is open there are ten contributions.
-    assert transport.disk_bytes(manifest_of_bytes(10**6), 10, 3) == model * (5 * 4 + 10)
+    assert transport.disk_bytes(manifest_of_bytes(10**6), 10, 3) == model * (5 * 5 + 10)
 
 
 def measured(model: str, banks: int, peak: float) -> Row:
