@@ -134,7 +134,7 @@ ifneq ($(filter-out $(KNOWN_BENCHMARKS),$(BENCHMARKS)),)
 $(error BENCHMARKS must be of $(KNOWN_BENCHMARKS), got $(filter-out $(KNOWN_BENCHMARKS),$(BENCHMARKS)))
 endif
 endif
-# The frameworks beside them that take a minute each; the others take minutes: benchmarks/transport.py --help.
+# The frameworks beside them that take a minute or two each; the others take minutes: benchmarks/transport.py --help.
 BESIDE := --frameworks 'Flower simulation,NVFlare simulator' --limit 200
 BESIDE_many_banks := $(BESIDE)
 BESIDE_transport := $(BESIDE)

@@ -150,6 +150,7 @@ def _wrapped(
                 async for response in _while_valid(responses, until_invalid) if until_invalid else responses:
                     yield response
             except Exception as error:
+                request = None  # as in `_abort`
                 await _abort(context, error, log)
 
         return make(stream, _tolerant(handler.request_deserializer), handler.response_serializer)
@@ -161,6 +162,7 @@ def _wrapped(
             admit(context)
             return await behaviour(_ReadableAll(context) if handler.request_streaming else _readable(request), context)
         except Exception as error:
+            request = None  # as in `_abort`
             await _abort(context, error, log)
             raise  # not reached: abort raises
 
@@ -239,9 +241,11 @@ async def _while_valid(
 async def _abort(context: Context, error: Exception, log: Log) -> None:
     if isinstance(error, grpc.aio.AbortError):
         raise error
-    if not isinstance(error, FedfraudError):
+    status, sentence = grpc.StatusCode.INTERNAL, "the aggregator failed; its log says why"
+    if isinstance(error, FedfraudError):
+        status, sentence = error.status, str(error)[:_LONGEST_SENTENCE]
+    else:
         log.error("a handler failed", exc_info=True, error=repr(error))
-        await context.abort(grpc.StatusCode.INTERNAL, "the aggregator failed; its log says why")
     # gRPC keeps the abort until the garbage collector comes, and so this error, whose frames hold the last request.
     error.__traceback__ = error.__context__ = error.__cause__ = None
-    await context.abort(error.status, str(error)[:_LONGEST_SENTENCE])
+    await context.abort(status, sentence)

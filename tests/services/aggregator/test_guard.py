@@ -2,14 +2,17 @@
 
 import asyncio
 import gc
+import weakref
 from collections.abc import AsyncIterator
 
+import grpc
 import pytest
 
 from fedfraud.errors import Stale, Unauthenticated
 from fedfraud.identity import Role
+from fedfraud.logs import Log
 from fedfraud.v1 import federation_pb2, history_pb2, operation_pb2
-from services.aggregator.guard import _while_valid, allowed_roles
+from services.aggregator.guard import _while_valid, _wrapped, allowed_roles
 
 SERVED = (federation_pb2, history_pb2, operation_pb2)
 """Imported so that the descriptor pool knows them, as an aggregator's does."""
@@ -105,3 +108,42 @@ async def test_a_certificate_that_ends_while_a_response_is_sent_ends_the_stream_
     async with asyncio.timeout(10):
         with pytest.raises(Unauthenticated, match="revoked"):
             await anext(stream)
+
+
+class Message:
+    """A request; it can be weakly referenced."""
+
+
+@pytest.mark.parametrize("kind", ["unary_unary", "unary_stream", "stream_unary"])
+async def test_nothing_is_left_of_the_message_of_a_call_that_is_refused(kind: str) -> None:
+    messages: list[weakref.ref[Message]] = []
+
+    def read(_: bytes) -> Message:
+        message = Message()
+        messages.append(weakref.ref(message))
+        return message
+
+    async def unary(request: object, context: object) -> bytes:
+        if kind == "stream_unary":
+            request = await anext(request)  # type: ignore[call-overload]  # a stream of requests
+        raise Stale("a call must have a lease")
+
+    async def stream(request: object, context: object) -> AsyncIterator[bytes]:
+        raise Stale("a call must have a lease")
+        yield b""
+
+    make = getattr(grpc, f"{kind}_rpc_method_handler")
+    handler = _wrapped(make(stream if kind == "unary_stream" else unary, read), lambda _: None, None, Log("test"))
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("test", {"Call": handler})])
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    gc.disable()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            call = getattr(channel, kind)("/test/Call")(iter([b"one"]) if kind == "stream_unary" else b"one")
+            assert await call.code() is grpc.StatusCode.FAILED_PRECONDITION
+        await server.stop(None)
+        assert [message() for message in messages] == [None]
+    finally:
+        gc.enable()
