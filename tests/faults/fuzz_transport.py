@@ -93,14 +93,19 @@ class _Door:
 
 
 class _Context:
-    """Stands in for grpc's ServicerContext: who calls, and how it ended."""
+    """Stands in for grpc's ServicerContext: who calls, with which requests, and how it ended."""
 
     def __init__(self, who: KeyPair | None) -> None:
+        self.requests: AsyncIterator[object] | None = None
         self._pems = [who.certificate_pem] if who else []
         self.ended = Answer(OK)
 
     def auth_context(self) -> dict[str, list[bytes]]:
         return {"x509_pem_cert": self._pems} if self._pems else {}
+
+    async def read(self) -> object:
+        assert self.requests is not None
+        return await anext(self.requests, grpc.aio.EOF)
 
     async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: object = ()) -> NoReturn:
         self.ended = Answer(code, details)
@@ -157,7 +162,8 @@ class Indoors:
 
         async def call() -> bytes:
             if handler.request_streaming:
-                response = await handler.stream_unary(_read(handler, messages), context)
+                context.requests = _read(handler, messages)
+                response = await handler.stream_unary(context.requests, context)
             else:
                 response = await handler.unary_unary(handler.request_deserializer(messages[0]), context)
             return bytes(handler.response_serializer(response))
