@@ -146,7 +146,7 @@ def _wrapped(
         async def stream(request: object, context: Context) -> AsyncIterator[object]:
             try:
                 admit(context)
-                responses = behaviour(_readable(request), context)
+                responses = behaviour(_requests(handler, request, context), context)
                 async for response in _while_valid(responses, until_invalid) if until_invalid else responses:
                     yield response
             except Exception as error:
@@ -160,7 +160,7 @@ def _wrapped(
     async def unary(request: object, context: Context) -> object:
         try:
             admit(context)
-            return await behaviour(_ReadableAll(context) if handler.request_streaming else _readable(request), context)
+            return await behaviour(_requests(handler, request, context), context)
         except Exception as error:
             request = None  # as in `_abort`
             await _abort(context, error, log)
@@ -179,6 +179,10 @@ def _tolerant(deserialise: Callable[[bytes], object]) -> Callable[[bytes], objec
             return _Unreadable(len(data))
 
     return message
+
+
+def _requests(handler: Handler, request: object, context: Context) -> object:
+    return _ReadableAll(context) if handler.request_streaming else _readable(request)
 
 
 def _readable(request: object) -> object:

@@ -16,7 +16,7 @@ import fedfraud.channel
 from fedfraud.identity import make_folder
 from fedfraud.v1 import federation_pb2
 from fedfraud.wire import round_key_from_proto
-from tests.federation.hands import DEADLINE, HandBank, Pair, Request, aggregator, pair
+from tests.federation.hands import DEADLINE, HandBank, Pair, Request, Upload, aggregator, pair
 from tests.federation.outcomes import STALE, closes, commits, refused
 from tests.federation.waiting import until
 
@@ -150,6 +150,20 @@ async def test_a_stalled_upload_is_refused(tmp_path: Path, sent: int) -> None:
         await commits(network, 2)
 
 
+async def is_heard_again(bank: HandBank, upload: Upload) -> None:
+    """Once its other calls have ended, whose ends are on their way."""
+    heard: list[grpc.StatusCode] = []
+    async with asyncio.timeout(DEADLINE):
+        while grpc.StatusCode.OK not in heard:
+            try:
+                await bank.submit(upload.messages)
+                heard.append(grpc.StatusCode.OK)
+            except grpc.aio.AioRpcError as error:
+                heard.append(error.code())
+            await asyncio.sleep(0.05)
+    assert set(heard) <= {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
+
+
 async def test_a_seat_has_few_uploads_under_way_and_is_heard_again_when_they_end(tmp_path: Path) -> None:
     async with pair(tmp_path) as network:
         await network.answer()
@@ -177,16 +191,7 @@ async def test_a_seat_has_few_uploads_under_way_and_is_heard_again_when_they_end
             uploading.cancel()
         await asyncio.gather(*uploads, return_exceptions=True)
 
-        heard: list[grpc.StatusCode] = []
-        async with asyncio.timeout(20):
-            while grpc.StatusCode.OK not in heard:  # the ends of the others are on their way
-                try:
-                    await bank.submit(upload.messages)
-                    heard.append(grpc.StatusCode.OK)
-                except grpc.aio.AioRpcError as error:
-                    heard.append(error.code())
-                await asyncio.sleep(0.05)
-        assert set(heard) <= {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
+        await is_heard_again(bank, upload)
         await commits(network, 2)
 
 
@@ -210,16 +215,7 @@ async def test_a_seat_has_few_calls_whose_first_message_has_not_arrived(tmp_path
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
 
-        heard: list[grpc.StatusCode] = []
-        async with asyncio.timeout(DEADLINE):
-            while grpc.StatusCode.OK not in heard:  # the ends of the others are on their way
-                try:
-                    await bank.submit(network.good()[1].messages)
-                    heard.append(grpc.StatusCode.OK)
-                except grpc.aio.AioRpcError as error:
-                    heard.append(error.code())
-                await asyncio.sleep(0.05)
-        assert set(heard) <= {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
+        await is_heard_again(bank, network.good()[1])
         await commits(network, 2)
 
 
