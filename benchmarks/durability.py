@@ -32,6 +32,7 @@ from typing import Any
 
 import grpc
 import numpy as np
+import uvloop
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -50,7 +51,7 @@ def aggregate(settings: Settings, fsync: bool, ready: "Connection[Any, tuple[int
     """One aggregator process, until it is killed."""
     if not fsync:
         leave_fsync_out()
-    asyncio.run(serve(settings, asyncio.Event(), lambda *ports: ready.send(ports)))
+    uvloop.run(serve(settings, asyncio.Event(), lambda *ports: ready.send(ports)))
 
 
 def leave_fsync_out() -> None:
@@ -197,7 +198,7 @@ def main() -> None:
         print(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores, {versions}")
         print(f"an fsync of a new file of 32 KB: {1000 * fsync_seconds(folder):.2f} ms\n")
         print("| fsync | rounds | median ms | 95 % below, ms |\n|---|---|---|---|")
-        for which, seconds in asyncio.run(measure(folder, arguments.rounds)).items():
+        for which, seconds in uvloop.run(measure(folder, arguments.rounds)).items():
             milliseconds = 1000 * np.array(seconds)
             high = np.percentile(milliseconds, 95)
             print(f"| {which} | {len(seconds)} | {np.median(milliseconds):.1f} | {high:.1f} |")

@@ -27,6 +27,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+import uvloop
+
 from benchmarks import ending, frameworks, options, raw_grpc
 from benchmarks.measuring import Report, Row, add_json, cpu_seconds, growth, memory
 from benchmarks.options import several
@@ -97,8 +99,8 @@ async def bare(folder: Path, channels: int) -> Row:
 def measure(report: Report, folder: Path, banks: int, count: int) -> None:
     """One number of banks."""
     with tempfile.TemporaryDirectory(dir=folder, prefix="many-banks-") as scratch:
-        ours = asyncio.run(federation(Path(scratch) / "ours", banks, count))
-        beside = asyncio.run(bare(Path(scratch) / "bare", banks))
+        ours = uvloop.run(federation(Path(scratch) / "ours", banks, count))
+        beside = uvloop.run(bare(Path(scratch) / "bare", banks))
     pairs = {
         "times bare, joined": (ours["KB a bank, joined"], beside["bare KB a channel"]),
         "times bare, after rounds": (ours["KB a bank, after rounds"], beside["bare KB, after rounds"]),

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import uvloop
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -172,4 +173,4 @@ def _sizes(total: int) -> Iterator[int]:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(Path(sys.argv[1]), int(sys.argv[2]), tls=sys.argv[3] == "tls"))
+    uvloop.run(serve(Path(sys.argv[1]), int(sys.argv[2]), tls=sys.argv[3] == "tls"))

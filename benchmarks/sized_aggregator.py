@@ -12,6 +12,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+import uvloop
+
 from fedfraud.logs import configure
 from fedfraud.manifest import Manifest
 from services.aggregator import server
@@ -27,7 +29,7 @@ def main() -> None:
 
     server.manifest_of = of_this_size
     configure(settings.log_level, settings.log_form)
-    asyncio.run(server.serve(settings, asyncio.Event(), lambda *ports: print(*ports, flush=True)))
+    uvloop.run(server.serve(settings, asyncio.Event(), lambda *ports: print(*ports, flush=True)))
 
 
 if __name__ == "__main__":

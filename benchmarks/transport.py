@@ -33,6 +33,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import uvloop
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -204,9 +205,9 @@ def main() -> None:
     report.machine |= frameworks.versions(asked.frameworks)
     report.begin()
     for name in asked.sizes:
-        asyncio.run(measure(report, asked.folder, name, asked.banks, asked.rounds))
+        uvloop.run(measure(report, asked.folder, name, asked.banks, asked.rounds))
     if asked.gigabyte:
-        asyncio.run(measure(report, asked.folder, "1G", 2, 2))
+        uvloop.run(measure(report, asked.folder, "1G", 2, 2))
     for size in asked.framework_sizes:
         for name in asked.frameworks:
             beside(report, name, size, asked.banks, asked.limit)

@@ -25,6 +25,7 @@ LINES_OUT = {"mutual_channel", "enrolment_channel", "federation_pb2", "federatio
 
 PICKLES = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 UNSAFE_CALLS = {"eval", "exec", "torch.load", "yaml.load", "yaml.unsafe_load", "yaml.full_load", "pandas.read_pickle"}
+LOOPS = {"asyncio.run", "asyncio.Runner", "asyncio.new_event_loop", "asyncio.get_event_loop"}
 PORTS = {"add_secure_port", "add_insecure_port"}
 DATA_LEAVES = {
     "SubmitContributionRequest",
@@ -129,6 +130,8 @@ def call_violations(tree: ast.AST, path: str) -> Iterator[str]:
             yield f"only channel.py opens channels and ports: {name}"
         if name in UNSAFE_CALLS or name.removeprefix("builtins.") in UNSAFE_CALLS:
             yield f"nothing received or stored is run: {name}"
+        if name in LOOPS:
+            yield f"a process runs uvloop's event loop: {name}"
         if last in MADE_AT_THE_DOOR and is_behind_the_door(path):
             yield f"data leaves a bank by the release door alone: {name}"
     for node in ast.walk(tree):
@@ -184,6 +187,7 @@ TORCH_RULE = "only the bank's network and training import torch: "
 SIMULATION_RULE = "only write_shard and local import the simulation: "
 OPENS = "only channel.py opens channels and ports: "
 DOOR = "data leaves a bank by the release door alone: "
+LOOP = "a process runs uvloop's event loop: "
 RUN = "nothing received or stored is run: "
 UNPICKLED = "nothing is unpickled: "
 ENVIRONMENT = "only settings read the environment: "
@@ -243,6 +247,8 @@ ENVIRONMENT = "only settings read the environment: "
         ("services/bank_client/network.py", "import torch\ntorch.load(f)", RUN + "torch.load"),
         (BANK, "from yaml import load\nload(f)", RUN + "yaml.load"),
         (BANK, "eval('1')", RUN + "eval"),
+        (BANK, "import asyncio\nasyncio.run(main())", LOOP + "asyncio.run"),
+        (BANK, "from asyncio import Runner\nwith Runner() as runner: pass", LOOP + "asyncio.Runner"),
         (BANK, "federation_pb2.SubmitContributionRequest()", DOOR + "federation_pb2.SubmitContributionRequest"),
         (BANK, "federation_pb2.WholeContribution()", DOOR + "federation_pb2.WholeContribution"),
         (BANK, "header: federation_pb2.ContributionHeader", DOOR + "federation_pb2.ContributionHeader"),
@@ -268,6 +274,7 @@ def test_a_file_that_crosses_a_line_is_caught(path: str, source: str, rule: str)
         ("services/bank_client/write_shard.py", "from simulation import tutorial"),
         ("services/bank_client/training.py", "import torch\nfrom services.bank_client import network\nmodel.eval()"),
         ("services/reporter/narrative.py", "import openai"),
+        (BANK, "import asyncio, uvloop\nuvloop.run(main())\nasyncio.get_running_loop()"),
         ("services/aggregator/settings.py", "import os\nos.environ['A']"),
         (CHANNEL, "import grpc\ngrpc.insecure_channel('unix:a')\ngrpc.aio.server().add_insecure_port('unix:a')"),
         (HEALTH, "import grpc\ngrpc.aio.server()"),

@@ -7,6 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
+import uvloop
 from pydantic import ValidationError
 
 from fedfraud.errors import FedfraudError, setting_faults
@@ -53,7 +54,7 @@ def main() -> int:
             print(f"{export(data_dir, arguments.file, arguments.words)} entries in {arguments.file}")
             return 0
         configure(settings.log_level, settings.log_form)
-        asyncio.run(_serve(settings))
+        uvloop.run(_serve(settings))
     except ValidationError as error:
         Log("aggregator").error(_cannot(arguments.what), reason=setting_faults(error))
         return 2

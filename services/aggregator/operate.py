@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TypeAlias
 
 import grpc
+import uvloop
 
 from fedfraud.channel import mutual_channel
 from fedfraud.enrolment import JoinFolder, enrol
@@ -65,7 +66,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace, settings: OperatorSettings) -> int:
     """Runs one command; a refusal is one line and exit status 1."""
     try:
-        asyncio.run(_watch(arguments, settings) if getattr(arguments, "watch", False) else _once(arguments, settings))
+        uvloop.run(_watch(arguments, settings) if getattr(arguments, "watch", False) else _once(arguments, settings))
     except KeyboardInterrupt:
         return 130
     except grpc.aio.AioRpcError as error:

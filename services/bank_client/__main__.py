@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import grpc
+import uvloop
 from pydantic import ValidationError
 
 from fedfraud.enrolment import JoinFolder
@@ -89,7 +90,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
         if status := in_a_fork(lambda: _told(lambda: make_bank(settings))):
             return status
-    return asyncio.run(_command(arguments, settings))
+    return uvloop.run(_command(arguments, settings))
 
 
 async def _command(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 import grpc
+import uvloop
 
 from fedfraud.errors import Misconfigured
 from fedfraud.logs import Log
@@ -37,7 +38,7 @@ def make_bank(settings: Settings) -> int:
     """Takes a seat and writes its shard; 0."""
     from services.bank_client.write_shard import write_shard  # it imports the simulation
 
-    enrolment = asyncio.run(_enrolled(settings))
+    enrolment = uvloop.run(_enrolled(settings))
     _log.info("enrolled", seat=enrolment.seat, slot=enrolment.slot or "-")
     write_shard(**enrolment.shard, data_dir=settings.data_dir)
     return 0

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import grpc
+import uvloop
 from pydantic import ValidationError
 
 from fedfraud.channel import mutual_channel
@@ -70,7 +71,7 @@ def main() -> int:
     )
     try:
         _begin(arguments, network, console)
-        return asyncio.run(_run(arguments, network, console))
+        return uvloop.run(_run(arguments, network, console))
     except FedfraudError as error:
         sys.stderr.write(f"fedfraud: {error}\n")
         return 1

@@ -14,6 +14,8 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import uvloop
+
 from fedfraud.central import Purpose
 from fedfraud.errors import FedfraudError, Misconfigured
 from fedfraud.identity import make_folder
@@ -73,7 +75,7 @@ def _until_terminated(service: Callable[[asyncio.Event], Coroutine[Any, Any, int
         return await service(stop)
 
     try:
-        status = asyncio.run(main())
+        status = uvloop.run(main())
     except FedfraudError as error:
         Log(multiprocessing.current_process().name).error("cannot go on", reason=error)
         status = 2
@@ -102,7 +104,7 @@ def write_population(
         if banks:
             aggregator, enrolment = addresses.recv()
             told = {"aggregator": aggregator, "enrolment": enrolment}
-            asyncio.run(_take_seats([(settings.model_copy(update=told), taken) for settings, taken in banks]))
+            uvloop.run(_take_seats([(settings.model_copy(update=told), taken) for settings, taken in banks]))
     finally:
         for event in (written, *(taken for _, taken in banks)):
             event.set()
@@ -153,7 +155,7 @@ def bank(settings: BankSettings, turn: Event | None, done: Event, shards: tuple[
     # Until it serves, SIGTERM ends the process as it is: nothing is half done that the next start would miss.
     if turn is not None:
         turn.wait(_TURN_SECONDS)
-    enrolment = asyncio.run(enrolled(settings))
+    enrolment = uvloop.run(enrolled(settings))
     done.set()
     Log(enrolment.seat).info("enrolled", seat=enrolment.seat, slot=enrolment.slot)
     if shards is not None and enrolment.slot:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import uvloop
 from pydantic import SecretStr, ValidationError
 
 from fedfraud import logs
@@ -99,7 +100,7 @@ def write(settings: Settings, reports: Path, run_id: str | None, show_prompt: bo
         sys.stdout.write(json.dumps(prompt.request(run, settings), indent=2) + "\n")
         return 0
     key = settings.key() or _ask_for_key()
-    made = asyncio.run(desk.narrated(run, settings, key)) if key else report.compose(run)
+    made = uvloop.run(desk.narrated(run, settings, key)) if key else report.compose(run)
     path = desk.write_report(desk.run_folder(reports, run.run.id), made)
     sys.stdout.write(f"{path}\n")
     return 0
@@ -153,7 +154,7 @@ def main() -> int:
         logs.configure(settings.log_level, settings.log_form)
         if arguments.command == "write":
             return write(settings, arguments.reports_dir, arguments.run, arguments.show_prompt)
-        asyncio.run(_serve_until_signal(settings))
+        uvloop.run(_serve_until_signal(settings))
     except ValidationError as error:
         sys.stderr.write(f"reporter: {setting_faults(error)}\n")
         return 2
