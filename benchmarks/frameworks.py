@@ -174,4 +174,4 @@ def failure(usage: Usage, rounds: int = 0) -> str:
     after = f" after {rounds} round{'s' * (rounds > 1)}" if rounds else ""
     if usage.status is None:
         return f"was not done{after} in {usage.seconds:.0f} s"
-    return f"ended with status {usage.status}{after}: {usage.said.strip().rpartition(chr(10))[2][:100]}"
+    return f"ended with status {usage.status}{after}: {usage.said.strip().rpartition(chr(10))[2][:200]}"

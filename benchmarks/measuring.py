@@ -20,7 +20,7 @@ from benchmarks import options
 
 Value = float | int | str | None
 Row = Mapping[str, Value]
-VERSIONS = ("grpcio", "protobuf", "numpy", "torch", "cryptography")
+VERSIONS = ("grpcio", "uvloop", "protobuf", "numpy", "torch", "cryptography")
 _UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
 _TICKS = os.sysconf("SC_CLK_TCK")
 

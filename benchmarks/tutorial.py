@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import ending, frameworks, options
 from benchmarks.frameworks import PEERS, Run
-from benchmarks.measuring import Report, Row, Value, add_json, printed
+from benchmarks.measuring import Report, Row, Value, add_json, beside_aim
 from benchmarks.peers import write_shards
 from benchmarks.usage import Usage, used
 
@@ -146,8 +146,8 @@ def hold(report: Report, rows: dict[str, Row]) -> None:
         own = rows.get(name)
         if own is None or "note" in own:
             continue
-        held = ", ".join(f"{what} {printed(own[what])} (the aim: {printed(aim)})" for what, aim in aims.items())
-        report.find(f"{name}: {held}")
+        for what, aim in aims.items():
+            report.find(f"{name}: {what} {beside_aim(float(own[what] or 0), aim)}")
 
 
 def compare(report: Report, rows: dict[str, Row]) -> None:
@@ -166,8 +166,8 @@ def compare(report: Report, rows: dict[str, Row]) -> None:
             times = wall / float(own["wall s"] or 1)
             rounds = float(theirs["warm round s"] or 0) / float(own["warm round s"] or 1)
             report.find(
-                f"{name}: ours, {own_name}, takes ten rounds {printed(times)} times as fast end to end "
-                f"(the aim: {printed(whole)}), a warm round {printed(rounds)} times (the aim: {printed(warm)})"
+                f"{name}: ours, {own_name}, is so many times as fast: whole {beside_aim(times, whole, least=True)}; "
+                f"in a warm round {beside_aim(rounds, warm, least=True)}"
             )
 
 

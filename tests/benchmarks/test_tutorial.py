@@ -26,7 +26,9 @@ def test_ours_stands_beside_the_aims() -> None:
     report = Report("tutorial", "", machine={})
     tutorial.hold(report, {"plain": {**OURS, "quorum to model s": 2.0}, "secure": {"run": "secure", "note": "failed"}})
     assert report.findings == [
-        "plain: quorum to model s 2.00 (the aim: 3.00), wall s 10.0 (the aim: 8.00), CPU s 9.00 (the aim: 12.0)"
+        "plain: quorum to model s 2.00 (the aim: at most 3.00): yes",
+        "plain: wall s 10.0 (the aim: at most 8.00): no",
+        "plain: CPU s 9.00 (the aim: at most 12.0): yes",
     ]
 
 
@@ -44,7 +46,7 @@ def test_flowers_simulation_is_compared_with_banks_that_share_processes_too() ->
         "Flower simulation": {**OURS, "wall s": 80.0},
     }
     tutorial.compare(report, rows)
-    assert [found.partition(" takes ")[0] for found in report.findings] == [
+    assert [found.partition(" is so ")[0] for found in report.findings] == [
         "Flower simulation: ours, plain,",
         "Flower simulation: ours, plain hosted,",
     ]
@@ -57,8 +59,8 @@ def test_ours_is_compared_with_each_that_ran() -> None:
     tutorial.compare(report, {"plain": OURS, "NVFlare POC": slow, "Flower simulation": {"note": "left out"}})
     assert report.findings == [
         "Flower simulation: left out",
-        "NVFlare POC: ours, plain, takes ten rounds 12.0 times as fast end to end (the aim: 12.0), "
-        "a warm round 20.0 times (the aim: 10.0)",
+        "NVFlare POC: ours, plain, is so many times as fast: whole 12.0 (the aim: at least 12.0): yes; "
+        "in a warm round 20.0 (the aim: at least 10.0): yes",
     ]
 
 
