@@ -182,16 +182,27 @@ def write_pieces(path: Path, pieces: Iterable[bytes | bytearray | memoryview], m
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        try:
             os.fchmod(descriptor, mode)
+            place = 0
             for piece in pieces:
-                file.write(piece)
-            file.flush()
+                place = write_at(descriptor, piece, place)
             os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_at(descriptor: int, data: bytes | bytearray | memoryview, place: int) -> int:
+    """Writes all of it, from this place of the file on; the place behind it."""
+    left = memoryview(data)
+    while left:
+        written = os.pwrite(descriptor, left, place)
+        left, place = left[written:], place + written
+    return place
 
 
 def make_folder(path: Path, mode: int = 0o777) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from fedfraud.identity import sync_folder
+from fedfraud.identity import sync_folder, write_at
 
 _HEAD = struct.Struct("<HI")
 """How many bytes the seat's name has, and how many the contribution."""
@@ -63,9 +63,8 @@ class Gathered:
                     start = self._end + len(head)
                     place = slice(start, start + len(data))
                     file.truncate(self._end)
-                file.seek(place.start - len(head))
-                _write(file, head)
-                _write(file, data)
+                write_at(file.fileno(), head, place.start - len(head))
+                write_at(file.fileno(), data, place.start)
         except BaseException:
             self._cut(self._end)
             raise
@@ -140,9 +139,3 @@ def _cut(path: Path, end: int) -> None:
     """Gives the disk back what counts for nothing; a file without a contribution goes, its name may not be durable."""
     with suppress(FileNotFoundError):
         os.truncate(path, end) if end else path.unlink()
-
-
-def _write(file: BinaryIO, data: bytes | bytearray) -> None:
-    left = memoryview(data)
-    while left:
-        left = left[file.write(left) :]

@@ -22,10 +22,10 @@ from tests.faults.strace import CannotTrace, Quiet, attached, writer_thread
 from tests.federation.networks import Network
 from tests.federation.waiting import wait_for
 
-DURABLE = ("write", "pwrite64", "fsync", "fdatasync", "ftruncate", "rename", "unlink", "unlinkat", "mkdir", "rmdir")
+DURABLE = ("pwrite64", "fsync", "fdatasync", "ftruncate", "rename", "unlink", "unlinkat", "mkdir", "rmdir")
 """What changes a disk, in CPython's and SQLite's words on Linux."""
-TOLD = "sendto"
-"""How the thread wakes the event loop when its work is done: durable, and nobody has heard of it."""
+TOLD = "write"
+"""To no disk: how the thread wakes the event loop when its work is done: durable, and nobody has heard of it."""
 CALLS = (*DURABLE, TOLD)
 
 

@@ -234,6 +234,15 @@ def test_a_secret_is_for_its_owner_even_if_the_file_was_open_to_all(tmp_path: Pa
     assert [entry.name for entry in tmp_path.iterdir()] == ["key.pem"]
 
 
+def test_all_of_it_is_written_however_little_the_system_takes_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, path = os.pwrite, tmp_path / "file"
+    monkeypatch.setattr(os, "pwrite", lambda descriptor, data, place: whole(descriptor, data[:3], place))
+    write_durably(path, b"more than three bytes")
+    assert path.read_bytes() == b"more than three bytes"
+
+
 def test_a_write_that_fails_leaves_the_old_and_no_temporary_file(tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
     with pytest.raises(OSError, match="taken"):  # a file cannot take a folder's name
