@@ -30,7 +30,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import ending, inside, options
-from benchmarks.measuring import Report, Row, Value, add_json, beside_aim, printed
+from benchmarks.measuring import Report, Row, Value, add_json, beside_aim, number, printed
 
 ROOT = Path(__file__).parent.parent
 PROJECT = "fedfraud-benchmark"
@@ -188,7 +188,7 @@ def note(report: Report, service: str, held: Container, begun: Sequence[float]) 
     """What was measured of a service, in sentences; `begun` is what Python alone takes, CPU seconds and MB."""
     start, idle = (_of(report, table, service)[0] for table in ("start-up", "idle memory"))
     first, later = _of(report, "imports", service)
-    cpu, megabytes = begun[0] + float(first["CPU s"] or 0), begun[1] + float(first["MB"] or 0) + float(later["MB"] or 0)
+    cpu, megabytes = begun[0] + number(first, "CPU s"), begun[1] + number(first, "MB") + number(later, "MB")
     report.find(
         f"{service}, start-up of {printed(start['seconds'])} s: Python and its imports are {printed(cpu)} CPU s "
         f"({first['largest, CPU s']}), times {start['containers']} on {os.cpu_count()} cores"

@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks import options
 from benchmarks.measuring import Row, Value
 from benchmarks.peers import set_up
-from benchmarks.usage import Usage, used
+from benchmarks.usage import SELDOM, Usage, used
 
 PEERS = Path(__file__).parent / "peers"
 ENVIRONMENTS = {
@@ -121,7 +121,9 @@ def versions(names: Iterable[str]) -> dict[str, Value]:
     return found
 
 
-def run(folder: Path, name: str, banks: int, rounds: int, limit: float, parameters: int = 0) -> Run:
+def run(
+    folder: Path, name: str, banks: int, rounds: int, limit: float, parameters: int = 0, *, looks: float = SELDOM
+) -> Run:
     """So many rounds of a framework over `folder`'s shards, or of the transport's work with so many parameters."""
     python = set_up.python_of(ENVIRONMENTS[name])
     if python is None:
@@ -151,7 +153,7 @@ def run(folder: Path, name: str, banks: int, rounds: int, limit: float, paramete
     else:
         kind = "simulator" if name == "NVFlare simulator" else "poc"
         words, script = [kind, str(shards), str(banks), str(rounds), str(home)], "nvflare_run.py"
-    usage = used([str(python), str(PEERS / script), *words], limit, folder / "log", PEERS, variables)
+    usage = used([str(python), str(PEERS / script), *words], limit, folder / "log", PEERS, variables, looks=looks)
     return Run(name, rounds, usage, times_in(shards))
 
 

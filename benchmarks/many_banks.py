@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import uvloop
 
 from benchmarks import ending, frameworks, options, raw_grpc
-from benchmarks.measuring import Report, Row, add_json, cpu_seconds, growth, memory
+from benchmarks.measuring import Report, Row, add_json, cpu_seconds, growth, memory, number
 from benchmarks.options import several
 from benchmarks.stand_in import aggregator, manifest_of_bytes, rounds, stand_ins, training_layout
 from fedfraud.packing import Packing
@@ -111,7 +111,7 @@ def measure(report: Report, folder: Path, banks: int, count: int) -> None:
 
 def beside(report: Report, name: str, banks: int, limit: float) -> None:
     """The same by a framework, after ours."""
-    own = next(float(row["s a round"] or 0) for row in report.tables["banks"] if row["banks"] == banks)
+    own = next(number(row, "s a round") for row in report.tables["banks"] if row["banks"] == banks)
     parameters = manifest_of_bytes(MODEL_BYTES).parameter_count
     report.add("frameworks", frameworks.unchanged(name, banks, parameters, limit, own))
 
@@ -148,7 +148,7 @@ def main() -> None:
         left_out(report, name, asked.banks)
     rows = report.tables["banks"]
     if len(rows) > 1:
-        points = [(float(row["banks"] or 0), float(row["s a round"] or 0)) for row in rows]
+        points = [(number(row, "banks"), number(row, "s a round")) for row in rows]
         report.find(growth(points, "a round", "bank"))
     report.end(asked.json)
 

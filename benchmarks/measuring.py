@@ -173,6 +173,12 @@ def duration(seconds: float) -> str:
     return f"{printed(seconds / size)} {unit}"
 
 
+def number(row: Row, name: str) -> float:
+    """The row's figure of that name; NaN, which meets no aim, where it has none."""
+    value = row.get(name)
+    return float(value) if isinstance(value, int | float) else float("nan")
+
+
 def beside_aim(measured: float, aim: float, *, least: bool = False) -> str:
     """A figure, what is aimed at, and whether it is held: yes or no."""
     held = measured >= aim if least else measured <= aim

@@ -32,7 +32,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import ending
-from benchmarks.measuring import Report, add_json, growth
+from benchmarks.measuring import Report, add_json, growth, number
 from benchmarks.options import several
 from benchmarks.own_data import MANIFEST, compare
 from fedfraud.layout import standardise_codec
@@ -104,7 +104,7 @@ def by_rows(report: Report, every: Sequence[Rows]) -> None:
         report.add("by rows", {"rows": len(training), **medians})
     rows = report.tables["by rows"]
     for column in list(rows[0])[1:]:
-        points = [(float(row["rows"] or 0), float(row[column] or 0)) for row in rows]
+        points = [(number(row, "rows"), number(row, column)) for row in rows]
         report.find(growth(points, f"by rows, {column.removesuffix(' s')}", "row"))
 
 

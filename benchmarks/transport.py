@@ -38,7 +38,7 @@ import uvloop
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import ending, frameworks, options, raw_grpc
-from benchmarks.measuring import Report, Row, add_json, beside_aim, cpu_seconds, growth, memory, printed
+from benchmarks.measuring import Report, Row, add_json, beside_aim, cpu_seconds, growth, memory, number, printed
 from benchmarks.raw_grpc import Cost
 from benchmarks.stand_in import aggregator, manifest_of_bytes, rounds, stand_ins, training_layout
 from fedfraud.manifest import Manifest
@@ -152,7 +152,7 @@ def hold(report: Report, rows: Sequence[Row]) -> None:
     """Each share in a sentence, and what was measured beside the aims."""
     aimed = [row for row in rows if (row["model"], row["banks"]) == AIMED_AT]
     for row in aimed:
-        share, same, tls = (float(row[name] or 0) for name in (TWICE, SAME, SAME_TLS))
+        share, same, tls = (number(row, name) for name in (TWICE, SAME, SAME_TLS))
         report.find(
             "the aim's workload, a contribution of twice the model (ours has half of that on the wire): of the rate of "
             f"raw gRPC in the clear with write and fsync, ours has {beside_aim(share, SHARE_AIM, least=True)}"
@@ -163,20 +163,18 @@ def hold(report: Report, rows: Sequence[Row]) -> None:
             f"{'yes' if same >= SHARE_AIM else 'no'}"
         )
         report.find(f"the same bytes under the TLS that ours has: of raw gRPC's rate, ours has {printed(tls)}; no aim")
-        report.find(f"CPU s a round, of both ends: {beside_aim(float(row['CPU s a round'] or 0), CPU_AIM)}")
+        report.find(f"CPU s a round, of both ends: {beside_aim(number(row, 'CPU s a round'), CPU_AIM)}")
     if not aimed:
         report.find(f"the aims of rate and CPU are of {AIMED_AT[0]} with {AIMED_AT[1]} banks, not measured here")
     for row in rows:
-        peak, allowed = float(row["aggregator peak MB"] or 0), float(row["allowed MB"] or 0)
+        peak, allowed = number(row, "aggregator peak MB"), number(row, "allowed MB")
         report.find(f"{row['model']}, {row['banks']} banks: aggregator's peak MB {beside_aim(peak, allowed)}")
 
 
 def by_size(report: Report, rows: Sequence[Row]) -> None:
     """How a round grows with the model, where as many banks had three sizes or more."""
     for banks in dict.fromkeys(row["banks"] for row in rows):
-        points = [
-            (SIZES[str(row["model"])] / 1e6, float(row["s a round"] or 0)) for row in rows if row["banks"] == banks
-        ]
+        points = [(SIZES[str(row["model"])] / 1e6, number(row, "s a round")) for row in rows if row["banks"] == banks]
         if len(points) > 2:
             report.find(growth(points, f"a round of {banks} banks", "MB of the model"))
 

@@ -11,6 +11,7 @@ shards standardised. Ours is a process for each bank; in `plain hosted` banks sh
 as the clients of Flower's simulation do. A warm round is the median from the second on, as each tells it: ours by its
 journal, the others by the time between the ends of two rounds. CPU is of the whole process tree. Flower's deployment
 makes three rounds: ten take the better part of an hour; `end to end` of it is what ten would take at its warm round.
+Who looks at memory is waited for: what runs again and again has a run for memory alone, its first, that is not timed.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import zip_longest
 from pathlib import Path
@@ -29,9 +30,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import ending, frameworks, options
 from benchmarks.frameworks import PEERS, Run
-from benchmarks.measuring import Report, Row, Value, add_json, beside_aim
+from benchmarks.measuring import Report, Row, Value, add_json, beside_aim, number
 from benchmarks.peers import write_shards
-from benchmarks.usage import Usage, used
+from benchmarks.usage import ALWAYS, SELDOM, Usage, used
 
 ROUNDS, DEPLOYMENT_ROUNDS = 10, 3
 _LIMIT = 900.0
@@ -58,12 +59,12 @@ AIMS = {
 """At most, on two cores that take the bare loop through in 5 to 6 s."""
 
 
-def ours(folder: Path, banks: int, name: str) -> Row:
+def ours(folder: Path, banks: int, name: str, looks: float) -> Row:
     """One run of the whole network."""
     facts = folder / "facts.json"
     command = [sys.executable, "-m", "services", "--banks", str(banks), *NETWORK[name], "--json", str(facts)]
     command += ["--run-dir", str(folder / "run"), "--reports-dir", str(folder / "reports")]
-    usage = used(command, _LIMIT, folder / "log")
+    usage = used(command, _LIMIT, folder / "log", looks=looks)
     if usage.status != 0:
         return failed(name, usage)
     told = json.loads(facts.read_text())
@@ -80,19 +81,19 @@ def since_quorum(facts: dict[str, Any]) -> dict[str, Value]:
     return {"quorum to model s": (model - start).total_seconds(), "quorum to end s": (end - start).total_seconds()}
 
 
-def bare(folder: Path, banks: int) -> Row:
+def bare(folder: Path, banks: int, looks: float) -> Row:
     """The loop in one process."""
     command = [sys.executable, str(PEERS / "bare.py"), str(folder / "shards"), str(banks), str(ROUNDS)]
-    usage = used(command, _LIMIT, folder / "log")
+    usage = used(command, _LIMIT, folder / "log", looks=looks)
     return noted(Run("bare loop", ROUNDS, usage, frameworks.times_in(folder / "shards")))
 
 
-def framework(folder: Path, banks: int, name: str) -> Row:
+def framework(folder: Path, banks: int, name: str, looks: float) -> Row:
     """One run of a framework, by its environment's interpreter."""
     if why := frameworks.without(name):
         return {"run": name, "note": why}
     rounds = DEPLOYMENT_ROUNDS if name == "Flower deployment" else ROUNDS
-    return noted(frameworks.run(folder, name, banks, rounds, _LIMIT))
+    return noted(frameworks.run(folder, name, banks, rounds, _LIMIT, looks=looks))
 
 
 def noted(run: Run) -> Row:
@@ -120,16 +121,17 @@ def failed(name: str, usage: Usage) -> Row:
     return {"run": name, "wall s": usage.seconds, "note": frameworks.failure(usage)}
 
 
-def median_row(rows: Sequence[Row]) -> Row:
-    """The medians of several runs of one kind, or the first of them that failed."""
-    if len(rows) == 1 or any("note" in one for one in rows):
-        return next((one for one in rows if "note" in one), rows[0])
+def median_row(rows: Sequence[Row], looked: Row | None = None) -> Row:
+    """The medians of several runs of one kind, with the memory of the one that was looked at if there was one; or the
+    first of them all that failed."""
+    if bad := [one for one in (*rows, *([looked] if looked else [])) if "note" in one]:
+        return bad[0]
     numbers = {
-        name: statistics.median(float(one[name] or 0) for one in rows)
+        name: statistics.median(number(one, name) for one in rows)
         for name, value in rows[0].items()
         if isinstance(value, int | float)
     }
-    return {**rows[0], **numbers, "rounds": rows[0]["rounds"]}
+    return {**rows[0], **numbers, "rounds": rows[0]["rounds"], **({"peak MB": looked["peak MB"]} if looked else {})}
 
 
 def end_to_end(one: Row) -> float | None:
@@ -147,7 +149,7 @@ def hold(report: Report, rows: dict[str, Row]) -> None:
         if own is None or "note" in own:
             continue
         for what, aim in aims.items():
-            report.find(f"{name}: {what} {beside_aim(float(own[what] or 0), aim)}")
+            report.find(f"{name}: {what} {beside_aim(number(own, what), aim)}")
 
 
 def compare(report: Report, rows: dict[str, Row]) -> None:
@@ -163,8 +165,8 @@ def compare(report: Report, rows: dict[str, Row]) -> None:
             own = rows.get(own_name)
             if own is None or "note" in own:
                 continue
-            times = wall / float(own["wall s"] or 1)
-            rounds = float(theirs["warm round s"] or 0) / float(own["warm round s"] or 1)
+            times = wall / number(own, "wall s")
+            rounds = number(theirs, "warm round s") / number(own, "warm round s")
             report.find(
                 f"{name}: ours, {own_name}, is so many times as fast: whole {beside_aim(times, whole, least=True)}; "
                 f"in a warm round {beside_aim(rounds, warm, least=True)}"
@@ -191,10 +193,12 @@ def main() -> None:
     report.begin()
     rows: dict[str, Row] = {}
     found: dict[str, list[Row]] = {name: [] for name in turns}
+    again = [name for name in found if runs_again(name)]
+    looked = {name: _run(name, asked.banks, ALWAYS) for name in again}
     for name in turns:
-        found[name].append(_run(_measure(name), asked.banks))
+        found[name].append(_run(name, asked.banks, SELDOM))
         if len(found[name]) == turns.count(name):
-            rows[name] = median_row(found[name])
+            rows[name] = median_row(found[name], looked.get(name))
             report.add("runs", rows[name])
     hold(report, rows)
     compare(report, rows)
@@ -208,23 +212,23 @@ def main() -> None:
 def in_turn(names: Sequence[str], runs: int) -> list[str]:
     """Ours, the bare loop and the framework that is the quickest again and again, each other one once in between: a
     machine that is slow for a while is so for all."""
-    once = [name for name in names if name in FRAMEWORKS and name != SHARES]
-    often = [name for name in names if name not in once]
+    once, often = ([name for name in names if runs_again(name) is again] for again in (False, True))
     pairs = zip_longest([often] * runs, ([other] for other in once), fillvalue=())
     return [name for pair in pairs for part in pair for name in part]
 
 
-def _measure(name: str) -> Callable[[Path, int], Row]:
-    if name in NETWORK:
-        return lambda folder, banks: ours(folder, banks, name)
-    return bare if name == "bare loop" else lambda folder, banks: framework(folder, banks, name)
+def runs_again(name: str) -> bool:
+    """Whether it is quick enough to run more than once."""
+    return name not in FRAMEWORKS or name == SHARES
 
 
-def _run(measure: Callable[[Path, int], Row], banks: int) -> Row:
-    with tempfile.TemporaryDirectory(prefix="tutorial-") as name:
-        folder = Path(name)
+def _run(name: str, banks: int, looks: float) -> Row:
+    with tempfile.TemporaryDirectory(prefix="tutorial-") as home:
+        folder = Path(home)
         write_shards.write(folder / "shards", banks)
-        return measure(folder, banks)
+        if name == "bare loop":
+            return bare(folder, banks, looks)
+        return (ours if name in NETWORK else framework)(folder, banks, name, looks)
 
 
 if __name__ == "__main__":

@@ -28,14 +28,17 @@ from benchmarks.measuring import cpu_seconds, processes, shared_out
 _SUBREAPER = 36
 """PR_SET_CHILD_SUBREAPER of prctl(2)."""
 _SAMPLE_SECONDS = 0.5
+SELDOM, ALWAYS = 0.02, 1.0
+"""What share of one core may go into looking at memory. At each sample it would be a fifth of one, with fifteen
+processes of torch: what is timed is looked at seldom, and a short peak of its memory is missed."""
 _GRACE_SECONDS, _HURRY_SECONDS = 10.0, 1.5
 """That what is told to end may take: by itself, and where somebody waits for it."""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """`status` is the exit status, None if the time was up; memory counts once what processes share (PSS); `samples`
-    are times (of time.time) and the CPU seconds spent until then."""
+    """`status` is the exit status, None if the time was up; `peak` is the most MB that was seen, where what processes
+    share counts once (PSS); `samples` are times (of time.time) and the CPU seconds spent until then."""
 
     status: int | None
     seconds: float
@@ -46,12 +49,18 @@ class Usage:
 
 
 def used(
-    command: Sequence[str], limit: float, log: Path, folder: Path | None = None, environment: Mapping[str, str] = {}
+    command: Sequence[str],
+    limit: float,
+    log: Path,
+    folder: Path | None = None,
+    environment: Mapping[str, str] = {},
+    *,
+    looks: float = SELDOM,
 ) -> Usage:
     """Runs a command to its end, or to the limit in seconds. What it leaves running is ended too. The log's folder must
-    be the run's own: if this process is killed meanwhile, it is removed."""
+    be the run's own: if this process is killed meanwhile, it is removed. `looks` is SELDOM, or ALWAYS for memory."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    words = [sys.executable, __file__, str(os.getpid()), str(limit), str(log), *command]
+    words = [sys.executable, __file__, str(os.getpid()), str(limit), str(looks), str(log), *command]
     variables = {**os.environ, **environment}
     with subprocess.Popen(words, stdout=subprocess.PIPE, cwd=folder, env=variables, start_new_session=True) as process:
         try:
@@ -66,18 +75,22 @@ def used(
     return Usage(**json.loads(said), said=log.read_text(errors="replace"))
 
 
-def _supervise(caller: int, limit: float, log: Path, command: Sequence[str]) -> dict[str, Any]:
+def _supervise(caller: int, limit: float, looks: float, log: Path, command: Sequence[str]) -> dict[str, Any]:
     told: list[int] = []
     for which in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(which, lambda number, _: told.append(number))
     ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
     began, most, samples = time.monotonic(), 0.0, []
+    look = began
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
         while process.poll() is None and time.monotonic() - began < limit and not told and os.getppid() == caller:
             there = [pid for pid in processes(os.getpid()) if pid != os.getpid()]
             samples.append((time.time(), cpu_seconds(there)))
-            most = max(most, shared_out(there))
+            if time.monotonic() >= look:
+                began_looking = time.process_time()
+                most = max(most, shared_out(there))
+                look = time.monotonic() + (time.process_time() - began_looking) * (1 / looks - 1)
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_SAMPLE_SECONDS)
         status, seconds = process.poll(), time.monotonic() - began
@@ -119,4 +132,5 @@ def _end_rest(grace: float) -> None:
 
 
 if __name__ == "__main__":
-    print(json.dumps(_supervise(int(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:])))
+    caller, limit, looks, log, *command = sys.argv[1:]
+    print(json.dumps(_supervise(int(caller), float(limit), float(looks), Path(log), command)))

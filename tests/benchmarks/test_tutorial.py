@@ -9,7 +9,7 @@ import pytest
 from benchmarks import tutorial
 from benchmarks.measuring import Report, Row
 from benchmarks.peers import bare, set_up, task, write_shards
-from benchmarks.usage import Usage, used
+from benchmarks.usage import SELDOM, Usage, used
 from fedfraud.transactions import TUTORIAL
 
 OURS: Row = {"run": "plain", "rounds": 10, "wall s": 10.0, "CPU s": 9.0, "warm round s": 0.1}
@@ -87,13 +87,31 @@ def test_of_several_runs_the_medians_count_and_a_failure_shows() -> None:
     assert tutorial.median_row(runs)["wall s"] == 10.0
     bad: Row = {"run": "plain", "note": "ended with status 1: no"}
     assert tutorial.median_row([*runs, bad]) == bad
+    assert tutorial.median_row(runs, bad) == bad
+    assert tutorial.median_row(runs[:1], bad) == bad
+
+
+def test_memory_is_of_the_run_that_was_looked_at_and_nothing_else_of_it_counts() -> None:
+    timed: list[Row] = [{**OURS, "wall s": wall, "peak MB": 750.0} for wall in (9.0, 10.0)]
+    found = tutorial.median_row(timed, {**OURS, "wall s": 30.0, "peak MB": 980.0})
+    assert (found["wall s"], found["peak MB"], found["rounds"]) == (9.5, 980.0, 10)
+
+
+def test_a_figure_that_was_not_measured_holds_no_aim() -> None:
+    report = Report("tutorial", "", machine={})
+    tutorial.hold(report, {"plain": {"run": "plain", "rounds": 10, "wall s": None, "CPU s": 9.0}})
+    assert report.findings == [
+        "plain: quorum to model s - (the aim: at most 3.00): no",
+        "plain: wall s - (the aim: at most 8.00): no",
+        "plain: CPU s 9.00 (the aim: at most 12.0): yes",
+    ]
 
 
 def test_a_framework_without_an_environment_is_left_out_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(set_up, "ENVIRONMENTS", tmp_path)
-    row = tutorial.framework(tmp_path, 10, "NVFlare POC")
+    row = tutorial.framework(tmp_path, 10, "NVFlare POC", SELDOM)
     assert row["note"] == "left out: peers/set_up.py made no environment nvflare"
     (tmp_path / "nvflare").mkdir()  # begun, not ended
     assert set_up.python_of("nvflare") is None
