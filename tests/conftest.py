@@ -1,11 +1,13 @@
 """What all tests share."""
 
 import os
-from collections.abc import Callable
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Mapping
 from typing import NoReturn
 
 import numpy as np
 import pytest
+import uvloop
 from hypothesis import settings
 
 from simulation.cards import Payments, World, payments
@@ -19,6 +21,11 @@ def say_lacking(what: str) -> NoReturn:
     if os.environ.get("REQUIRE") == "all":
         pytest.fail(f"REQUIRE=all, and this machine lacks {what}", pytrace=False)
     pytest.skip(f"this machine lacks {what}")
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], AbstractEventLoop]]:
+    """What a test runs in its own process has the event loop that the processes have."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,13 @@ LINES_OUT = {"mutual_channel", "enrolment_channel", "federation_pb2", "federatio
 
 PICKLES = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 UNSAFE_CALLS = {"eval", "exec", "torch.load", "yaml.load", "yaml.unsafe_load", "yaml.full_load", "pandas.read_pickle"}
-LOOPS = {"asyncio.run", "asyncio.Runner", "asyncio.new_event_loop", "asyncio.get_event_loop"}
+LOOPS = {
+    "asyncio.run",
+    "asyncio.Runner",
+    "asyncio.new_event_loop",
+    "asyncio.get_event_loop",
+    "asyncio.set_event_loop_policy",
+}
 PORTS = {"add_secure_port", "add_insecure_port"}
 DATA_LEAVES = {
     "SubmitContributionRequest",
@@ -248,6 +254,7 @@ ENVIRONMENT = "only settings read the environment: "
         (BANK, "from yaml import load\nload(f)", RUN + "yaml.load"),
         (BANK, "eval('1')", RUN + "eval"),
         (BANK, "import asyncio\nasyncio.run(main())", LOOP + "asyncio.run"),
+        (BANK, "import asyncio\nasyncio.set_event_loop_policy(None)", LOOP + "asyncio.set_event_loop_policy"),
         (BANK, "from asyncio import Runner\nwith Runner() as runner: pass", LOOP + "asyncio.Runner"),
         (BANK, "federation_pb2.SubmitContributionRequest()", DOOR + "federation_pb2.SubmitContributionRequest"),
         (BANK, "federation_pb2.WholeContribution()", DOOR + "federation_pb2.WholeContribution"),

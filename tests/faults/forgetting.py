@@ -13,6 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeAlias
 
+import uvloop
+
 from benchmarks import stand_in
 from fedfraud.channel import KeyPair
 from fedfraud.manifest import Manifest
@@ -101,7 +103,7 @@ POINTS: tuple[tuple[int, Point], ...] = (
 
 def trial(number: int, folder: Path) -> None:
     """Kills at one point. The next process goes on with what was acknowledged, and nothing else is left on disk."""
-    assert asyncio.run(_killed_and_finished(folder, *POINTS[number])) == _undisturbed()
+    assert uvloop.run(_killed_and_finished(folder, *POINTS[number])) == _undisturbed()
     found = verify(folder / "aggregator")
     assert not found.faults, found.text
     vectors = folder / "aggregator" / "vectors"
@@ -112,7 +114,7 @@ def trial(number: int, folder: Path) -> None:
 @cache
 def _undisturbed() -> str:
     with TemporaryDirectory() as folder:
-        return asyncio.run(_finished_at_once(Path(folder)))
+        return uvloop.run(_finished_at_once(Path(folder)))
 
 
 async def _finished_at_once(folder: Path) -> str:

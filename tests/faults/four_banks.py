@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import grpc
+import uvloop
 
 from fedfraud.chain import next_head
 from fedfraud.v1 import history_pb2, model_pb2
@@ -27,7 +28,7 @@ RECIPE, SEED, ROWS = "default", 7, 60
 ROUNDS = 3
 _LAST_LINES = 15
 _PATIENCE_SECONDS = 3.0
-_LOOP = asyncio.new_event_loop()  # one for all: what gRPC still has to say to a loop that is closed is a traceback
+_LOOP = uvloop.new_event_loop()  # one for all: what gRPC still has to say to a loop that is closed is a traceback
 Committed = dict[RoundKey, history_pb2.RoundCommitted]
 
 

@@ -15,6 +15,7 @@ from random import Random
 from urllib.parse import quote
 
 import grpc
+import uvloop
 
 from fedfraud.errors import FedfraudError
 from fedfraud.v1 import enrolment_pb2, federation_pb2, history_pb2
@@ -250,13 +251,13 @@ def check_memory(campaign: str) -> None:
 
 def trial(number: int, folder: Path) -> None:
     """A thousand calls in this process."""
-    asyncio.run(run(number, folder, indoors))
+    uvloop.run(run(number, folder, indoors))
     check_memory("fuzz")
 
 
 def wire_trial(number: int, folder: Path) -> None:
     """A thousand calls over gRPC and mutual TLS."""
-    asyncio.run(run(TRIALS + number, folder, over_the_wire))
+    uvloop.run(run(TRIALS + number, folder, over_the_wire))
 
 
 PROMISE = "no crash, no UNKNOWN or INTERNAL, nothing changed by what is refused, sums exact"

@@ -4,7 +4,6 @@ The banks are the product's own masking code, driven by hand; before the last of
 their messages with faults, at the wrong stage, again, in each other's name, and messages that are none of theirs.
 """
 
-import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from random import Random
 
+import uvloop
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from google.protobuf.message import DecodeError, Message
 
@@ -328,7 +328,7 @@ def _check_sums(data_dir: Path, banks: Sequence[Bank]) -> None:
 
 def trial(number: int, folder: Path) -> None:
     """A thousand calls."""
-    asyncio.run(run(number, folder))
+    uvloop.run(run(number, folder))
     check_memory("fuzz-masked")
 
 

@@ -1,6 +1,5 @@
 """The local processes: how they log, and what rows the banks among them get."""
 
-import asyncio
 import json
 import socket
 import threading
@@ -8,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from fedfraud.errors import Misconfigured
 from services.aggregator.settings import Settings
@@ -93,7 +93,7 @@ def test_a_bank_and_who_takes_its_seat_for_it_at_the_same_time_get_one_seat(tmp_
 
     def slot(settings: BankSettings) -> int:
         both.wait(10)
-        return asyncio.run(children.enrolled(settings)).slot
+        return uvloop.run(children.enrolled(settings)).slot
 
     try:
         present.start_aggregator()
