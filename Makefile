@@ -139,7 +139,7 @@ BESIDE := --frameworks 'Flower simulation,NVFlare simulator' --limit 200
 BESIDE_many_banks := $(BESIDE)
 BESIDE_transport := $(BESIDE)
 
-bench: setup ## the benchmarks of speed and scale beside their yardsticks, 25 minutes on two cores; BENCHMARKS="transport" for some
+bench: setup ## the benchmarks of speed and scale beside their yardsticks, 28 minutes on two cores; BENCHMARKS="transport" for some
 	@$(foreach name,$(BENCHMARKS),$(BIN)/python benchmarks/$(name).py $(BESIDE_$(name)) \
 		--json benchmarks/results/$(name).json || exit 1; echo;)
 
