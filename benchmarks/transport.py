@@ -215,6 +215,8 @@ def main() -> None:
     report.end(asked.json)
     if not any(row.get("s a round") for table in report.tables.values() for row in table):
         raise SystemExit("one size must be measured at least, none was: the lines above say why")
+    if asked.gigabyte and not any(row["model"] == "1G" for row in rows):
+        raise SystemExit("1G was asked for and left out: the lines above say why")
 
 
 if __name__ == "__main__":

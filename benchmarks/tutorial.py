@@ -16,6 +16,7 @@ Who looks at memory is waited for: what runs again and again has a run for memor
 
 import argparse
 import json
+import math
 import os
 import statistics
 import sys
@@ -123,15 +124,15 @@ def failed(name: str, usage: Usage) -> Row:
 
 def median_row(rows: Sequence[Row], looked: Row | None = None) -> Row:
     """The medians of several runs of one kind, with the memory of the one that was looked at if there was one; or the
-    first of them all that failed."""
+    first of them all that failed. A figure that one of them lacks is missing."""
     if bad := [one for one in (*rows, *([looked] if looked else [])) if "note" in one]:
         return bad[0]
-    numbers = {
-        name: statistics.median(number(one, name) for one in rows)
-        for name, value in rows[0].items()
-        if isinstance(value, int | float)
-    }
-    return {**rows[0], **numbers, "rounds": rows[0]["rounds"], **({"peak MB": looked["peak MB"]} if looked else {})}
+    medians: dict[str, Value] = {}
+    for name, value in rows[0].items():
+        if not isinstance(value, str):
+            figures = [number(one, name) for one in rows]
+            medians[name] = None if any(map(math.isnan, figures)) else statistics.median(figures)
+    return {**rows[0], **medians, "rounds": rows[0]["rounds"], **({"peak MB": looked["peak MB"]} if looked else {})}
 
 
 def end_to_end(one: Row) -> float | None:
@@ -187,17 +188,21 @@ def main() -> None:
     known = {name.replace(",", ""): name for name in every}
     if unknown := [name for name in asked.only.split(",") if name not in known]:
         parser.error(f"--only must be of {', '.join(known)}, got {unknown[0]!r}")
-    turns = in_turn([name for short, name in known.items() if short in asked.only.split(",")], asked.runs)
+    names = [name for short, name in known.items() if short in asked.only.split(",")]
     report = Report("tutorial", f"{asked.banks} banks, {ROUNDS} rounds, the tutorial's recipe")
-    report.machine |= frameworks.versions(name for name in FRAMEWORKS if name in turns)
+    report.machine |= frameworks.versions(name for name in FRAMEWORKS if name in names)
     report.begin()
     rows: dict[str, Row] = {}
-    found: dict[str, list[Row]] = {name: [] for name in turns}
-    again = [name for name in found if runs_again(name)]
-    looked = {name: _run(name, asked.banks, ALWAYS) for name in again}
-    for name in turns:
-        found[name].append(_run(name, asked.banks, SELDOM))
-        if len(found[name]) == turns.count(name):
+    looked: dict[str, Row] = {}
+    found: dict[str, list[Row]] = {name: [] for name in names}
+    plan = planned(names, asked.runs)
+    for name, looks in plan:
+        row = _run(name, asked.banks, looks)
+        if looks == ALWAYS:
+            looked[name] = row
+            continue
+        found[name].append(row)
+        if len(found[name]) == plan.count((name, SELDOM)):
             rows[name] = median_row(found[name], looked.get(name))
             report.add("runs", rows[name])
     hold(report, rows)
@@ -207,6 +212,12 @@ def main() -> None:
         raise SystemExit(
             f"every run but a framework's must finish, {', '.join(unfinished)} did not: the table says why"
         )
+
+
+def planned(names: Sequence[str], runs: int) -> list[tuple[str, float]]:
+    """Every run and how its memory is looked at: what runs again and again has one before all, for memory alone."""
+    memory = [(name, ALWAYS) for name in names if runs_again(name)]
+    return memory + [(name, SELDOM) for name in in_turn(names, runs)]
 
 
 def in_turn(names: Sequence[str], runs: int) -> list[str]:

@@ -46,6 +46,8 @@ class Usage:
     peak: float
     said: str
     samples: Sequence[tuple[float, float]] = ()
+    looks: int = 0
+    """How often memory was looked at."""
 
 
 def used(
@@ -81,16 +83,17 @@ def _supervise(caller: int, limit: float, looks: float, log: Path, command: Sequ
         signal.signal(which, lambda number, _: told.append(number))
     ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
     began, most, samples = time.monotonic(), 0.0, []
-    look = began
+    next_look, looked = began, 0
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
         while process.poll() is None and time.monotonic() - began < limit and not told and os.getppid() == caller:
             there = [pid for pid in processes(os.getpid()) if pid != os.getpid()]
             samples.append((time.time(), cpu_seconds(there)))
-            if time.monotonic() >= look:
+            if time.monotonic() >= next_look:
                 began_looking = time.process_time()
                 most = max(most, shared_out(there))
-                look = time.monotonic() + (time.process_time() - began_looking) * (1 / looks - 1)
+                looked += 1
+                next_look = time.monotonic() + (time.process_time() - began_looking) * (1 / looks - 1)
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_SAMPLE_SECONDS)
         status, seconds = process.poll(), time.monotonic() - began
@@ -112,6 +115,7 @@ def _supervise(caller: int, limit: float, looks: float, log: Path, command: Sequ
         "cpu": spent.ru_utime + spent.ru_stime,
         "peak": most,
         "samples": samples,
+        "looks": looked,
     }
 
 

@@ -142,3 +142,17 @@ def test_a_benchmark_that_measured_nothing_fails(
     with pytest.raises(SystemExit, match=r"^one size must be measured at least, none was: the lines above say why$"):
         transport.main()
     assert "16K was left out: it must have 1000000000 GB of disk" in capsys.readouterr().out
+
+
+def test_a_gigabyte_that_is_asked_for_and_left_out_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "disk_bytes", lambda manifest, *_: 10**18 * (manifest.parameter_count > 10**8))
+    words = ["--sizes=16K", "--banks=2", "--rounds=2", "--gigabyte", f"--folder={tmp_path}"]
+    monkeypatch.setattr("sys.argv", ["transport.py", *words])
+    with pytest.raises(SystemExit, match=r"^1G was asked for and left out: the lines above say why$"):
+        transport.main()
+
+
+def test_figures_that_were_not_measured_hold_no_aim() -> None:
+    report = Report("transport", "", machine={})
+    transport.hold(report, [{"model": "100M", "banks": 10, "allowed MB": 600.0}])
+    assert [said.rpartition(": ")[2] for said in report.findings if "the aim: " in said] == ["no", "no", "no"]

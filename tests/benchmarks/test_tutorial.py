@@ -9,7 +9,7 @@ import pytest
 from benchmarks import tutorial
 from benchmarks.measuring import Report, Row
 from benchmarks.peers import bare, set_up, task, write_shards
-from benchmarks.usage import SELDOM, Usage, used
+from benchmarks.usage import ALWAYS, SELDOM, Usage, used
 from fedfraud.transactions import TUTORIAL
 
 OURS: Row = {"run": "plain", "rounds": 10, "wall s": 10.0, "CPU s": 9.0, "warm round s": 0.1}
@@ -72,6 +72,12 @@ def test_ours_run_again_and_again_with_the_frameworks_in_between() -> None:
     assert tutorial.in_turn(names, 1) == [*often, "NVFlare POC"]
 
 
+def test_what_runs_again_has_a_run_before_for_memory_alone() -> None:
+    names = ["plain", "Flower simulation", "NVFlare POC"]
+    timed = [(name, SELDOM) for name in tutorial.in_turn(names, 2)]
+    assert tutorial.planned(names, 2) == [("plain", ALWAYS), ("Flower simulation", ALWAYS), *timed]
+
+
 def test_a_kind_that_there_is_not_is_refused_by_name(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,6 +101,23 @@ def test_memory_is_of_the_run_that_was_looked_at_and_nothing_else_of_it_counts()
     timed: list[Row] = [{**OURS, "wall s": wall, "peak MB": 750.0} for wall in (9.0, 10.0)]
     found = tutorial.median_row(timed, {**OURS, "wall s": 30.0, "peak MB": 980.0})
     assert (found["wall s"], found["peak MB"], found["rounds"]) == (9.5, 980.0, 10)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_figure_that_one_of_the_runs_lacks_is_missing(place: int) -> None:
+    figures = [11.0, 11.5]
+    rows: list[Row] = [{**OURS, "CPU s": cpu} for cpu in [*figures[:place], None, *figures[place:]]]
+    assert tutorial.median_row(rows)["CPU s"] is None
+
+
+@pytest.mark.parametrize("lacks", ["wall s", "warm round s"])
+def test_a_ratio_of_a_figure_that_was_not_measured_holds_no_aim(lacks: str) -> None:
+    report = Report("tutorial", "", machine={})
+    slow: Row = {"run": "NVFlare POC", "rounds": 10, "wall s": 120.0, "warm round s": 2.0}
+    tutorial.compare(report, {"plain": {**OURS, lacks: None}, "NVFlare POC": slow})
+    (said,) = report.findings
+    assert said.partition({"wall s": "whole ", "warm round s": "warm round "}[lacks])[2].startswith("- (the aim: ")
+    assert said.count(": no") == 1
 
 
 def test_a_figure_that_was_not_measured_holds_no_aim() -> None:
@@ -152,6 +175,13 @@ def test_a_command_is_measured_with_what_it_starts(tmp_path: Path) -> None:
     found = used([sys.executable, "-c", work], 60.0, tmp_path / "log")
     assert (found.status, found.said) == (0, "done\n")
     assert found.cpu > 0.4  # the child works for 0.5, however long that takes
+
+
+@pytest.mark.parametrize("looks", [ALWAYS, 1e-9])
+def test_memory_is_looked_at_always_or_seldom(tmp_path: Path, looks: float) -> None:
+    found = used([sys.executable, "-c", "import time; time.sleep(1.2)"], 60.0, tmp_path / "log", looks=looks)
+    assert found.looks == (len(found.samples) if looks == ALWAYS else 1)
+    assert found.peak > 0
 
 
 def test_what_a_command_leaves_running_is_ended(tmp_path: Path) -> None:
