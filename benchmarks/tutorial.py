@@ -11,7 +11,8 @@ shards standardised. Ours is a process for each bank; in `plain hosted` banks sh
 as the clients of Flower's simulation do. A warm round is the median from the second on, as each tells it: ours by its
 journal, the others by the time between the ends of two rounds. CPU is of the whole process tree. Flower's deployment
 makes three rounds: ten take the better part of an hour; `end to end` of it is what ten would take at its warm round.
-Who looks at memory is waited for: what runs again and again has a run for memory alone, its first, that is not timed.
+Who looks at memory is waited for, and a first run reads from the disk what later ones have in memory: each has a run
+for memory alone, its first, that is not timed. The table `each` has every timed run; `runs` has their medians.
 """
 
 import argparse
@@ -21,8 +22,9 @@ import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -192,19 +194,7 @@ def main() -> None:
     report = Report("tutorial", f"{asked.banks} banks, {ROUNDS} rounds, the tutorial's recipe")
     report.machine |= frameworks.versions(name for name in FRAMEWORKS if name in names)
     report.begin()
-    rows: dict[str, Row] = {}
-    looked: dict[str, Row] = {}
-    found: dict[str, list[Row]] = {name: [] for name in names}
-    plan = planned(names, asked.runs)
-    for name, looks in plan:
-        row = _run(name, asked.banks, looks)
-        if looks == ALWAYS:
-            looked[name] = row
-            continue
-        found[name].append(row)
-        if len(found[name]) == plan.count((name, SELDOM)):
-            rows[name] = median_row(found[name], looked.get(name))
-            report.add("runs", rows[name])
+    rows = measured(report, planned(names, asked.runs), partial(_run, banks=asked.banks))
     hold(report, rows)
     compare(report, rows)
     report.end(asked.json)
@@ -214,26 +204,41 @@ def main() -> None:
         )
 
 
+def measured(report: Report, plan: Sequence[tuple[str, float]], run: Callable[[str, float], Row]) -> dict[str, Row]:
+    """What came of the planned runs, by name. The first one of a name that fails is its last."""
+    looked: dict[str, Row] = {}
+    timed: dict[str, list[Row]] = {}
+    rows: dict[str, Row] = {}
+    for name, looks in plan:
+        if name in rows:
+            continue
+        row = run(name, looks)
+        if looks == ALWAYS:
+            looked[name] = row
+        else:
+            timed.setdefault(name, []).append(row)
+            report.add("each", row)
+        if "note" in row or len(timed.get(name, [])) == plan.count((name, SELDOM)):
+            rows[name] = median_row(timed.get(name, []), looked.get(name))
+            report.add("runs", rows[name])
+    return rows
+
+
 def planned(names: Sequence[str], runs: int) -> list[tuple[str, float]]:
-    """Every run and how its memory is looked at: what runs again and again has one before all, for memory alone."""
-    memory = [(name, ALWAYS) for name in names if runs_again(name)]
-    return memory + [(name, SELDOM) for name in in_turn(names, runs)]
+    """Every run and how its memory is looked at: each has one before all, for memory alone."""
+    return [(name, ALWAYS) for name in names] + [(name, SELDOM) for name in in_turn(names, runs)]
 
 
 def in_turn(names: Sequence[str], runs: int) -> list[str]:
     """Ours, the bare loop and the framework that is the quickest again and again, each other one once in between: a
     machine that is slow for a while is so for all."""
-    once, often = ([name for name in names if runs_again(name) is again] for again in (False, True))
+    often = [name for name in names if name not in FRAMEWORKS or name == SHARES]
+    once = [name for name in names if name not in often]
     pairs = zip_longest([often] * runs, ([other] for other in once), fillvalue=())
     return [name for pair in pairs for part in pair for name in part]
 
 
-def runs_again(name: str) -> bool:
-    """Whether it is quick enough to run more than once."""
-    return name not in FRAMEWORKS or name == SHARES
-
-
-def _run(name: str, banks: int, looks: float) -> Row:
+def _run(name: str, looks: float, banks: int) -> Row:
     with tempfile.TemporaryDirectory(prefix="tutorial-") as home:
         folder = Path(home)
         write_shards.write(folder / "shards", banks)

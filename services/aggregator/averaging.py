@@ -49,9 +49,8 @@ def rescaled(state: RunState, recipe: Recipe) -> RunState:
 def server_step(
     vector: Vector, velocity: NDArray[np.float64], average: NDArray[np.float64], momentum: float
 ) -> tuple[Vector, NDArray[np.float64]]:
-    """The next model (parameters,) float32 and velocity float64: v' = momentum v + average, x' = x + v'."""
+    """The next model (parameters,) float32 and velocity float64: v' = momentum v + average, x' = x + v'. The memory of
+    `average` is written over."""
     velocity = momentum * velocity
     velocity += average  # in place: fresh memory takes longer than to add
-    moved = vector.astype(np.float64)
-    moved += velocity
-    return moved.astype(np.float32), velocity
+    return np.add(vector, velocity, out=average).astype(np.float32), velocity

@@ -72,10 +72,51 @@ def test_ours_run_again_and_again_with_the_frameworks_in_between() -> None:
     assert tutorial.in_turn(names, 1) == [*often, "NVFlare POC"]
 
 
-def test_what_runs_again_has_a_run_before_for_memory_alone() -> None:
+def test_everybody_has_a_run_before_for_memory_alone() -> None:
     names = ["plain", "Flower simulation", "NVFlare POC"]
     timed = [(name, SELDOM) for name in tutorial.in_turn(names, 2)]
-    assert tutorial.planned(names, 2) == [("plain", ALWAYS), ("Flower simulation", ALWAYS), *timed]
+    assert tutorial.planned(names, 2) == [*((name, ALWAYS) for name in names), *timed]
+
+
+def test_the_table_has_every_timed_run_and_their_medians() -> None:
+    walls = iter([50.0, 9.0, 30.0, 10.0])
+
+    def run(_: str, looks: float) -> Row:
+        return {**OURS, "wall s": next(walls), "peak MB": 980.0 if looks == ALWAYS else 750.0}
+
+    report = Report("tutorial", "", machine={})
+    rows = tutorial.measured(report, tutorial.planned(["plain"], 3), run)
+    assert (rows["plain"]["wall s"], rows["plain"]["peak MB"]) == (10.0, 980.0)
+    assert [one["wall s"] for one in report.tables["each"]] == [9.0, 30.0, 10.0]
+    assert report.tables["runs"] == [rows["plain"]]
+
+
+@pytest.mark.parametrize("fails", [1, 2])
+def test_what_failed_once_is_not_run_again(fails: int) -> None:
+    bad: Row = {"run": "plain", "note": "ended with status 1: no"}
+    made: list[float] = []
+
+    def run(_: str, looks: float) -> Row:
+        made.append(looks)
+        return bad if len(made) == fails else OURS
+
+    report = Report("tutorial", "", machine={})
+    assert tutorial.measured(report, tutorial.planned(["plain"], 3), run) == {"plain": bad}
+    assert len(made) == fails
+    assert report.tables["runs"] == [bad]
+
+
+@pytest.mark.parametrize("looks", [ALWAYS, SELDOM])
+def test_a_run_of_ours_is_looked_at_as_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looks: float) -> None:
+    asked: list[float] = []
+
+    def fails(*_: object, looks: float) -> Usage:
+        asked.append(looks)
+        return Usage(1, 2.0, 1.0, 100.0, "no\n")
+
+    monkeypatch.setattr(tutorial, "used", fails)
+    assert "note" in tutorial.ours(tmp_path, 10, "plain", looks)
+    assert asked == [looks]
 
 
 def test_a_kind_that_there_is_not_is_refused_by_name(
