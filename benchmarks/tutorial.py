@@ -8,8 +8,8 @@ Everybody has the same shards, network, optimiser and batches (recipe `tutorial`
 round. Ours is the whole of `python -m services`, to its report: keys and certificates, mutual TLS, the scaler's round,
 journal, page, and `central`, a model of all rows for comparison, which the frameworks do not make; they get their
 shards standardised. Ours is a process for each bank; in `plain hosted` banks share a process for each core (`--hosts`),
-as the clients of Flower's simulation do. A warm round is the median from the second on, as each tells it: ours by its
-journal, the others by the time between the ends of two rounds. CPU is of the whole process tree. Flower's deployment
+as the clients of Flower's simulation do. A warm round is the median of the times between the ends of two rounds, from
+the first on: ours by its journal. CPU is of the whole process tree. Flower's deployment
 makes three rounds: ten take the better part of an hour; `end to end` of it is what ten would take at its warm round.
 Who looks at memory is waited for, and a first run reads from the disk what later ones have in memory: each has a run
 for memory alone, its first, that is not timed. The table `each` has every timed run; `runs` has their medians.
@@ -25,7 +25,6 @@ import tempfile
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -71,17 +70,26 @@ def ours(folder: Path, banks: int, name: str, looks: float) -> Row:
     if usage.status != 0:
         return failed(name, usage)
     told = json.loads(facts.read_text())
-    warm = [one["seconds"] for one in told["rounds"] if one["number"] in range(2, ROUNDS + 1)]
-    return row(name, usage, ROUNDS, warm) | since_quorum(told)
+    return row(name, usage, ROUNDS, warm_rounds(told)) | since_quorum(told)
+
+
+def warm_rounds(facts: dict[str, Any]) -> list[float]:
+    """Seconds between the commits of two training rounds, which have in them what a round's own seconds do not: that
+    the commit is on disk, and that the next one opens."""
+    ended = _ended(facts)
+    return [(ended[number] - ended[number - 1]).total_seconds() for number in range(2, ROUNDS + 1)]
 
 
 def since_quorum(facts: dict[str, Any]) -> dict[str, Value]:
     """Seconds from the start of the run, which its quorum is, to the model of the last training round, and to the run's
     end: after the final round's scores, and what the run waits for central."""
-    ended = {one["number"]: one["ended_time"] for one in facts["rounds"]}
-    times = [facts["run"]["started_time"], ended[ROUNDS], facts["run"]["ended_time"]]
-    start, model, end = map(datetime.fromisoformat, times)
+    start, end = (datetime.fromisoformat(facts["run"][f"{which}_time"]) for which in ("started", "ended"))
+    model = _ended(facts)[ROUNDS]
     return {"quorum to model s": (model - start).total_seconds(), "quorum to end s": (end - start).total_seconds()}
+
+
+def _ended(facts: dict[str, Any]) -> dict[int, datetime]:
+    return {one["number"]: datetime.fromisoformat(one["ended_time"]) for one in facts["rounds"]}
 
 
 def bare(folder: Path, banks: int, looks: float) -> Row:
@@ -225,17 +233,16 @@ def measured(report: Report, plan: Sequence[tuple[str, float]], run: Callable[[s
 
 
 def planned(names: Sequence[str], runs: int) -> list[tuple[str, float]]:
-    """Every run and how its memory is looked at: each has one before all, for memory alone."""
-    return [(name, ALWAYS) for name in names] + [(name, SELDOM) for name in in_turn(names, runs)]
+    """Every run and how its memory is looked at: each has one before all, for memory alone, the quick ones last."""
+    timed = in_turn(names, runs)
+    return [(name, ALWAYS) for name in dict.fromkeys(reversed(timed))] + [(name, SELDOM) for name in timed]
 
 
 def in_turn(names: Sequence[str], runs: int) -> list[str]:
-    """Ours, the bare loop and the framework that is the quickest again and again, each other one once in between: a
-    machine that is slow for a while is so for all."""
+    """Ours, the bare loop and the framework that is the quickest again and again: a machine that is slow for a while is
+    so for all. Then each other one once: the processes that it ends with would be in the way of who comes next."""
     often = [name for name in names if name not in FRAMEWORKS or name == SHARES]
-    once = [name for name in names if name not in often]
-    pairs = zip_longest([often] * runs, ([other] for other in once), fillvalue=())
-    return [name for pair in pairs for part in pair for name in part]
+    return often * runs + [name for name in names if name not in often]
 
 
 def _run(name: str, looks: float, banks: int) -> Row:

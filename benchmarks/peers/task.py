@@ -10,6 +10,7 @@ are spared that round.
 
 import os
 import time
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -50,8 +51,10 @@ def first_model() -> nn.Module:
     return Vector() if PARAMETERS else Network()
 
 
+@cache
 def shard(folder: Path, bank: int) -> tuple[TensorDataset, TensorDataset]:
-    """A bank's training and validation rows; banks count from 1."""
+    """A bank's training and validation rows; banks count from 1. A process reads them once, however often a framework
+    asks."""
     with np.load(folder / f"bank-{bank:02d}.npz") as rows:
         parts = [torch.from_numpy(rows[name]) for name in ("inputs", "labels", "own_inputs", "own_labels")]
     return TensorDataset(*parts[:2]), TensorDataset(*parts[2:])

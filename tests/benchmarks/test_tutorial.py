@@ -22,6 +22,12 @@ def test_the_seconds_since_the_quorum_are_by_the_journal() -> None:
     assert found == {"quorum to model s": 11.0, "quorum to end s": 14.75}
 
 
+def test_a_warm_round_lasts_from_commit_to_commit() -> None:
+    ends = ["01.0", "02.0", "02.5", "03.25", *(f"{second:02d}.25" for second in range(10, 18))]
+    rounds = [{"number": number, "ended_time": f"2026-11-27T08:07:{end}Z"} for number, end in enumerate(ends)]
+    assert tutorial.warm_rounds({"rounds": rounds}) == [0.5, 0.75, 7.0, *[1.0] * 6]
+
+
 def test_ours_stands_beside_the_aims() -> None:
     report = Report("tutorial", "", machine={})
     tutorial.hold(report, {"plain": {**OURS, "quorum to model s": 2.0}, "secure": {"run": "secure", "note": "failed"}})
@@ -64,18 +70,17 @@ def test_ours_is_compared_with_each_that_ran() -> None:
     ]
 
 
-def test_ours_run_again_and_again_with_the_frameworks_in_between() -> None:
-    names = ["plain", "bare loop", "Flower simulation", "NVFlare POC"]
-    once = ["plain", "bare loop"]
-    often = [*once, "Flower simulation"]  # it runs as often as ours, for it is quick
-    assert tutorial.in_turn(names, 3) == [*often, "NVFlare POC", *often, *often]
+def test_the_quick_ones_run_again_and_again_before_the_others_run_once() -> None:
+    names = ["NVFlare POC", "plain", "bare loop", "Flower simulation"]
+    often = ["plain", "bare loop", "Flower simulation"]  # it runs as often as ours, for it is quick
+    assert tutorial.in_turn(names, 3) == [*often, *often, *often, "NVFlare POC"]
     assert tutorial.in_turn(names, 1) == [*often, "NVFlare POC"]
 
 
 def test_everybody_has_a_run_before_for_memory_alone() -> None:
     names = ["plain", "Flower simulation", "NVFlare POC"]
     timed = [(name, SELDOM) for name in tutorial.in_turn(names, 2)]
-    assert tutorial.planned(names, 2) == [*((name, ALWAYS) for name in names), *timed]
+    assert tutorial.planned(names, 2) == [*((name, ALWAYS) for name in reversed(names)), *timed]
 
 
 def test_the_table_has_every_timed_run_and_their_medians() -> None:
