@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import uvloop
 
 from benchmarks import ending, frameworks, options, raw_grpc
-from benchmarks.measuring import Report, Row, add_json, beside_aim, cpu_seconds, growth, memory, number
+from benchmarks.measuring import Report, Row, add_json, beside_aim, cpu_seconds, growth, memory, number, printed
 from benchmarks.options import several
 from benchmarks.stand_in import aggregator, manifest_of_bytes, rounds, stand_ins, training_layout
 from fedfraud.packing import Packing
@@ -42,6 +42,7 @@ TIMES_AIM = 2.0
 TIMES = {
     "times bare, joined": ("KB a bank, joined", "bare KB a channel"),
     "times bare, after rounds": ("KB a bank, after rounds", "bare KB, after rounds"),
+    "times bare, peak": ("KB a bank, peak", "bare KB, peak"),
 }
 FRAMEWORKS = {"Flower simulation": (10, 100, 1000), "NVFlare simulator": (10, 50)}
 """With how many banks each runs. NVFlare's takes 215 MB a bank, and with a hundred it got stuck."""
@@ -120,11 +121,13 @@ def beside(report: Report, name: str, banks: int, limit: float) -> None:
 
 
 def hold(report: Report) -> None:
-    """A bank of the most of them beside the aim."""
+    """A bank of the most of them beside the aim, and how dear one was in any row."""
     most = max(report.tables["banks"], key=lambda row: number(row, "banks"))
     for name in TIMES:
         said = beside_aim(number(most, name), TIMES_AIM)
-        report.find(f"aggregator's memory a bank, {name}: with {most['banks']} banks {said}")
+        dearest = max(report.tables["banks"], key=lambda row: number(row, name))
+        of_all = f"{printed(number(dearest, name))} with {dearest['banks']}"
+        report.find(f"aggregator's memory a bank, {name}: with {most['banks']} banks {said}; the most is {of_all}")
 
 
 def left_out(report: Report, name: str, asked: Sequence[int]) -> None:
