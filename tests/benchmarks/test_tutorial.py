@@ -70,6 +70,26 @@ def test_ours_is_compared_with_each_that_ran() -> None:
     ]
 
 
+def test_a_ratio_is_of_what_ran_in_the_same_turn() -> None:
+    report, slow = Report("tutorial", "", machine={}), (0.1, 0.2, 0.1)
+    flower: Row = {"run": "Flower simulation", "rounds": 10, "wall s": 60.0, "warm round s": 0.5}
+    for seconds, theirs in zip(slow, (0.4, 0.9, 0.4), strict=True):
+        report.add("each", {**OURS, "wall s": 100 * seconds, "warm round s": seconds})
+        report.add("each", {**flower, "wall s": 100 * theirs, "warm round s": theirs})
+    tutorial.compare(report, {"plain": OURS, "Flower simulation": flower})
+    assert report.findings == [
+        "Flower simulation: ours, plain, is so many times as fast: whole 4.00 (the aim: at least 3.00): yes; "
+        "in a warm round 4.00 (the aim: at least 5.00): no (4.00, 4.50, 4.00 by turns)"
+    ]
+
+
+def test_who_ran_once_is_beside_each_turn() -> None:
+    often, once = [{**OURS, "wall s": wall} for wall in (1.0, 2.0)], [{**OURS, "wall s": 3.0}]
+    assert tutorial.in_turns(once, often) == [(once[0], often[0]), (once[0], often[1])]
+    with pytest.raises(ValueError, match="shorter"):
+        tutorial.in_turns([*once, *often], often)
+
+
 def test_the_quick_ones_run_again_and_again_before_the_others_run_once() -> None:
     names = ["NVFlare POC", "plain", "bare loop", "Flower simulation"]
     often = ["plain", "bare loop", "Flower simulation"]  # it runs as often as ours, for it is quick
