@@ -58,6 +58,16 @@ def test_a_step_without_momentum_adds_the_average() -> None:
     assert vector.dtype == np.float32
 
 
+def test_the_server_step_is_in_double_precision_and_rounds_once() -> None:
+    before, former, average = np.array([1 + 2**-23], np.float32), np.array([2**-25 + 2**-50]), np.array([2**-26])
+    vector, velocity = server_step(before, former, average, 0.5)
+    assert velocity[0] == 2**-25 + 2**-51  # float32 keeps no such tail
+    assert vector[0] == np.float32(1 + 2**-23 + 2**-25)
+    vector, _ = server_step(np.ones(1, np.float32), np.zeros(1), np.array([2**-24 + 2**-50]), 0.5)
+    assert vector[0] == np.float32(1 + 2**-23)  # just over the middle, where what is rounded before goes to the even 1
+    assert (before[0], former[0]) == (np.float32(1 + 2**-23), 2**-25 + 2**-50)  # they are whose they were
+
+
 def test_momentum_of_a_half_carries_half_of_each_step_on() -> None:
     vector, velocity = np.zeros(1, np.float32), np.zeros(1)
     seen = []
