@@ -1,7 +1,34 @@
-"""The benchmark of many banks says of a bank of the most whether the aim is held."""
+"""The benchmark of many banks divides a bank's memory by a bare channel's, and says whether the aim is held."""
+
+from pathlib import Path
+
+import pytest
 
 from benchmarks import many_banks
-from benchmarks.measuring import Report
+from benchmarks.measuring import Report, Row
+
+OURS: Row = {"KB a bank, joined": 120.0, "KB a bank, after rounds": 300.0, "KB a bank, peak": 500.0}
+BARE: Row = {"bare KB a channel": 100.0, "bare KB, after rounds": 200.0, "bare KB, peak": 250.0}
+
+
+def test_memory_is_divided_by_what_a_bare_channel_has_at_the_same_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def federation(*_: object) -> Row:
+        return {"banks": 10, "s a round": 0.1, **OURS}
+
+    async def bare(*_: object) -> Row:
+        return BARE
+
+    monkeypatch.setattr(many_banks, "federation", federation)
+    monkeypatch.setattr(many_banks, "bare", bare)
+    monkeypatch.setattr("sys.argv", ["many_banks.py", "--banks=10", f"--folder={tmp_path}"])
+    many_banks.main()
+    assert [line.partition("bare, ")[2] for line in capsys.readouterr().out.splitlines() if "the aim" in line] == [
+        "joined: with 10 banks 1.20 (the aim: at most 2.00): yes; the most is 1.20 with 10",
+        "after rounds: with 10 banks 1.50 (the aim: at most 2.00): yes; the most is 1.50 with 10",
+        "peak: with 10 banks 2.00 (the aim: at most 2.00): yes; the most is 2.00 with 10",
+    ]
 
 
 def test_a_bank_of_the_most_stands_beside_the_aim_and_the_dearest_is_told() -> None:

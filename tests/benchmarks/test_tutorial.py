@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import tutorial
+from benchmarks import frameworks, tutorial
 from benchmarks.measuring import Report, Row
 from benchmarks.peers import bare, set_up, task, write_shards
 from benchmarks.usage import ALWAYS, SELDOM, Usage, used
@@ -83,6 +83,17 @@ def test_a_ratio_is_of_what_ran_in_the_same_turn() -> None:
     ]
 
 
+def test_figures_are_medians_of_rounds_and_of_turns() -> None:
+    found = tutorial.row("plain", Usage(0, 9.0, 8.0, 100.0, ""), 10, [0.5, 0.1, 0.2])
+    assert found["warm round s"] == 0.2
+    report = Report("tutorial", "", machine={})
+    for wall in (10.0, 20.0, 40.0):
+        report.add("each", {**OURS, "wall s": wall})
+    slow: Row = {"run": "NVFlare POC", "rounds": 10, "wall s": 120.0, "warm round s": 2.0}
+    tutorial.compare(report, {"plain": OURS, "NVFlare POC": slow})
+    assert "whole 6.00 (" in report.findings[0]
+
+
 def test_who_ran_once_is_beside_each_turn() -> None:
     often, once = [{**OURS, "wall s": wall} for wall in (1.0, 2.0)], [{**OURS, "wall s": 3.0}]
     assert tutorial.in_turns(once, often) == [(once[0], often[0]), (once[0], often[1])]
@@ -132,16 +143,32 @@ def test_what_failed_once_is_not_run_again(fails: int) -> None:
 
 
 @pytest.mark.parametrize("looks", [ALWAYS, SELDOM])
-def test_a_run_of_ours_is_looked_at_as_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looks: float) -> None:
+@pytest.mark.parametrize("name", ["plain", "bare loop", "Flower simulation", "NVFlare POC"])
+def test_every_run_is_looked_at_as_asked(monkeypatch: pytest.MonkeyPatch, name: str, looks: float) -> None:
     asked: list[float] = []
 
     def fails(*_: object, looks: float) -> Usage:
         asked.append(looks)
         return Usage(1, 2.0, 1.0, 100.0, "no\n")
 
-    monkeypatch.setattr(tutorial, "used", fails)
-    assert "note" in tutorial.ours(tmp_path, 10, "plain", looks)
+    for module in (tutorial, frameworks):
+        monkeypatch.setattr(module, "used", fails)
+    monkeypatch.setattr(set_up, "python_of", lambda _: Path(sys.executable))
+    monkeypatch.setattr(write_shards, "write", lambda folder, _: folder.mkdir())
+    assert "note" in tutorial._run(name, looks, 10)
     assert asked == [looks]
+
+
+def test_as_many_runs_as_asked_are_timed_and_stand_beside_the_aims(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["tutorial.py", "--only=plain,Flower simulation", "--runs=2"])
+    monkeypatch.setattr(tutorial, "_run", lambda name, *_, **__: {**OURS, "run": name, "peak MB": 700.0})
+    tutorial.main()
+    said = capsys.readouterr().out
+    assert said.count("  each: run plain, ") == 2
+    assert "- plain: wall s 10.0 (the aim: at most 8.00): no" in said
+    assert "- Flower simulation: ours, plain, is so many times as fast: whole 1.00 " in said
 
 
 def test_a_kind_that_there_is_not_is_refused_by_name(
