@@ -5,6 +5,7 @@ import shutil
 import urllib.request
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -152,7 +153,10 @@ def test_the_reporter_counts_what_it_wrote_and_who_follows_its_page(tmp_path: Pa
 
 def listening(pid: int) -> set[int]:
     """The TCP ports that a process listens on (Linux)."""
-    own_sockets = {str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()}
+    own_sockets = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # what was open for a moment may be closed since it was listed
+            own_sockets.add(str(link.readlink()))
     rows = [
         line.split()
         for kind in ("tcp", "tcp6")
