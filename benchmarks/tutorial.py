@@ -9,11 +9,11 @@ round. Ours is the whole of `python -m services`, to its report: keys and certif
 journal, page, and `central`, a model of all rows for comparison, which the frameworks do not make; they get their
 shards standardised. Ours is a process for each bank; in `plain hosted` banks share a process for each core (`--hosts`),
 as the clients of Flower's simulation do. A warm round is the median of the times between the ends of two rounds, from
-the first on: ours by its journal. CPU is of the whole process tree. Flower's deployment
-makes three rounds: ten take the better part of an hour; `end to end` of it is what ten would take at its warm round.
-Who looks at memory is waited for, and a first run reads from the disk what later ones have in memory: each has a run
-for memory alone, its first, that is not timed. The table `each` has every timed run; `runs` has their medians. How many
-times as fast ours is: the median of the turns, in each of which all run after each other.
+the first on: ours by its journal. CPU is of the whole process tree. Flower's deployment makes three rounds: ten take
+the better part of an hour; `end to end` of it is what ten would take at its warm round. Who looks at memory is waited
+for, and a first run reads from the disk what later ones have in memory: each has a run for memory alone, its first,
+that is not timed. The table `each` has every timed run; `runs` has their medians. How many times as fast ours is: the
+median of the turns, in each of which all run after each other.
 """
 
 import argparse
@@ -177,7 +177,7 @@ def compare(report: Report, rows: dict[str, Row]) -> None:
             own = rows.get(own_name)
             if own is None or "note" in own:
                 continue
-            turns = in_turns(_timed(report, theirs), _timed(report, own))
+            turns = paired(_timed(report, theirs), _timed(report, own))
             walls = [(end_to_end(other) or math.nan) / number(one, "wall s") for other, one in turns]
             rounds = [number(other, "warm round s") / number(one, "warm round s") for other, one in turns]
             said = beside_aim(_median(walls), whole, least=True)
@@ -187,14 +187,14 @@ def compare(report: Report, rows: dict[str, Row]) -> None:
             )
 
 
-def in_turns(theirs: Sequence[Row], own: Sequence[Row]) -> list[tuple[Row, Row]]:
+def paired(theirs: Sequence[Row], own: Sequence[Row]) -> list[tuple[Row, Row]]:
     """What ran after each other: a machine that was slow for a turn was so for both. Who ran once is beside each."""
     return list(zip([*theirs] * len(own) if len(theirs) == 1 else theirs, own, strict=True))
 
 
 def _timed(report: Report, row: Row) -> list[Row]:
     """The runs whose medians the row has."""
-    return [one for one in report.tables.get("each", []) if one["run"] == row["run"]] or [row]
+    return [one for one in report.tables["each"] if one["run"] == row["run"]]
 
 
 def _median(figures: Sequence[float]) -> float:

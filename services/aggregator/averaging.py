@@ -1,4 +1,5 @@
-"""Weighted FedAvg (McMahan et al. 2017) over integers: one exact sum, one division, one server step. Pure."""
+"""Weighted FedAvg (McMahan et al. 2017) over integers: one exact sum, one division, one server step. Pure, but
+that the step writes over the average that it is given."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace

@@ -9,10 +9,18 @@ import pytest
 from benchmarks import frameworks, tutorial
 from benchmarks.measuring import Report, Row
 from benchmarks.peers import bare, set_up, task, write_shards
-from benchmarks.usage import ALWAYS, SELDOM, Usage, used
+from benchmarks.usage import ALWAYS, SELDOM, Usage
 from fedfraud.transactions import TUTORIAL
 
 OURS: Row = {"run": "plain", "rounds": 10, "wall s": 10.0, "CPU s": 9.0, "warm round s": 0.1}
+
+
+def compare(report: Report, rows: dict[str, Row]) -> None:
+    """Of rows that are of one run each."""
+    named: dict[str, Row] = {name: {**row, "run": name} for name, row in rows.items()}
+    for row in named.values():
+        report.add("each", row)
+    tutorial.compare(report, named)
 
 
 def test_the_seconds_since_the_quorum_are_by_the_journal() -> None:
@@ -51,7 +59,7 @@ def test_flowers_simulation_is_compared_with_banks_that_share_processes_too() ->
         "plain hosted": {**OURS, "warm round s": 0.05},
         "Flower simulation": {**OURS, "wall s": 80.0},
     }
-    tutorial.compare(report, rows)
+    compare(report, rows)
     assert [found.partition(" is so ")[0] for found in report.findings] == [
         "Flower simulation: ours, plain,",
         "Flower simulation: ours, plain hosted,",
@@ -62,7 +70,7 @@ def test_flowers_simulation_is_compared_with_banks_that_share_processes_too() ->
 def test_ours_is_compared_with_each_that_ran() -> None:
     report = Report("tutorial", "", machine={})
     slow: Row = {"run": "NVFlare POC", "rounds": 10, "wall s": 120.0, "warm round s": 2.0}
-    tutorial.compare(report, {"plain": OURS, "NVFlare POC": slow, "Flower simulation": {"note": "left out"}})
+    compare(report, {"plain": OURS, "NVFlare POC": slow, "Flower simulation": {"note": "left out"}})
     assert report.findings == [
         "Flower simulation: left out",
         "NVFlare POC: ours, plain, is so many times as fast: whole 12.0 (the aim: at least 12.0): yes; "
@@ -87,18 +95,18 @@ def test_figures_are_medians_of_rounds_and_of_turns() -> None:
     found = tutorial.row("plain", Usage(0, 9.0, 8.0, 100.0, ""), 10, [0.5, 0.1, 0.2])
     assert found["warm round s"] == 0.2
     report = Report("tutorial", "", machine={})
-    for wall in (10.0, 20.0, 40.0):
-        report.add("each", {**OURS, "wall s": wall})
     slow: Row = {"run": "NVFlare POC", "rounds": 10, "wall s": 120.0, "warm round s": 2.0}
+    for one in (*({**OURS, "wall s": wall} for wall in (10.0, 20.0, 40.0)), slow):
+        report.add("each", one)
     tutorial.compare(report, {"plain": OURS, "NVFlare POC": slow})
     assert "whole 6.00 (" in report.findings[0]
 
 
 def test_who_ran_once_is_beside_each_turn() -> None:
     often, once = [{**OURS, "wall s": wall} for wall in (1.0, 2.0)], [{**OURS, "wall s": 3.0}]
-    assert tutorial.in_turns(once, often) == [(once[0], often[0]), (once[0], often[1])]
+    assert tutorial.paired(once, often) == [(once[0], often[0]), (once[0], often[1])]
     with pytest.raises(ValueError, match="shorter"):
-        tutorial.in_turns([*once, *often], often)
+        tutorial.paired([*once, *often], often)
 
 
 def test_the_quick_ones_run_again_and_again_before_the_others_run_once() -> None:
@@ -207,7 +215,7 @@ def test_a_figure_that_one_of_the_runs_lacks_is_missing(place: int) -> None:
 def test_a_ratio_of_a_figure_that_was_not_measured_holds_no_aim(lacks: str) -> None:
     report = Report("tutorial", "", machine={})
     slow: Row = {"run": "NVFlare POC", "rounds": 10, "wall s": 120.0, "warm round s": 2.0}
-    tutorial.compare(report, {"plain": {**OURS, lacks: None}, "NVFlare POC": slow})
+    compare(report, {"plain": {**OURS, lacks: None}, "NVFlare POC": slow})
     (said,) = report.findings
     assert said.partition({"wall s": "whole ", "warm round s": "warm round "}[lacks])[2].startswith("- (the aim: ")
     assert said.count(": no") == 1
@@ -260,34 +268,6 @@ def test_shards_are_standardised_and_hold_every_row(tmp_path: Path) -> None:
     assert inputs.dtype == np.float32
     assert np.abs(inputs.mean(0)).max() < 1e-3
     assert np.abs(inputs.std(0) - 1).max() < 1e-3
-
-
-def test_a_command_is_measured_with_what_it_starts(tmp_path: Path) -> None:
-    child = "import time\nwhile time.process_time() < 0.5: pass"
-    work = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}]); print('done')"
-    found = used([sys.executable, "-c", work], 60.0, tmp_path / "log")
-    assert (found.status, found.said) == (0, "done\n")
-    assert found.cpu > 0.4  # the child works for 0.5, however long that takes
-
-
-@pytest.mark.parametrize("looks", [ALWAYS, 1e-9])
-def test_memory_is_looked_at_always_or_seldom(tmp_path: Path, looks: float) -> None:
-    found = used([sys.executable, "-c", "import time; time.sleep(1.2)"], 60.0, tmp_path / "log", looks=looks)
-    assert found.looks == (len(found.samples) if looks == ALWAYS else 1)
-    assert found.peak > 0
-
-
-def test_what_a_command_leaves_running_is_ended(tmp_path: Path) -> None:
-    daemon = "subprocess.Popen(['sleep', '600'], start_new_session=True)"
-    found = used([sys.executable, "-c", f"import subprocess; print({daemon}.pid)"], 60.0, tmp_path / "log")
-    assert found.status == 0
-    assert not Path(f"/proc/{int(found.said)}").exists()
-
-
-def test_a_command_that_takes_too_long_is_ended(tmp_path: Path) -> None:
-    found = used(["sleep", "600"], 0.1, tmp_path / "log")
-    assert found.status is None
-    assert tutorial.failed("it", found)["note"] == f"was not done in {found.seconds:.0f} s"
 
 
 def test_a_row_of_a_run_that_failed_says_why() -> None:
