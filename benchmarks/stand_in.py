@@ -204,9 +204,21 @@ def contribution(layout: Layout) -> bytes:
     return Packing(layout).pack(np.concatenate(parts))
 
 
+class Shared(Reused):
+    """Lends the same memory to all who ask for as much of it at once: whoever fetches the same bytes may write over
+    what another is reading."""
+
+    def lend(self, size: int) -> memoryview:
+        """So many bytes, which others have too."""
+        if len(self._block) != size:
+            self._block = np.empty(size, np.uint8)
+        return self._block[:].data
+
+
 @asynccontextmanager
-async def stand_ins(serving: Serving, count: int) -> AsyncIterator[list[StandIn]]:
-    """So many, enrolled and ready to join, all of one process and event loop; each has its own key and line."""
+async def stand_ins(serving: Serving, count: int, memory: Reused | None = None) -> AsyncIterator[list[StandIn]]:
+    """So many, enrolled and ready to join, all of one process and event loop; each has its own key and line. All fetch
+    into `memory` where it is given, the same bytes to the same place: hundreds of large models have no room."""
     made: dict[tuple[Segment, ...], Released] = {}
     async with AsyncExitStack() as stack:
         banks = []
@@ -214,7 +226,7 @@ async def stand_ins(serving: Serving, count: int) -> AsyncIterator[list[StandIn]
             key = new_key()
             response, own = await _enrolled(serving, key)
             channel = await stack.enter_async_context(mutual_channel(serving.address, serving.join.ca_pem, own))
-            banks.append(StandIn(response.seat, serving.manifest, channel, made))
+            banks.append(StandIn(response.seat, serving.manifest, channel, made, memory=memory or Reused()))
         yield banks
 
 

@@ -3,6 +3,7 @@
     .venv/bin/python benchmarks/transport.py                       # models of 16 KB to 100 MB, ten banks
     .venv/bin/python benchmarks/transport.py --gigabyte            # and 1 GB with two banks: 35 GB of disk, minutes
     .venv/bin/python benchmarks/transport.py --sizes 100M --banks 30
+    .venv/bin/python benchmarks/transport.py --sizes 100M --banks 200 --rounds 1 --memory-alone
     .venv/bin/python benchmarks/transport.py --sizes 10M --frameworks "Flower simulation,NVFlare simulator"
 
 A size is the model's as float32; a plain contribution is as long (fedfraud/packing.py), and the histograms of 64 KB
@@ -16,6 +17,9 @@ contribution of twice the model, which is the workload that is aimed at. A share
 ours; the last lines say which is which, and whether the aims are held. With three sizes or more a line is fitted to our
 seconds a round. Addition is numpy's of such words in memory. CPU is of both ends. A rate is bytes of models and
 contributions a second.
+
+With `--memory-alone` nothing runs beside ours, and the banks fetch into memory that they share: a bank takes a hundred
+MB of the disk and none of the memory, so that the aggregator's peak is measured with hundreds of them.
 
 Flower and NVFlare, in environments of their own (peers/set_up.py), do the same with a model of one vector: a client
 sends it back as it came, nothing is trained or scored. A round is the median from the second on, of three; CPU and
@@ -40,7 +44,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks import ending, frameworks, options, raw_grpc
 from benchmarks.measuring import Report, Row, add_json, beside_aim, cpu_seconds, growth, memory, number, printed
 from benchmarks.raw_grpc import Cost
-from benchmarks.stand_in import aggregator, manifest_of_bytes, rounds, stand_ins, training_layout
+from benchmarks.stand_in import Shared, aggregator, manifest_of_bytes, rounds, stand_ins, training_layout
 from fedfraud.manifest import Manifest
 from fedfraud.packing import WORD_BYTES, Packing
 
@@ -56,11 +60,11 @@ SHARE_AIM, CPU_AIM = 0.5, 10.0
 
 
 async def federation(
-    folder: Path, manifest: Manifest, banks: int, count: int
+    folder: Path, manifest: Manifest, banks: int, count: int, memory_of_all: Shared | None = None
 ) -> tuple[list[Cost], list[tuple[float, float]], float]:
     """Training rounds of the aggregator, in each when the first and the last bank had its receipt, and the peak in
     MB."""
-    async with aggregator(folder, manifest, banks) as serving, stand_ins(serving, banks) as joined:
+    async with aggregator(folder, manifest, banks) as serving, stand_ins(serving, banks, memory_of_all) as joined:
         for bank in joined:
             await bank.join()
         told = await asyncio.gather(*(bank.round() for bank in joined))
@@ -92,13 +96,41 @@ def disk_bytes(manifest: Manifest, banks: int, count: int) -> int:
     return 5 * model * (count + 2) + model * banks
 
 
+def fits(report: Report, folder: Path, name: str, banks: int, count: int) -> bool:
+    """Whether the disk has room for one size; says so where it has none."""
+    needed = disk_bytes(manifest_of_bytes(SIZES[name]), banks, count) + _RESERVE_BYTES
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        report.find(f"{name} was left out: it must have {needed / 1e9:.0f} GB of disk, there are {free / 1e9:.0f}")
+    return free >= needed
+
+
+async def measure_memory(report: Report, folder: Path, name: str, banks: int, count: int) -> None:
+    """One size: the aggregator's memory."""
+    manifest = manifest_of_bytes(SIZES[name])
+    with tempfile.TemporaryDirectory(dir=folder, prefix="transport-") as scratch:
+        ours, _, peak = await federation(Path(scratch) / "ours", manifest, banks, count, Shared())
+    report.add(
+        "memory",
+        {
+            "model": name,
+            "banks": banks,
+            "rounds": count,
+            "s a round": median(ours, lambda cost: cost.seconds),
+            "aggregator peak MB": peak,
+            "allowed MB": allowed_mb(manifest),
+        },
+    )
+
+
+def allowed_mb(manifest: Manifest) -> float:
+    """Four models and 200 MB."""
+    return 4 * 4 * manifest.parameter_count / 1e6 + 200
+
+
 async def measure(report: Report, folder: Path, name: str, banks: int, count: int) -> None:
     """One size: the aggregator, then raw gRPC."""
     manifest = manifest_of_bytes(SIZES[name])
-    needed, free = disk_bytes(manifest, banks, count) + _RESERVE_BYTES, shutil.disk_usage(folder).free
-    if free < needed:
-        report.find(f"{name} was left out: it must have {needed / 1e9:.0f} GB of disk, there are {free / 1e9:.0f}")
-        return
     down = 4 * manifest.parameter_count
     layout = training_layout(manifest)
     up = Packing(layout).size
@@ -125,7 +157,7 @@ async def measure(report: Report, folder: Path, name: str, banks: int, count: in
             "CPU s a round": server + own,
             "of it aggregator": server,
             "aggregator peak MB": peak,
-            "allowed MB": 4 * down / 1e6 + 200,
+            "allowed MB": allowed_mb(manifest),
             "raw s, our bytes": raw,
             "raw CPU s, our bytes": median(clear, lambda c: c.server + c.callers),
             "raw s, our bytes and TLS": raw_tls,
@@ -166,7 +198,7 @@ def hold(report: Report, rows: Sequence[Row]) -> None:
         report.find(f"CPU s a round, of both ends: {beside_aim(number(row, 'CPU s a round'), CPU_AIM)}")
     if not aimed:
         report.find(f"the aims of rate and CPU are of {AIMED_AT[0]} with {AIMED_AT[1]} banks, not measured here")
-    for row in rows:
+    for row in (*rows, *report.tables.get("memory", [])):
         peak, allowed = number(row, "aggregator peak MB"), number(row, "allowed MB")
         report.find(f"{row['model']}, {row['banks']} banks: aggregator's peak MB {beside_aim(peak, allowed)}")
 
@@ -193,6 +225,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=options.rounds, default=5)
     parser.add_argument("--gigabyte", action="store_true", help="also 1 GB, with two banks, two rounds")
     parser.add_argument(
+        "--memory-alone",
+        action="store_true",
+        help="the aggregator's memory, with hundreds of banks if the disk has room",
+    )
+    parser.add_argument(
         "--folder", type=options.folder, default="runs", help="on the disk that is measured (not a tmpfs)"
     )
     frameworks.add_options(parser, frameworks.ENVIRONMENTS)
@@ -202,10 +239,10 @@ def main() -> None:
     report = Report("transport", f"{asked.banks} banks answer with their vector unchanged, plain")
     report.machine |= frameworks.versions(asked.frameworks)
     report.begin()
-    for name in asked.sizes:
-        uvloop.run(measure(report, asked.folder, name, asked.banks, asked.rounds))
-    if asked.gigabyte:
-        uvloop.run(measure(report, asked.folder, "1G", 2, 2))
+    cases = [(name, asked.banks, asked.rounds) for name in asked.sizes] + [("1G", 2, 2)] * asked.gigabyte
+    for case in cases:
+        if fits(report, asked.folder, *case):
+            uvloop.run((measure_memory if asked.memory_alone else measure)(report, asked.folder, *case))
     for size in asked.framework_sizes:
         for name in asked.frameworks:
             beside(report, name, size, asked.banks, asked.limit)
@@ -215,7 +252,7 @@ def main() -> None:
     report.end(asked.json)
     if not any(row.get("s a round") for table in report.tables.values() for row in table):
         raise SystemExit("one size must be measured at least, none was: the lines above say why")
-    if asked.gigabyte and not any(row["model"] == "1G" for row in rows):
+    if asked.gigabyte and not any(row["model"] == "1G" for row in (*rows, *report.tables.get("memory", []))):
         raise SystemExit("1G was asked for and left out: the lines above say why")
 
 

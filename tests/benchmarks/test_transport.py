@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import raw_grpc, transport
 from benchmarks.measuring import Report, Row
-from benchmarks.stand_in import contribution, manifest_of_bytes
+from benchmarks.stand_in import Shared, contribution, manifest_of_bytes
 from fedfraud.fixed_point import Segment
 from fedfraud.layout import Layout
 from fedfraud.packing import Packing
@@ -150,6 +150,33 @@ def test_a_gigabyte_that_is_asked_for_and_left_out_fails(tmp_path: Path, monkeyp
     monkeypatch.setattr("sys.argv", ["transport.py", *words])
     with pytest.raises(SystemExit, match=r"^1G was asked for and left out: the lines above say why$"):
         transport.main()
+
+
+def test_memory_alone_runs_nothing_beside_and_holds_its_aim(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raw_grpc, "exchange", None)  # nobody asks for it
+    words = ["--sizes=16K,1M", "--banks=3", "--rounds=1", "--memory-alone", f"--folder={tmp_path}"]
+    monkeypatch.setattr("sys.argv", ["transport.py", *words])
+    transport.main()
+    said = capsys.readouterr().out.splitlines()
+    aims = [line for line in said if "aggregator's peak MB" in line]
+    assert [line.split(":")[0] for line in aims] == ["- 16K, 3 banks", "- 1M, 3 banks"]
+    assert all(line.endswith("): yes") for line in aims)
+    assert [line.split(", ")[-1] for line in said if line.startswith("  memory: model")] == [
+        "allowed MB 200",
+        "allowed MB 204",
+    ]
+
+
+async def test_banks_that_share_memory_fetch_the_model_that_the_aggregator_has(tmp_path: Path) -> None:
+    manifest, memory = manifest_of_bytes(1 << 20), Shared()  # too long for an instruction
+    await transport.federation(tmp_path, manifest, 3, 1, memory)
+    size = 4 * manifest.parameter_count
+    newest = max((tmp_path / "aggregator" / "vectors" / "models").iterdir(), key=lambda path: path.stat().st_mtime)
+    assert bytes(memory.lend(size)) == newest.read_bytes()
+    memory.lend(size)[:4] = b"abcd"
+    assert bytes(memory.lend(size)[:4]) == b"abcd"
 
 
 def test_figures_that_were_not_measured_hold_no_aim() -> None:
