@@ -3,7 +3,8 @@
 The aggregator is the product as it is: real ports, certificates, journal and files. A population fixes the model's
 layers and there is no setting for others, so the process (sized_aggregator.py) puts these in from outside. A stand-in
 fetches and checks each model as a bank does and sends its contribution by the bank's own code, but for two things: the
-contribution and its hash were made beforehand, and it is not kept on a disk of the bank's own.
+contribution and its hash were made beforehand, and it is not kept on a disk of the bank's own. Where many are to have
+large models they fetch these into memory that they share.
 """
 
 import asyncio

@@ -18,8 +18,8 @@ ours; the last lines say which is which, and whether the aims are held. With thr
 seconds a round. Addition is numpy's of such words in memory. CPU is of both ends. A rate is bytes of models and
 contributions a second.
 
-With `--memory-alone` nothing runs beside ours, and the banks fetch into memory that they share: a bank takes a hundred
-MB of the disk and none of the memory, so that the aggregator's peak is measured with hundreds of them.
+With `--memory-alone` nothing runs beside ours, and the banks fetch into memory that they share: each takes its
+contribution's bytes of the disk and hardly any memory, so that the aggregator's peak is measured with hundreds of them.
 
 Flower and NVFlare, in environments of their own (peers/set_up.py), do the same with a model of one vector: a client
 sends it back as it came, nothing is trained or scored. A round is the median from the second on, of three; CPU and
@@ -60,11 +60,11 @@ SHARE_AIM, CPU_AIM = 0.5, 10.0
 
 
 async def federation(
-    folder: Path, manifest: Manifest, banks: int, count: int, memory_of_all: Shared | None = None
+    folder: Path, manifest: Manifest, banks: int, count: int, shared: Shared | None = None
 ) -> tuple[list[Cost], list[tuple[float, float]], float]:
     """Training rounds of the aggregator, in each when the first and the last bank had its receipt, and the peak in
     MB."""
-    async with aggregator(folder, manifest, banks) as serving, stand_ins(serving, banks, memory_of_all) as joined:
+    async with aggregator(folder, manifest, banks) as serving, stand_ins(serving, banks, shared) as joined:
         for bank in joined:
             await bank.join()
         told = await asyncio.gather(*(bank.round() for bank in joined))
@@ -236,6 +236,8 @@ def main() -> None:
     parser.add_argument("--framework-sizes", type=sizes, default="10M", help="that the frameworks have, of the same")
     add_json(parser)
     asked = parser.parse_args()
+    if asked.memory_alone and asked.frameworks:
+        parser.error("--memory-alone must have no --frameworks beside it")
     report = Report("transport", f"{asked.banks} banks answer with their vector unchanged, plain")
     report.machine |= frameworks.versions(asked.frameworks)
     report.begin()

@@ -112,6 +112,7 @@ def test_other_sizes_and_banks_have_no_aim_of_rate() -> None:
     [
         (["--sizes", "16K,100"], "argument --sizes: must be of 16K, 1M, 10M, 100M, 1G, got '100'"),
         (["--banks", "0"], "argument --banks: must be a whole number from 1 to 4096, got '0'"),
+        (["--memory-alone", "--frameworks", "Flower simulation"], "--memory-alone must have no --frameworks beside it"),
         (["--rounds", "-1"], "argument --rounds: must be a whole number from 1 to 10000, got '-1'"),
     ],
 )
