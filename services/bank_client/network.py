@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from fedfraud.manifest import Manifest
+from services.bank_client.dropout import Dropout
 
 _threshold_backward = torch.ops.aten.threshold_backward.default
 
@@ -22,7 +23,7 @@ class FraudNet:
     """
 
     def __init__(self, manifest: Manifest, dropout: float = 0.0, device: str = "cpu") -> None:
-        self._dropout = dropout
+        self._dropout = Dropout(dropout)
         self._widths = manifest.hidden_sizes
         self.flat = torch.zeros(manifest.parameter_count, device=device)
         self.gradient = torch.zeros_like(self.flat)
@@ -43,15 +44,21 @@ class FraudNet:
 
         They are drawn at once, in the order in which a batch after the other, a layer after the other would draw them.
         """
-        if not self._dropout:
+        if not self._dropout.share:
             yield from itertools.repeat((), -(-rows // batch_rows))
             return
-        drawn = torch.rand(rows * sum(self._widths), generator=draws, device=self.flat.device)
-        drawn.ge_(self._dropout).reciprocal_().mul_(1 - self._dropout)
-        for batch in torch.split(drawn, batch_rows * sum(self._widths)):
-            count = len(batch) // sum(self._widths)
-            layers = torch.split(batch, [count * width for width in self._widths])
-            yield tuple(layer.view(count, width) for layer, width in zip(layers, self._widths, strict=True))
+        units = sum(self._widths)
+        drawn = self._dropout.divisors(rows * units, draws)
+        whole, rest = divmod(rows, batch_rows)
+        ends = whole * batch_rows * units
+        yield from self._batches(drawn[:ends], whole, batch_rows)
+        yield from self._batches(drawn[ends:], 1 if rest else 0, rest)
+
+    def _batches(self, drawn: torch.Tensor, count: int, rows: int) -> Iterator[tuple[torch.Tensor, ...]]:
+        """So many batches of so many rows each, a layer after the other in each: views, made by a few calls."""
+        layers = torch.split(drawn.view(count, rows * sum(self._widths)), [rows * width for width in self._widths], 1)
+        of_each = (layer.view(count, rows, width) for layer, width in zip(layers, self._widths, strict=True))
+        yield from zip(*(layer.unbind() for layer in of_each), strict=True)
 
     def forward(self, inputs: torch.Tensor, divisors: Sequence[torch.Tensor] = ()) -> torch.Tensor:
         """Standardised (rows, features) to logits (rows,); dropout only with a batch of `dropouts`."""
@@ -70,6 +77,6 @@ class FraudNet:
             torch.sum(given, 0, out=self._biases[layer][1])
             if layer:
                 given = torch.mm(given, weight)
-                if self._divisors:
-                    given.div_(self._divisors[layer - 1])
+                if self._divisors:  # a unit that was dropped has 0 in what was seen, and lets nothing through
+                    given.div_(1 - self._dropout.share)
                 given = _threshold_backward(given, self._seen[layer], 0)

@@ -24,7 +24,7 @@ torch.set_num_threads(1)
 
 _Batch = tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor, ...]]
 """Inputs (rows, features), labels (rows,) and what hidden units are divided by, (rows, units) a layer."""
-_GATHERED_ROWS, _DRAWN_UNITS = 8_192, 1 << 20
+_GATHERED_ROWS, _DRAWN_UNITS = 16_384, 1 << 20
 """What is made at once: rows, and with dropout hidden units of these rows, 4 MiB; a batch at the least. Of more rows
 there are two such groups: one is drawn while the other is trained on."""
 
@@ -88,7 +88,7 @@ class Trainer:
                     if self._log_odds:
                         logits += self._log_odds
                     # The derivative of the mean binary cross-entropy with logits.
-                    network.backward(torch.sigmoid(logits).sub_(labels).div_(len(labels)))
+                    network.backward(torch.sigmoid(logits).sub_(labels).div_(labels.shape[0]))
                     adam.step()
         return network.flat.cpu().numpy().copy()
 
