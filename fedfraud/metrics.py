@@ -91,10 +91,10 @@ def counts_of_logits(
     logits: NDArray[np.floating], labels: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], Counts, Counts]:
     """The distinct (bins,) scores of (rows,) logits, rising, and how many legitimate rows and frauds have each."""
-    values, index = np.unique(logits, return_inverse=True)
-    fraud = np.bincount(index[labels], minlength=len(values))
-    legitimate = np.bincount(index[~labels], minlength=len(values))
-    return values.astype(np.float64), legitimate, fraud
+    values, rows = np.unique(logits, return_counts=True)
+    # Frauds are few: to look for their places is quicker than to sort all rows with where they came from.
+    fraud = np.bincount(np.searchsorted(values, logits[labels]), minlength=len(values))
+    return values.astype(np.float64), rows - fraud, fraud
 
 
 def curve_from_counts(logits: NDArray[np.float64], legitimate: Counts, fraud: Counts) -> tuple[CurvePoint, ...]:

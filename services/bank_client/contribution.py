@@ -43,6 +43,7 @@ class Contributor:
         self._dataset = dataset
         self._read_holdout()  # here its faults are found out; it is looked at once a run, and not kept
         self._trainer: tuple[Recipe, RunState, object] | None = None
+        self._validation: tuple[Recipe, RunState, evaluation.Validation] | None = None
         self._alone: tuple[tuple[int, Recipe, int], tuple[RunState, Vector]] | None = None
         self._outbox = Outbox(settings.data_dir)
         self._compared: frozenset[str] = frozenset()
@@ -216,8 +217,11 @@ class Contributor:
 
     def _scored(self, task: Task, state: RunState, vector: Vector) -> tuple[Vector, NDArray[np.bool_]]:
         """(rows,) logits and labels of the validation rows."""
-        rows = self._dataset.under(task.counters_sha256).validation
-        return evaluation.logits(self._manifest, task.recipe, state, vector, rows), rows.labels
+        rows, kept = self._dataset.under(task.counters_sha256).validation, self._validation
+        if kept is None or kept[:2] != (task.recipe, state):
+            kept = task.recipe, state, evaluation.Validation(self._manifest, task.recipe, state, rows)
+            self._validation = kept
+        return kept[2].logits(vector), rows.labels
 
     def _train(
         self, task: Task, state: RunState, vector: Vector, door: ReleaseDoor, cancelled: Callable[[], bool]

@@ -30,7 +30,7 @@ class Rows:
     @property
     def fraud_count(self) -> int:
         """Rows that are frauds."""
-        return int(self.labels.sum())
+        return int(np.count_nonzero(self.labels))
 
     @property
     def sha256(self) -> bytes:

@@ -4,7 +4,7 @@ import numpy as np
 
 from fedfraud.manifest import Manifest
 from fedfraud.metrics import scores_from_logits
-from fedfraud.model import RunState, Vector, calibrated_logits
+from fedfraud.model import RunState, Vector, calibrated_logits, standardised_logits
 from fedfraud.recipe import Recipe
 from services.bank_client.dataset import BLOCK_ROWS, Rows
 
@@ -16,6 +16,21 @@ def logits(manifest: Manifest, recipe: Recipe, run_state: RunState, vector: Vect
         block = slice(start, start + BLOCK_ROWS)
         found[block] = calibrated_logits(manifest, run_state, vector, rows.features[block], logit_adjustment=adjusted)
     return found
+
+
+class Validation:
+    """Rows to score one model of a run after the other on; few of them are standardised once, and not each time."""
+
+    def __init__(self, manifest: Manifest, recipe: Recipe, run_state: RunState, rows: Rows) -> None:
+        self._manifest, self._recipe, self._run_state, self._rows = manifest, recipe, run_state, rows
+        self._inputs = run_state.standardise(rows.features) if len(rows) <= BLOCK_ROWS else None
+
+    def logits(self, vector: Vector) -> Vector:
+        """(rows,) the same calibrated logits."""
+        if self._inputs is None:
+            return logits(self._manifest, self._recipe, self._run_state, vector, self._rows)
+        adjusted = self._recipe.logit_adjustment
+        return standardised_logits(self._manifest, self._run_state, vector, self._inputs, logit_adjustment=adjusted)
 
 
 def average_precision(

@@ -17,6 +17,7 @@ from fedfraud.metrics import (
     LEAST_STEP,
     CurvePoint,
     average_precision,
+    counts_of_logits,
     curve_from_counts,
     recall_at_alert_rate,
     roc_auc,
@@ -105,6 +106,15 @@ def test_ranking_figures_are_scikit_learns_with_many_ties(drawn: tuple[list[int]
     binned = scores_from_counts(codec.centres(), *codec.decode(codec.encode(logits, labels)))
     assert binned.average_precision == scores.average_precision
     assert binned.roc_auc == scores.roc_auc
+
+
+def test_rows_are_counted_by_their_distinct_scores_and_all_nan_are_one() -> None:
+    logits = np.array([2, np.nan, -1, 2, -np.inf, np.nan, 2], np.float32)
+    labels = np.array([True, True, False, False, False, False, True])
+    values, legitimate, fraud = counts_of_logits(logits, labels)
+    assert np.array_equal(values, [-np.inf, -1, 2, np.nan], equal_nan=True)
+    assert values.dtype == np.float64
+    assert (legitimate.tolist(), fraud.tolist()) == ([1, 1, 1, 1], [0, 0, 2, 1])
 
 
 def test_average_precision_steps_through_the_scores_from_the_top() -> None:

@@ -10,7 +10,7 @@ from fedfraud.model import RunState, Vector
 from fedfraud.recipe import recipe_named
 from fedfraud.transactions import Feature
 from services.bank_client.dataset import Rows
-from services.bank_client.evaluation import average_precision, logits
+from services.bank_client.evaluation import Validation, average_precision, logits
 
 MANIFEST = Manifest("one", (Feature("amount", "euro", 1.0),), (1,))
 RECIPE = recipe_named("tutorial")
@@ -31,6 +31,16 @@ def test_a_logit_is_of_the_standardised_row() -> None:
 def test_with_logit_adjustment_the_pooled_log_odds_are_added() -> None:
     adjusted = logits(MANIFEST, replace(RECIPE, logit_adjustment=True), STATE, IDENTITY, rows([12, 20], [False, True]))
     assert adjusted == pytest.approx([1 - np.log(9), 5 - np.log(9)], abs=1e-6)  # 10 frauds to 90 others
+
+
+@pytest.mark.parametrize("count", [0, 3, 65_536, 65_537])
+def test_rows_for_validation_have_the_same_logits_under_one_model_after_the_other(count: int) -> None:
+    amounts, recipe = np.random.default_rng(count).normal(10, 5, count), replace(RECIPE, logit_adjustment=True)
+    some = Rows(amounts[:, None], amounts > 15)
+    validation = Validation(MANIFEST, recipe, STATE, some)
+    for vector in (IDENTITY, 2 * IDENTITY):
+        expected = logits(MANIFEST, recipe, STATE, vector, some)
+        assert validation.logits(vector).tobytes() == expected.tobytes()
 
 
 def test_average_precision_of_a_ranking_one_can_check() -> None:
