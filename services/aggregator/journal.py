@@ -1,6 +1,8 @@
 """The journal: an append-only list of entries in SQLite, hash-chained and signed, each on disk before it is told."""
 
 import asyncio
+import contextlib
+import math
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
@@ -23,8 +25,9 @@ _RECENT = 64
 _TOGETHER, _TOGETHER_SECONDS = 64, 0.25
 """Entries stored in one go, and after how long no further file is made before what has its own is stored: other entries
 and the receipts wait for that."""
-_GATHER_SECONDS = 0.05
-"""What they wait for more after a new entry: the answers to a stage come within this, and are told at once."""
+_GATHER_SECONDS = 0.25
+"""How long they wait for more after what they were told last, unless a run has ended: nobody who looks sees that it is
+later, and a round of a tenth of a second would be told in pieces while its banks need the cores."""
 _EVENTS = {
     field.message_type.full_name: field.name
     for field in history_pb2.Entry.DESCRIPTOR.oneofs_by_name["event"].fields
@@ -62,7 +65,7 @@ class Journal:
         self._queue: deque[_Queued] = deque()
         self._storing: asyncio.Task[None] | None = None
         self._recent: deque[Stored] = deque(maxlen=_RECENT)
-        self._grown = asyncio.Event()
+        self._grown, self._run_ended = asyncio.Event(), asyncio.Event()
         self._listeners: list[Callable[[history_pb2.Entry], None]] = []
 
     @property
@@ -133,6 +136,9 @@ class Journal:
             _settle(queued.stored, outcome)
         grown, self._grown = self._grown, asyncio.Event()
         grown.set()
+        if any(one.entry.HasField("run_finished") for one in stored):
+            run_ended, self._run_ended = self._run_ended, asyncio.Event()
+            run_ended.set()
 
     async def read(self, after: int) -> list[history_pb2.Entry]:
         """The next entries after a sequence, a page at most."""
@@ -153,14 +159,18 @@ class Journal:
         """All entries after a sequence, then the new ones, a page at most at a time, without end."""
         if not 0 <= after <= self.head:
             raise OutOfRange(f"after_sequence must be 0 to the journal's end, {self.head}, got {after}")
+        told = -math.inf
         while True:
-            grown = self._grown
+            grown, run_ended = self._grown, self._run_ended
             if entries := await self._after(after):
                 yield entries
-                after = entries[-1].sequence
+                after, told = entries[-1].sequence, time.monotonic()
             if after >= self.head:
                 await grown.wait()
-                await asyncio.sleep(_GATHER_SECONDS)
+                if (rest := told + _GATHER_SECONDS - time.monotonic()) > 0:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(rest):
+                            await run_ended.wait()
 
     async def _after(self, sequence: int) -> list[history_pb2.Entry]:
         """The next entries, from memory where that has them all."""

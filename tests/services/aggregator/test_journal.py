@@ -175,6 +175,27 @@ async def test_entries_that_were_written_together_are_told_together_from_memory(
         await watching.aclose()
 
 
+async def test_who_was_just_told_hears_what_comes_soon_after_together_and_of_a_runs_end_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "_GATHER_SECONDS", 2 * DEADLINE)
+    with opened(tmp_path) as journal:
+        await journal.append(event(1))
+        watching, late = journal.watch(0), journal.watch(1)
+        async with asyncio.timeout(DEADLINE):
+            assert [entry.sequence for entry in await anext(watching)] == [1]
+            waiting, untold = asyncio.ensure_future(anext(watching)), asyncio.ensure_future(anext(late))
+            await asyncio.sleep(0)  # both wait for more
+            await append(journal, 2)
+            assert [entry.sequence for entry in await untold] == [2]  # nothing was told to it lately
+            await append(journal, 3, 4)
+            assert not waiting.done()
+            await journal.append(history_pb2.RunFinished(run_id="run"))
+            assert [entry.sequence for entry in await waiting] == [2, 3, 4, 5]
+        await watching.aclose()
+        await late.aclose()
+
+
 @pytest.mark.parametrize("after", [-1, 2])
 async def test_a_watcher_beyond_the_end_is_refused(tmp_path: Path, after: int) -> None:
     with opened(tmp_path) as journal:
