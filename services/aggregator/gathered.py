@@ -55,14 +55,15 @@ class Gathered:
         head = _HEAD.pack(len(name), len(data)) + name
         try:
             with os.fdopen(os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o644), "wb", buffering=0) as file:
-                if os.fstat(file.fileno()).st_size < self._end:  # its round was over, and is forgotten
+                if (size := os.fstat(file.fileno()).st_size) < self._end:  # its round was over, and is forgotten
                     self._end = self._synced = 0
                     self._places, self._named = {}, False
                 place = self._places.get(seat)
                 if place is None or place.stop - place.start != len(data):
                     start = self._end + len(head)
                     place = slice(start, start + len(data))
-                    file.truncate(self._end)
+                    if size > self._end:
+                        file.truncate(self._end)
                 write_at(file.fileno(), head, place.start - len(head))
                 write_at(file.fileno(), data, place.start)
         except BaseException:

@@ -8,6 +8,7 @@ from torch import nn
 from fedfraud.manifest import Manifest
 from fedfraud.model import initial_vector, logits
 from fedfraud.transactions import TUTORIAL, Feature
+from services.bank_client import network as network_module
 from services.bank_client.network import FraudNet
 
 MANIFEST = Manifest("tutorial", TUTORIAL)
@@ -40,7 +41,7 @@ def torchs_own(manifest: Manifest, vector: torch.Tensor) -> list[nn.Linear]:
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.1, 0.5])
-@pytest.mark.parametrize("rows", [1, 3, 128, 333, 512])
+@pytest.mark.parametrize("rows", [1, 2, 3, 128, 256, 333, 512])
 def test_logits_and_gradient_have_the_bits_of_torchs_autograd(rows: int, dropout: float) -> None:
     torch.set_num_threads(1)  # the bits depend on it
     network, draws = loaded(MANIFEST, dropout), torch.Generator().manual_seed(5)
@@ -59,6 +60,29 @@ def test_logits_and_gradient_have_the_bits_of_torchs_autograd(rows: int, dropout
     assert torch.equal(own, expected)
     gradients = [p.grad for layer in layers for p in (layer.weight, layer.bias)]
     assert torch.equal(network.gradient, torch.cat([g.flatten() for g in gradients if g is not None]))
+
+
+@pytest.mark.parametrize("same", [True, False])
+@pytest.mark.parametrize("features", [5, 17, 30, 32])
+def test_the_order_of_a_product_is_turned_where_that_changes_no_bit(
+    features: int, same: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two rows of 5 features have other bits the other way round, on AMD at least."""
+    if not same:
+        monkeypatch.setattr(network_module, "_is_the_same_turned", lambda *sizes: False)
+    manifest = Manifest("any", tuple(Feature(f"f{i}", "euro", 0.01) for i in range(features)))
+    for rows in (1, 2, 64, 512):
+        own, draws = loaded(manifest), torch.Generator().manual_seed(rows)
+        inputs, by_logits = torch.randn((rows, features), generator=draws), torch.randn(rows, generator=draws)
+        own.forward(inputs)
+        own.backward(by_logits)
+        hidden = own._seen
+        given = by_logits.unsqueeze(1)
+        for layer in (2, 1):
+            weight, by_weight = own._weights[layer]
+            assert torch.equal(by_weight, torch.mm(given.t(), hidden[layer]))
+            given = torch.mm(given, weight) * (hidden[layer] > 0)
+        assert torch.equal(own._weights[0][1], torch.mm(given.t(), inputs))
 
 
 def test_dropout_that_is_drawn_for_many_batches_is_what_each_would_draw() -> None:
