@@ -13,7 +13,10 @@ ROOT = Path(__file__).parents[1]
 SERVICES = {"aggregator", "bank_client", "reporter", "local"}
 JOINS_ALL = ("services/local/", "services/__main__.py")
 SIMULATES = ("services/bank_client/write_shard.py", "services/local/", "services/__main__.py", "simulation/")
-TORCH = ("services/bank_client/network.py", "services/bank_client/training.py", "services/local/preload.py")
+TORCH = tuple(
+    f"services/{name}.py"
+    for name in ("bank_client/network", "bank_client/dropout", "bank_client/training", "local/preload")
+)
 OPENAI = ("services/reporter/",)
 CHANNEL = "fedfraud/channel.py"
 HEALTH = "fedfraud/health.py"
