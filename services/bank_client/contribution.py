@@ -68,6 +68,7 @@ class Contributor:
         with self._lock:
             self._pin(counters_sha256)
             if not self._dataset.knows(counters_sha256):
+                self._validation = None  # its rows, where they are many, are a part of the former examples
                 self._dataset.learn(counters_sha256, count_codec(self._manifest).decode(words))
                 kept_model.keep_counters(self._settings.data_dir, counters_sha256, words)
 

@@ -22,15 +22,15 @@ class Validation:
     """Rows to score one model of a run after the other on; few of them are standardised once, and not each time."""
 
     def __init__(self, manifest: Manifest, recipe: Recipe, run_state: RunState, rows: Rows) -> None:
-        self._manifest, self._recipe, self._run_state, self._rows = manifest, recipe, run_state, rows
-        self._inputs = run_state.standardise(rows.features) if len(rows) <= BLOCK_ROWS else None
+        self._manifest, self._recipe, self._run_state = manifest, recipe, run_state
+        self._rows = run_state.standardise(rows.features) if len(rows) <= BLOCK_ROWS else rows
 
     def logits(self, vector: Vector) -> Vector:
         """(rows,) the same calibrated logits."""
-        if self._inputs is None:
+        if isinstance(self._rows, Rows):
             return logits(self._manifest, self._recipe, self._run_state, vector, self._rows)
         adjusted = self._recipe.logit_adjustment
-        return standardised_logits(self._manifest, self._run_state, vector, self._inputs, logit_adjustment=adjusted)
+        return standardised_logits(self._manifest, self._run_state, vector, self._rows, logit_adjustment=adjusted)
 
 
 def average_precision(

@@ -38,7 +38,8 @@ class FraudNet:
         ]
         self._weights, self._biases = views[::2], views[1::2]
         self._turned = [weight.t() for weight, _ in self._weights]
-        self._uneven = [device == "cpu" and weight.shape[1] % _EVEN_WIDTH != 0 for weight, _ in self._weights]
+        self._on_cpu = self.flat.device.type == "cpu"
+        self._uneven = [self._on_cpu and weight.shape[1] % _EVEN_WIDTH != 0 for weight, _ in self._weights]
         self._seen: list[torch.Tensor] = []
         """What each layer was given in the last forward pass: 0 where ReLU or dropout let nothing through."""
         self._divisors: Sequence[torch.Tensor] = ()
@@ -85,8 +86,10 @@ class FraudNet:
             torch.sum(given, 0, out=self._biases[layer][1])
             if layer:
                 given = torch.mm(given, weight)
-                if self._divisors:  # a unit that was dropped has 0 in what was seen, and lets nothing through
+                if self._divisors and self._on_cpu:  # a dropped unit has 0 in what was seen, and lets nothing through
                     given.div_(1 - self._dropout.share)
+                elif self._divisors:  # a number would be multiplied by its reciprocal there: other bits
+                    given.div_(self._divisors[layer - 1])
                 given = _threshold_backward(given, self._seen[layer], 0)
 
 

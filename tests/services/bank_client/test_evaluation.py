@@ -1,5 +1,6 @@
 """How a model scores a bank's rows."""
 
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -41,6 +42,14 @@ def test_rows_for_validation_have_the_same_logits_under_one_model_after_the_othe
     for vector in (IDENTITY, 2 * IDENTITY):
         expected = logits(MANIFEST, recipe, STATE, vector, some)
         assert validation.logits(vector).tobytes() == expected.tobytes()
+
+
+def test_few_rows_for_validation_are_not_kept_beside_what_they_were_standardised_to() -> None:
+    some = rows([8, 10, 12], [False, False, True])
+    features, validation = weakref.ref(some.features), Validation(MANIFEST, RECIPE, STATE, some)
+    del some
+    assert features() is None
+    assert validation.logits(IDENTITY).tolist() == [0, 0, 1]
 
 
 def test_average_precision_of_a_ranking_one_can_check() -> None:
