@@ -13,10 +13,7 @@ ROOT = Path(__file__).parents[1]
 SERVICES = {"aggregator", "bank_client", "reporter", "local"}
 JOINS_ALL = ("services/local/", "services/__main__.py")
 SIMULATES = ("services/bank_client/write_shard.py", "services/local/", "services/__main__.py", "simulation/")
-TORCH = tuple(
-    f"services/{name}.py"
-    for name in ("bank_client/network", "bank_client/dropout", "bank_client/training", "local/preload")
-)
+TORCH = *(f"services/bank_client/{name}.py" for name in ("dropout", "network", "training")), "services/local/preload.py"
 OPENAI = ("services/reporter/",)
 CHANNEL = "fedfraud/channel.py"
 HEALTH = "fedfraud/health.py"
