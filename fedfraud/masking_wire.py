@@ -9,10 +9,11 @@ from fedfraud.manifest import Manifest
 from fedfraud.masking import Advertisement, Consent, Masked, Sealed, Share, Shares, Unmasking
 from fedfraud.masking_keys import digest
 from fedfraud.masking_parameters import Parameters, Roster, SeatKey
-from fedfraud.recipe import WeightRule
+from fedfraud.model import RunState
+from fedfraud.recipe import Recipe, WeightRule
 from fedfraud.trade_wire import terms_from_proto
 from fedfraud.v1 import federation_pb2, masking_pb2
-from fedfraud.wire import recipe_from_proto, round_key_from_proto, run_state_from_proto, segments_from_proto
+from fedfraud.wire import round_key_from_proto, segments_from_proto
 
 Answer = Advertisement | Shares | Consent | Unmasking
 """To a stage other than mask."""
@@ -58,15 +59,15 @@ def parameters_from_proto(instruction: federation_pb2.RoundInstruction) -> Param
     )
 
 
-def task_sha256(instruction: federation_pb2.RoundInstruction, manifest: Manifest) -> bytes:
+def task_sha256(
+    instruction: federation_pb2.RoundInstruction, manifest: Manifest, recipe: Recipe, run_state: RunState | None
+) -> bytes:
     """What a bank is asked for, beyond the attempt: digest("task", the model's hash, the segments, canonical manifest
     JSON, the recipe's fields in order, seed, step, round count, final, retry, the run state's bytes or none), with the
     counters' hash at the end where features follow from counters, and after it the terms of the trade where they are
-    told."""
-    recipe = recipe_from_proto(instruction.recipe)
+    told. `recipe` and `run_state` are the instruction's, read."""
     recipe = replace(recipe, clip=float(recipe.clip))
-    known = instruction.HasField("run_state")
-    state = run_state_from_proto(instruction.run_state, manifest).to_bytes() if known else b""
+    state = run_state.to_bytes() if run_state is not None else b""
     hyperparameters = [getattr(recipe, field.name) for field in fields(recipe)]
     return digest(
         "task",

@@ -56,24 +56,24 @@ class InMemory:
 
     def __init__(self, size: int) -> None:
         self.size, self.received = size, 0
-        self._data = bytearray()
+        self.data = bytearray()
 
     async def take(self, chunk: Part) -> None:
         """See Arriving."""
-        self._data += chunk
+        self.data += chunk
         self.received += len(chunk)
 
     async def end(self) -> bytes:
         """See Arriving."""
-        return hashlib.sha256(self._data).digest()
+        return hashlib.sha256(self.data).digest()
 
     async def check(self, packing: Packing) -> None:
         """See Arriving; a small one is looked at here: it takes less than to ask another thread."""
-        packing.layout.check(packing.unpack(self._data))
+        packing.layout.check(packing.unpack(self.data))
 
     def keep(self, vectors: Vectors, key: RoundKey, seat: str) -> Unsynced:
         """See Arriving."""
-        return vectors.write_contribution(key, seat, self._data)
+        return vectors.write_contribution(key, seat, self.data)
 
     def drop(self) -> None:
         """See Arriving."""
@@ -81,7 +81,7 @@ class InMemory:
     @property
     def words(self) -> Words:
         """All of them, of a masked one."""
-        return fixed_point.from_bytes(self._data)
+        return fixed_point.from_bytes(self.data)
 
 
 class InFile:

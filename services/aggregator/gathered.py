@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from fedfraud.identity import sync_folder, write_at
+from fedfraud.identity import make_folder, sync_folder, write_at
 
 _HEAD = struct.Struct("<HI")
 """How many bytes the seat's name has, and how many the contribution."""
@@ -39,11 +39,13 @@ class Names:
 
 
 class Gathered:
-    """The file while its round is open, written by one thread."""
+    """The file while its round is open, written by one thread, and open itself until it is closed: to open it takes as
+    long as to write a contribution."""
 
     def __init__(self, path: Path) -> None:
-        """`path`, in a folder that is there, may be a former process's: what is whole in it stays."""
+        """`path` may be a former process's: what is whole in it stays."""
         self._path = path
+        self._file: BinaryIO | None = None
         self._places = read(path).places
         self._end = self._synced = _end(self._places.values())
         self._named = False
@@ -54,18 +56,18 @@ class Gathered:
         name = seat.encode()
         head = _HEAD.pack(len(name), len(data)) + name
         try:
-            with os.fdopen(os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o644), "wb", buffering=0) as file:
-                if (size := os.fstat(file.fileno()).st_size) < self._end:  # its round was over, and is forgotten
-                    self._end = self._synced = 0
-                    self._places, self._named = {}, False
-                place = self._places.get(seat)
-                if place is None or place.stop - place.start != len(data):
-                    start = self._end + len(head)
-                    place = slice(start, start + len(data))
-                    if size > self._end:
-                        file.truncate(self._end)
-                write_at(file.fileno(), head, place.start - len(head))
-                write_at(file.fileno(), data, place.start)
+            file = self._opened()
+            if (size := os.fstat(file.fileno()).st_size) < self._end:  # its round was over, and is forgotten
+                self._end = self._synced = 0
+                self._places, self._named = {}, False
+            place = self._places.get(seat)
+            if place is None or place.stop - place.start != len(data):
+                start = self._end + len(head)
+                place = slice(start, start + len(data))
+                if size > self._end:
+                    file.truncate(self._end)
+            write_at(file.fileno(), head, place.start - len(head))
+            write_at(file.fileno(), data, place.start)
         except BaseException:
             self._cut(self._end)
             raise
@@ -75,14 +77,29 @@ class Gathered:
         """See Unsynced. When the disk fails, what was not on it yet is written anew: the system takes pages that it
         could not write for written."""
         try:
-            with self._path.open("rb") as file:
-                os.fsync(file.fileno())
+            if self._file is None or not _is_there(self._file):
+                raise FileNotFoundError(errno.ENOENT, "It went before it was on disk", str(self._path))
+            os.fsync(self._file.fileno())
             if not self._named:
                 sync_folder(self._path.parent)
         except BaseException:
             self._cut(self._synced)
             raise
         self._named, self._synced = True, self._end
+
+    def close(self) -> None:
+        """Nothing comes any more, and the disk gets back what was taken away; any thread may say so, once more too."""
+        if self._file is not None:
+            self._file.close()
+
+    def _opened(self) -> BinaryIO:
+        """The file that has the name."""
+        if self._file is None or not _is_there(self._file):
+            self.close()
+            make_folder(self._path.parent)
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o644)
+            self._file = os.fdopen(descriptor, "wb", buffering=0)
+        return self._file
 
     def _cut(self, end: int) -> None:
         self._places = {seat: place for seat, place in self._places.items() if place.stop <= end}
@@ -130,6 +147,11 @@ def _places(file: BinaryIO) -> Iterator[tuple[str, slice]]:
             return
         yield name.decode(), slice(start, start + data_bytes)
         file.seek(data_bytes, os.SEEK_CUR)
+
+
+def _is_there(file: BinaryIO) -> bool:
+    """Whether it is open, and was not taken away."""
+    return not file.closed and os.fstat(file.fileno()).st_nlink > 0
 
 
 def _end(places: Iterable[slice]) -> int:

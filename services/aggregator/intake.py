@@ -225,7 +225,10 @@ class Intake:
         open_round.state.accept(seat, header.vector_sha256)
         if open_round.masked:
             open_round.masked.note()
-        elif open_round.state.complete:
+            return receipt
+        if isinstance(arrived, InMemory):
+            open_round.add(arrived.data)
+        if open_round.state.complete:
             open_round.answered.set()
         return receipt
 

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
+from fedfraud.fixed_point import Words
 from fedfraud.layout import Layout
 from fedfraud.packing import Packing
 from fedfraud.v1 import federation_pb2
@@ -42,6 +43,13 @@ class OpenRound:
         self.turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """A bank's contributions, one after another."""
         self.answered = asyncio.Event()
+        self.summed: Words | None = None
+        """Of a plain round of small contributions: the exact sum of those that count, added up as they come."""
+
+    def add(self, data: bytes | bytearray) -> None:
+        """Adds a small contribution that counts from now on; those of a masked round are added in `masked`."""
+        if self.summed is not None:
+            self.summed += self.packing.unpack(data)
 
     def remember(self, accepted: Mapping[str, Accepted]) -> None:
         """What a former process accepted: its receipts are given again."""

@@ -120,7 +120,8 @@ class Recomputation:
             nothing = np.zeros(0, np.float32)
             present = averaging.Model(nothing, progress.run_state, progress.model)
         asked = messages.instruction(progress, messages.plan_of(opened, 0), present, None)
-        return task_sha256(asked, progress.manifest)
+        state = present.run_state if present else None
+        return task_sha256(asked, progress.manifest, progress.recipe, state)
 
     def _accepted(self, accepted: history_pb2.ContributionAccepted) -> None:
         _same("a contribution's round", self._key, round_key_from_proto(accepted.key))

@@ -7,6 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from fedfraud import fixed_point, masking_journal
 from fedfraud.errors import Invalid, NotStored
 from fedfraud.fixed_point import Segment, Words
@@ -15,6 +17,7 @@ from fedfraud.logs import Log
 from fedfraud.manifest import Manifest
 from fedfraud.masking_parameters import TooFew
 from fedfraud.masking_sum import Stage
+from fedfraud.packing import Packing
 from fedfraud.wire import RoundKey
 from services.aggregator import messages, stored_words
 from services.aggregator.averaging import Model
@@ -102,6 +105,8 @@ class RoundDrive:
         instruction = messages.instruction(progress, plan, present, masking)
         open_round = OpenRound(state, self._layout, instruction, lambda: ends - time.monotonic(), masked)
         open_round.remember(progress.accepted)
+        if masked is None and open_round.packing.size <= MEMORY_BYTES:
+            open_round.summed = await self._added(sorted(state.answered), open_round.packing)
         around.intake.open(open_round)
         for seat in open_round.awaited:
             around.participants.send(seat, open_round.instruction())
@@ -123,11 +128,17 @@ class RoundDrive:
             banks = "bank" if len(seats) == 1 else "banks"
             await self.void(seats, f"{len(seats)} {banks} answered in time, the quorum is {plan.quorum}")
             return None
-        if packing.size <= MEMORY_BYTES:
-            words = await persist(lambda: around.writer.aside(around.vectors.added, plan.key, seats, packing))
-            return Closed(plan, self._layout, seats, words, b"", self._opened_at)
+        if open_round.summed is not None:
+            return Closed(plan, self._layout, seats, open_round.summed, b"", self._opened_at)
         sha256 = await around.writer.insist(around.vectors.add_up, plan.key, seats, packing)
         return Closed(plan, self._layout, seats, around.vectors.sum(plan.key), sha256, self._opened_at)
+
+    async def _added(self, seats: list[str], packing: Packing) -> Words:
+        """The exact sum of what a former process stored of these seats."""
+        around, key = self._around, self._plan.key
+        if not seats:
+            return np.zeros(packing.word_count, np.uint64)
+        return await persist(lambda: around.writer.aside(around.vectors.added, key, seats, packing))
 
     async def _masked(self) -> MaskedRound:
         """The attempt at its beginning, or where the journal says that it stands."""

@@ -215,7 +215,8 @@ class Run:
         plan = Plan(key, step, tuple(layout.codecs), cohort, quorum, sha256, layout.length, final, roster_size)
         if progress.secure:
             asked = messages.instruction(progress, plan, self._model, None)
-            plan = replace(plan, task_sha256=task_sha256(asked, self._around.manifest))
+            state = self._model.run_state if self._model else None
+            plan = replace(plan, task_sha256=task_sha256(asked, self._around.manifest, progress.recipe, state))
         return plan
 
     async def _cohort(self) -> frozenset[str]:

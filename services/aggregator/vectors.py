@@ -75,20 +75,26 @@ class Vectors:
         """Stores a contribution: masked ones little-endian uint64, plain ones packed (fedfraud/packing.py). It is
         durable once what it returns is synced."""
         folder = self._round(key)
-        make_folder(folder)
         if len(data) <= MEMORY_BYTES and (together := self._together(folder)):
             together.append(seat, data)
             return together
+        make_folder(folder)
         write_pieces(self.contribution(key, seat), [data])
         return Names(folder)
 
     def _together(self, folder: Path) -> Gathered | None:
         """A round's contributions are stored in one way, the one in which a former process began."""
         if self._open is None or self._open[0] != folder:
+            self._close()
             path = folder / _GATHERED
             gathers = path.exists() or (self._gather and not any(folder.glob("*.u64")))
             self._open = folder, Gathered(path) if gathers else None
         return self._open[1]
+
+    def _close(self, folder: Path | None = None) -> None:
+        """The file of the contributions that were written last, if it is in this folder or there is none."""
+        if self._open is not None and self._open[1] is not None and folder in (None, self._open[0]):
+            self._open[1].close()
 
     def arriving(self) -> Path:
         """Where a contribution may be written while it arrives: another name each time."""
@@ -166,11 +172,13 @@ class Vectors:
     def remove_contributions(self, key: RoundKey) -> None:
         """Forgets the round's contributions; its sum stays."""
         self.forget_spares()
+        self._close(self._round(key))
         shutil.rmtree(self._round(key), ignore_errors=True)
 
     def recycle_contributions(self, key: RoundKey) -> None:
         """The same, but that the next round's contributions are written over the files of large ones."""
         folder = self._round(key)
+        self._close(folder)
         try:
             with suppress(FileNotFoundError):  # a sweep was faster
                 self._spares.fill([path for path in folder.glob("*.u64") if path.stat().st_size > MEMORY_BYTES])

@@ -85,7 +85,7 @@ async def task_of(
         alone_until=began + ALONE_SHARE * seconds_left(instruction.time_left),
         retry=instruction.retry,
         counters_sha256=instruction.counters_sha256,
-        task_sha256=task_sha256(instruction, manifest),
+        task_sha256=task_sha256(instruction, manifest, recipe, state),
         terms=terms_from_proto(instruction),
         masked=instruction.HasField("masking"),
     )

@@ -29,6 +29,7 @@ from fedfraud.wire import (
     manifest_from_proto,
     recipe_from_proto,
     round_key_from_proto,
+    run_state_from_proto,
     segments_from_proto,
 )
 from services.aggregator import averaging
@@ -137,10 +138,12 @@ class Bank:
         manifest, recipe = manifest_from_proto(self.welcome.manifest), recipe_from_proto(self.instruction.recipe)
         segments = segments_from_proto(list(self.instruction.segments))
         layout = Layout(segments, manifest, recipe)
+        known = self.instruction.HasField("run_state")
+        state = run_state_from_proto(self.instruction.run_state, manifest) if known else None
         sources = tuple(sha256(f"{self.instruction.key}/{segment}".encode()).digest() for segment in segments)
         return Inputs(
             self.instruction.model.model_sha256,
-            task_sha256(self.instruction, manifest),
+            task_sha256(self.instruction, manifest, recipe, state),
             recipe.clip,
             tuple(segment.value for segment in segments),
             sources,

@@ -68,12 +68,12 @@ def test_a_bank_that_is_told_other_terms_signs_another_task_and_the_usual_ones_c
         round_count=1,
         counters_sha256=bytes(32),
     )
-    usual = task_sha256(asked, manifest)
+    usual = task_sha256(asked, manifest, recipe_named("cards"), None)
     seen = {usual}
     for terms in (TradeTerms((5, 10), 10), TradeTerms((5, 10), 5), TradeTerms((5, 10), 5, 300)):
         asked.ClearField("trade_terms")
         asked.MergeFrom(federation_pb2.RoundInstruction(trade_terms=terms_to_proto(terms)))
-        seen.add(task_sha256(asked, manifest))
+        seen.add(task_sha256(asked, manifest, recipe_named("cards"), None))
     assert len(seen) == 4
     asked.ClearField("trade_terms")
-    assert task_sha256(asked, manifest) == usual
+    assert task_sha256(asked, manifest, recipe_named("cards"), None) == usual

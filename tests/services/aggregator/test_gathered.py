@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -177,3 +178,24 @@ def test_a_file_that_was_taken_away_is_begun_again(tmp_path: Path) -> None:
     gathered.append("bank-03", WORDS["bank-03"])
     gathered.sync()
     assert found(path) == {"bank-03": WORDS["bank-03"]}
+
+
+def test_one_that_went_before_it_was_on_disk_is_missed_and_written_anew(tmp_path: Path) -> None:
+    path = tmp_path / "round" / "gathered"
+    gathered = written(path, "bank-01")
+    gathered.append("bank-02", WORDS["bank-02"])
+    shutil.rmtree(path.parent)
+    with pytest.raises(FileNotFoundError, match=r"It went before it was on disk: '.*gathered'"):
+        gathered.sync()
+    gathered.append("bank-02", WORDS["bank-02"])
+    gathered.sync()
+    assert found(path) == {"bank-02": WORDS["bank-02"]}
+
+
+def test_closed_twice_it_is_opened_again_and_what_it_has_stays(tmp_path: Path) -> None:
+    gathered = written(tmp_path / "gathered", "bank-01")
+    gathered.close()
+    gathered.close()
+    gathered.append("bank-02", WORDS["bank-02"])
+    gathered.sync()
+    assert found(tmp_path / "gathered") == {seat: WORDS[seat] for seat in ("bank-01", "bank-02")}

@@ -48,7 +48,7 @@ StageInstruction = federation_pb2.StageInstruction
 
 def standardise() -> Instruction:
     """A masked round whose features follow from counters that the bank has to fetch."""
-    return masked(Instruction(segments=segments_to_proto((Segment.STANDARDISE,))), Segment.STANDARDISE)
+    return masked(Instruction(segments=segments_to_proto((Segment.STANDARDISE,))), Segment.STANDARDISE, None)
 
 
 def evaluate() -> Instruction:
@@ -58,7 +58,7 @@ def evaluate() -> Instruction:
     instruction.run_state.CopyFrom(run_state_to_proto(state))
     instruction.model.vector_sha256 = hashlib.sha256(VECTOR.tobytes()).digest()
     instruction.model.model_sha256 = model.model_sha256(MANIFEST, state, VECTOR)
-    return masked(instruction, Segment.EVALUATE)
+    return masked(instruction, Segment.EVALUATE, state)
 
 
 def plain(instruction: Instruction) -> Instruction:
@@ -67,7 +67,7 @@ def plain(instruction: Instruction) -> Instruction:
     return instruction
 
 
-def masked(instruction: Instruction, segment: Segment) -> Instruction:
+def masked(instruction: Instruction, segment: Segment, state: RunState | None) -> Instruction:
     instruction.key.run_id, instruction.key.round, instruction.key.attempt = "run", 1, 1
     instruction.recipe.CopyFrom(recipe_to_proto(RECIPE))
     instruction.round_count = 1
@@ -79,7 +79,7 @@ def masked(instruction: Instruction, segment: Segment) -> Instruction:
         run_id="run",
         attempt=1,
         model_sha256=instruction.model.model_sha256,
-        task_sha256=task_sha256(instruction, MANIFEST),
+        task_sha256=task_sha256(instruction, MANIFEST, RECIPE, state),
         word_count=Layout((segment,), MANIFEST, RECIPE).length,
         segments=(segment.value,),
     )
