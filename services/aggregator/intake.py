@@ -16,7 +16,6 @@ from fedfraud.v1 import federation_pb2, history_pb2
 from fedfraud.wire import disclosure_from_proto, disclosure_to_proto, round_key_from_proto, round_key_to_proto
 from services.aggregator.arriving import Arriving, InFile, InMemory, room
 from services.aggregator.journal import Journal
-from services.aggregator.memory import MEMORY_BYTES
 from services.aggregator.open_round import OpenRound
 from services.aggregator.participants import Participants
 from services.aggregator.seats import Seats
@@ -146,7 +145,7 @@ class Intake:
         packing = open_round.packing
         if open_round.masked:
             return InMemory(WORD_BYTES * word_count)
-        if packing.size <= MEMORY_BYTES:
+        if open_round.summed is not None:
             return InMemory(packing.size)
         return InFile(packing.size, self._vectors, self._writer, self._room, packing.head_bytes)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.aggregator import intake
+from services.aggregator import round_drive
 
 pytest.register_assert_rewrite("tests.federation.outcomes")  # what fails there shows its values too
 
@@ -11,4 +11,4 @@ pytest.register_assert_rewrite("tests.federation.outcomes")  # what fails there 
 def arriving(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small contributions wait in memory until they are whole, large ones in a file: the same must come of either."""
     if request.param == "in a file":
-        monkeypatch.setattr(intake, "MEMORY_BYTES", 0)
+        monkeypatch.setattr(round_drive, "MEMORY_BYTES", 0)

@@ -16,7 +16,7 @@ from fedfraud.manifest import Manifest
 from fedfraud.recipe import recipe_named
 from fedfraud.transactions import TUTORIAL
 from fedfraud.wire import RoundKey
-from services.aggregator import intake, round_drive, runs
+from services.aggregator import round_drive, runs
 from services.aggregator import vectors as vectors_module
 from services.aggregator.intake import Intake
 from services.aggregator.journal import Journal
@@ -151,7 +151,7 @@ class Refusing:
 
 def take_all_for_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Contributions, sums and models."""
-    for module in (intake, round_drive, runs, vectors_module):
+    for module in (round_drive, runs, vectors_module):
         monkeypatch.setattr(module, "MEMORY_BYTES", 0)
 
 
