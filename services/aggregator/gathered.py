@@ -106,6 +106,8 @@ class Gathered:
         self._end = end
         with suppress(OSError):  # it is written over, then
             _cut(self._path, end)
+        if not end:
+            self.close()  # the room of a file that was taken away comes back with that
 
 
 @dataclass(frozen=True)

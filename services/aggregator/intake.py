@@ -225,7 +225,7 @@ class Intake:
         if open_round.masked:
             open_round.masked.note()
             return receipt
-        if isinstance(arrived, InMemory):
+        if isinstance(arrived, InMemory):  # large ones are added from their files
             open_round.add(arrived.data)
         if open_round.state.complete:
             open_round.answered.set()

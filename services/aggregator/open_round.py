@@ -47,9 +47,9 @@ class OpenRound:
         """Of a plain round of small contributions: the exact sum of those that count, added up as they come."""
 
     def add(self, data: bytes | bytearray) -> None:
-        """Adds a small contribution that counts from now on; those of a masked round are added in `masked`."""
-        if self.summed is not None:
-            self.summed += self.packing.unpack(data)
+        """Adds a small contribution of a plain round, which counts from now on."""
+        assert self.summed is not None  # noqa: S101  # for the type checker: a round of small ones has it
+        self.summed += self.packing.unpack(data)
 
     def remember(self, accepted: Mapping[str, Accepted]) -> None:
         """What a former process accepted: its receipts are given again."""

@@ -100,13 +100,13 @@ class RoundDrive:
             await around.journal.insist(messages.round_opened(plan))
         else:
             around.log.info("round goes on", round=plan.key, answered=len(progress.accepted))
+        summed = None if masked else await self._stored()
         ends, state = time.monotonic() + around.round_deadline, messages.round_of(plan, progress.accepted)
         masking = (masked.attempt.parameters, masked.attempt.roster) if masked else None
         instruction = messages.instruction(progress, plan, present, masking)
         open_round = OpenRound(state, self._layout, instruction, lambda: ends - time.monotonic(), masked)
         open_round.remember(progress.accepted)
-        if masked is None and open_round.packing.size <= MEMORY_BYTES:
-            open_round.summed = await self._added(sorted(state.answered), open_round.packing)
+        open_round.summed = summed
         around.intake.open(open_round)
         for seat in open_round.awaited:
             around.participants.send(seat, open_round.instruction())
@@ -133,9 +133,13 @@ class RoundDrive:
         sha256 = await around.writer.insist(around.vectors.add_up, plan.key, seats, packing)
         return Closed(plan, self._layout, seats, around.vectors.sum(plan.key), sha256, self._opened_at)
 
-    async def _added(self, seats: list[str], packing: Packing) -> Words:
-        """The exact sum of what a former process stored of these seats."""
-        around, key = self._around, self._plan.key
+    async def _stored(self) -> Words | None:
+        """The exact sum of what a former process stored of this round; None where contributions are large, which are
+        added when it closes."""
+        around, key, seats = self._around, self._plan.key, sorted(self._progress.accepted)
+        packing = Packing(self._layout)
+        if packing.size > MEMORY_BYTES:
+            return None
         if not seats:
             return np.zeros(packing.word_count, np.uint64)
         return await persist(lambda: around.writer.aside(around.vectors.added, key, seats, packing))

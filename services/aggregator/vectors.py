@@ -93,8 +93,9 @@ class Vectors:
 
     def _close(self, folder: Path | None = None) -> None:
         """The file of the contributions that were written last, if it is in this folder or there is none."""
-        if self._open is not None and self._open[1] is not None and folder in (None, self._open[0]):
-            self._open[1].close()
+        last = self._open  # once: the writer may put the next round's in its place
+        if last is not None and last[1] is not None and folder in (None, last[0]):
+            last[1].close()
 
     def arriving(self) -> Path:
         """Where a contribution may be written while it arrives: another name each time."""
@@ -195,6 +196,7 @@ class Vectors:
         for path in self._folder.glob("*/*-*"):
             with suppress(FileNotFoundError):  # another thread takes away a round that has just closed
                 if path.is_dir() and path != kept and time.time() - path.stat().st_mtime >= retention:
+                    self._close(path)
                     shutil.rmtree(path)
 
     def let_go(self, paths: Sequence[Path]) -> None:

@@ -22,7 +22,7 @@ ENVIRONMENT = {
 """A dozen processes share the cores: numpy's multiplications on a thread for each core wait for one another by
 spinning, a third of a run's CPU. Their tables are small: Arrow's own allocator has 2 MB cleared for each. What a round
 frees the next one takes again: to have the system clear it anew is a fiftieth of a round (glibc's names). Pages of 2 MB
-where the system has them take a hundredth off it."""
+where the system has them take a hundredth off it (in place of what a shell has in GLIBC_TUNABLES)."""
 _FIRST, _LAST = "services.local.quiet", "services.local.preload"
 _LIGHT = ("services.aggregator.server", "services.reporter.__main__")
 """What processes without torch import."""

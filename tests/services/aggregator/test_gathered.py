@@ -10,6 +10,7 @@ import pytest
 
 from services.aggregator.gathered import Gathered, read
 from tests.full_disk import no_file_beyond
+from tests.open_files import held, linux
 
 WORDS = {f"bank-{number:02d}": bytes([number]) * (1000 * number) for number in (1, 2, 3)}
 
@@ -79,6 +80,18 @@ def test_what_a_full_disk_took_in_part_is_given_back(tmp_path: Path) -> None:
     assert found(path) == {"bank-01": WORDS["bank-01"]}
     gathered.append("bank-03", WORDS["bank-03"])
     assert found(path) == {seat: WORDS[seat] for seat in ("bank-01", "bank-03")}
+
+
+@linux
+def test_of_what_a_full_disk_did_not_take_whole_nothing_is_held(tmp_path: Path) -> None:
+    gathered = Gathered(tmp_path / "gathered")
+    with pytest.raises(OSError, match="File too large"), no_file_beyond(500):
+        gathered.append("bank-01", WORDS["bank-01"])
+    assert not (tmp_path / "gathered").exists()
+    assert held(tmp_path) == [], "a round's end on the same disk needs the room"
+    gathered.append("bank-02", WORDS["bank-02"])
+    gathered.sync()
+    assert found(tmp_path / "gathered") == {"bank-02": WORDS["bank-02"]}
 
 
 def test_what_a_failed_sync_left_open_is_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

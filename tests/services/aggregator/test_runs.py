@@ -276,6 +276,32 @@ async def test_after_a_restart_a_contribution_that_the_disk_did_not_give_at_once
     assert not failures
 
 
+async def test_after_a_restart_the_deadline_begins_when_what_was_stored_is_added(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with pair(tmp_path) as network:
+        one, two = network.banks
+        await one.submit(network.good()[0].messages)
+    checked, given, real, deadline = [True], threading.Event(), os.pread, 3.0
+
+    def not_given(descriptor: int, length: int, offset: int) -> bytes:
+        if checked and checked.pop():  # its hash, before anybody is served
+            return real(descriptor, length, offset)
+        if not given.is_set():
+            raise OSError(errno.EIO, "Input/output error")
+        return real(descriptor, length, offset)
+
+    monkeypatch.setattr(os, "pread", not_given)
+    async with aggregator(tmp_path, round_deadline=deadline) as again, again.channel(two.own) as channel:
+        back = HandBank(two.seat, two.own, channel)
+        await back.join()
+        asyncio.get_running_loop().call_later(deadline, given.set)
+        await back.submit(back.upload(await back.round(), 4.0, 3).messages)
+        await until(lambda: again.events("round_committed"), "the round is committed")
+        assert list(again.events("round_committed")[0].seats) == ["bank-01", "bank-02"]
+        assert not again.events("round_void")
+
+
 async def test_what_did_not_count_for_want_of_a_journal_is_not_in_the_sum(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,10 +5,9 @@ import hashlib
 import os
 import shutil
 import stat
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,18 +28,13 @@ from services.aggregator import vectors as vectors_module
 from services.aggregator.memory import MEMORY_BYTES
 from services.aggregator.vectors import Vectors
 from tests.full_disk import no_file_beyond
+from tests.open_files import held, linux
 
 KEY = RoundKey("run", 2, 1)
 
 
 def files(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-
-
-def held(folder: Path) -> list[str]:
-    """The files below the folder that this process has open, also those that were taken away (Linux)."""
-    links = [link.readlink() for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
-    return sorted(str(link) for link in links if link.is_relative_to(folder))
 
 
 def test_a_model_is_found_by_its_hash_and_stored_once(tmp_path: Path) -> None:
@@ -138,19 +132,24 @@ def test_contributions_in_one_file_are_looked_for_once_and_not_once_a_bank(
     assert looked == [vectors.gathered(KEY)]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="not tested: what of a process's open files was taken away")
-@pytest.mark.parametrize("forget", [Vectors.remove_contributions, Vectors.recycle_contributions])
-def test_the_disk_gets_back_what_is_forgotten_at_once(
-    tmp_path: Path, forget: Callable[[Vectors, RoundKey], None]
-) -> None:
+@linux
+@pytest.mark.parametrize("how", ["removed", "recycled", "swept"])
+def test_the_disk_gets_back_what_is_forgotten_at_once(tmp_path: Path, how: str) -> None:
     vectors = Vectors(tmp_path, gather=True)
     vectors.write_contribution(KEY, "bank-01", b"counts").sync()
     assert held(tmp_path) == [str(vectors.gathered(KEY))]
-    forget(vectors, KEY)
+    match how:
+        case "removed":
+            vectors.remove_contributions(KEY)
+        case "recycled":
+            vectors.recycle_contributions(KEY)
+        case _:
+            vectors.sweep(0.0, None)
+    assert not vectors.gathered(KEY).exists()
     assert held(tmp_path) == []
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="not tested: what of a process's open files was taken away")
+@linux
 def test_a_file_of_one_round_is_closed_when_the_next_has_its_own(tmp_path: Path) -> None:
     vectors = Vectors(tmp_path, gather=True)
     for key in (KEY, replace(KEY, round=KEY.round + 1)):
