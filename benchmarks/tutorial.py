@@ -7,19 +7,18 @@
 Everybody has the same shards, network, optimiser and batches (recipe `tutorial`), averages by rows and evaluates each
 round. Ours is the whole of `python -m services`, to its report: keys and certificates, mutual TLS, the scaler's round,
 journal, page, and `central`, a model of all rows for comparison, which the frameworks do not make; they get their
-shards standardised. Ours is a process for each bank; in `plain hosted` banks share a process for each core (`--hosts`),
-as the clients of Flower's simulation do. A warm round is the median of the times between the ends of two rounds, from
-the first on: ours by its journal. CPU is of the whole process tree. Flower's deployment makes three rounds: ten take
-the better part of an hour; `end to end` of it is what ten would take at its warm round. Who looks at memory is waited
-for, and a first run reads from the disk what later ones have in memory: each has a run for memory alone, its first,
-that is not timed. The table `each` has every timed run; `runs` has their medians. How many times as fast ours is: the
-median of the turns, in each of which all run after each other.
+shards standardised. Ours is as it comes, with a process for each core that its banks share, as the clients of Flower's
+simulation do; in `plain, own processes` each bank has its own (`--hosts 0`). A warm round is the median of the times
+between the ends of two rounds, from the first on: ours by its journal. CPU is of the whole process tree. Flower's
+deployment makes three rounds: ten take the better part of an hour; `end to end` of it is what ten would take at its
+warm round. Who looks at memory is waited for, and a first run reads from the disk what later ones have in memory: each
+has a run for memory alone, its first, that is not timed. The table `each` has every timed run; `runs` has their
+medians. How many times as fast ours is: the median of the turns, in each of which all run after each other.
 """
 
 import argparse
 import json
 import math
-import os
 import statistics
 import sys
 import tempfile
@@ -41,7 +40,7 @@ ROUNDS, DEPLOYMENT_ROUNDS = 10, 3
 _LIMIT = 900.0
 NETWORK = {
     "plain": ("--aggregation", "plain", "--recipe", "tutorial"),
-    "plain hosted": ("--aggregation", "plain", "--recipe", "tutorial", "--hosts", str(os.cpu_count() or 1)),
+    "plain, own processes": ("--aggregation", "plain", "--recipe", "tutorial", "--hosts", "0"),
     "secure": ("--aggregation", "secure", "--recipe", "tutorial"),
     "plain, recipe default": ("--aggregation", "plain"),
     "secure, recipe default": ("--aggregation", "secure"),
@@ -54,7 +53,8 @@ FRAMEWORKS = {
 }
 """How many times as fast as each we are to be: end to end, and in a warm round."""
 SHARES = "Flower simulation"
-"""Whose clients share a process for each core. It is the quickest of them and runs as often as ours."""
+"""Whose clients share a process for each core, as our banks do but in `own processes`. It is the quickest of them and
+runs as often as ours."""
 AIMS = {
     "plain": {"quorum to model s": 3.0, "wall s": 8.0, "CPU s": 12.0},
     "secure": {"quorum to model s": 5.0, "wall s": 10.0, "CPU s": 16.0},
@@ -165,7 +165,7 @@ def hold(report: Report, rows: dict[str, Row]) -> None:
 
 
 def compare(report: Report, rows: dict[str, Row]) -> None:
-    """Ours, plain, beside each of the others; beside the one whose clients share processes also with banks that do."""
+    """Ours, plain, beside each of the others; beside the one whose clients share processes also where banks do not."""
     for name, (whole, warm) in FRAMEWORKS.items():
         theirs = rows.get(name)
         if theirs is None:
@@ -173,7 +173,7 @@ def compare(report: Report, rows: dict[str, Row]) -> None:
         if end_to_end(theirs) is None:
             report.find(f"{name}: {theirs.get('note')}")
             continue
-        for own_name in ("plain", "plain hosted") if name == SHARES else ("plain",):
+        for own_name in ("plain", "plain, own processes") if name == SHARES else ("plain",):
             own = rows.get(own_name)
             if own is None or "note" in own:
                 continue

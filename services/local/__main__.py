@@ -37,7 +37,6 @@ from services.reporter.settings import Settings as ReporterSettings
 
 _POLL_SECONDS = 0.05
 _REPORT_SECONDS = 15.0
-_OWN_PROCESSES = 20
 _CENTRAL_SECONDS = 30.0
 """What a run waits for central at its end; it has begun before the last training round was committed."""
 _STAGE_SECONDS = 0.2
@@ -115,9 +114,11 @@ def _begin(arguments: argparse.Namespace, network: LocalNetwork, console: Consol
 
 def _start(arguments: argparse.Namespace, network: LocalNetwork, console: Console) -> None:
     network.await_aggregator()
-    console.say(f"the aggregator serves at {network.address}; starting {arguments.banks} banks")
+    hosts = _hosts(arguments)
+    shared = f" in {hosts} {'process' if hosts == 1 else 'processes'}" if hosts else ""
+    console.say(f"the aggregator serves at {network.address}; starting {arguments.banks} banks{shared}")
     console.part("joining")
-    if hosts := _hosts(arguments):
+    if hosts:
         network.start_hosted_banks(arguments.banks, hosts)
     else:
         for number in range(1, arguments.banks + 1):
@@ -130,7 +131,8 @@ def _start(arguments: argparse.Namespace, network: LocalNetwork, console: Consol
 def _hosts(arguments: argparse.Namespace) -> int:
     """How many processes host the banks; 0 where each bank has its own."""
     if arguments.hosts is None:
-        return (os.cpu_count() or 1) if arguments.banks > _OWN_PROCESSES else 0
+        cores = os.cpu_count() or 1
+        return cores if cores < arguments.banks else 0
     return min(int(arguments.hosts), int(arguments.banks))
 
 
@@ -250,8 +252,8 @@ def _parser() -> argparse.ArgumentParser:
         "--hosts",
         type=whole_number(0, MAX_SEATS),
         metavar="N",
-        help=f"how many processes host the banks; 0: each bank has its own (default: 0 up to {_OWN_PROCESSES} banks, "
-        "beyond that one for each core)",
+        help="how many processes host the banks; 0: each bank has its own (default: one for each core, or 0 with as "
+        "many cores as banks)",
     )
     add("--rounds", type=whole_number(1, 10_000), metavar="N", help=f"committed training rounds (default: {_own(1)})")
     add("--recipe", help=f"hyperparameters: {', '.join(RECIPES)} (default: {_own(0)})")

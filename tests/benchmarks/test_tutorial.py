@@ -52,17 +52,17 @@ def test_fewer_rounds_are_stretched_to_ten_at_the_warm_round() -> None:
     assert tutorial.end_to_end({"wall s": 30.0, "note": "was not done in 30 s"}) is None
 
 
-def test_flowers_simulation_is_compared_with_banks_that_share_processes_too() -> None:
+def test_flowers_simulation_is_compared_with_banks_that_do_not_share_processes_too() -> None:
     report = Report("tutorial", "")
     rows = {
         "plain": OURS,
-        "plain hosted": {**OURS, "warm round s": 0.05},
+        "plain, own processes": {**OURS, "warm round s": 0.05},
         "Flower simulation": {**OURS, "wall s": 80.0},
     }
     compare(report, rows)
     assert [found.partition(" is so ")[0] for found in report.findings] == [
         "Flower simulation: ours, plain,",
-        "Flower simulation: ours, plain hosted,",
+        "Flower simulation: ours, plain, own processes,",
     ]
     assert report.findings[0] != report.findings[1]
 
@@ -185,7 +185,7 @@ def test_a_kind_that_there_is_not_is_refused_by_name(
     monkeypatch.setattr("sys.argv", ["tutorial.py", "--only", "plain,bare"])
     with pytest.raises(SystemExit):
         tutorial.main()
-    assert "--only must be of plain, plain hosted, secure, " in (said := capsys.readouterr().err)
+    assert "--only must be of plain, plain own processes, secure, " in (said := capsys.readouterr().err)
     assert said.endswith("got 'bare'\n")
 
 
