@@ -233,7 +233,8 @@ async def test_uploads_that_wait_for_the_disk_are_under_way_as_those_that_have_n
 
     async with pair(tmp_path) as network:
         await network.answer()
-        monkeypatch.setattr("services.aggregator.vectors.make_folder", slow)
+        for module in ("gathered", "vectors"):
+            monkeypatch.setattr(f"services.aggregator.{module}.make_folder", slow)
         bank, upload = network.banks[1], network.good()[1]
         uploads = [asyncio.create_task(bank.submit(upload.messages)) for _ in range(10)]
         try:
